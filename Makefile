@@ -1,0 +1,65 @@
+# One door to everything: `make` lists it. Needs git, make and python3 (3.11 or newer).
+
+PY ?= python3
+PORT ?= 5000
+BIN := $(CURDIR)/.venv/bin
+RUN := PATH="$(BIN):$$PATH"
+REPORT := analysis/report.html
+
+# The documented scale is an overlay over params.yaml: the same pipeline with other values.
+FULL_EXPERIMENTS := ultra_10k_500M, ultra_10k_1B, high_100k_500M, high_100k_1B, \
+  medium_1M_500M, medium_1M_1B, ultra_5k_500M, low_100k_500M, \
+  matched_10k_500M, matched_100k_500M, random_10k_500M, longest_10k_500M
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv demo full ui test check format clean
+
+help:  ## list what can be done here
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+.venv: .venv/project  ## set up the environment, at the versions of requirements.lock
+
+.venv/lock: requirements.lock
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PY=python3.12 ...")'
+	@echo "Setting up .venv with $$($(PY) --version): once, for some minutes"
+	@$(PY) -m venv --clear .venv
+	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+.venv/project: .venv/lock pyproject.toml
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: .venv  ## answer the question on the sample: run what changed, then print it
+	@$(RUN) dvc repro
+	@$(BIN)/python -c 'import json; print("\n" + json.load(open("metrics.json"))["answer"]["text"])'
+	@echo "Report: $(CURDIR)/$(REPORT)"
+
+full: .venv  ## the documented scale, on GPUs: make full SOURCE=<file, folder or hub id> [REVISION=<commit>]
+	@test -n "$(SOURCE)" || { echo "which corpus? make full SOURCE=<file, folder or hub id>"; exit 2; }
+	@$(RUN) dvc exp run -S 'ingest.source="$(SOURCE)"' $(if $(REVISION),-S 'ingest.revision="$(REVISION)"') \
+	  -S 'experiments=[$(FULL_EXPERIMENTS)]' -S curate.tokenizer=gpt2 -S train.max_hours=48 \
+	  -S evaluate.tasks=null -S analyze.truth=null
+
+ui: .venv  ## look at the runs in MLflow, on this machine only: make ui [PORT=5000]
+	@echo "http://127.0.0.1:$(PORT)   (Ctrl-C ends it)"
+	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
+	  --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port $(PORT) --workers 1
+
+test: .venv  ## run the tests: make test [ARGS="tests/score -x"]
+	@$(RUN) pytest $(ARGS)
+
+check: .venv  ## look for faults without running anything: style, types, workflows, images
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/zizmor --offline .github
+	@$(BIN)/hadolint docker/Dockerfile docker/mlflow.Dockerfile
+
+format: .venv  ## put the code into its style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:  ## remove caches; data, results, models and the record of runs stay
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find src corpora tests -name __pycache__ -prune -exec rm -rf {} +

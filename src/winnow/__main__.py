@@ -1,0 +1,59 @@
+"""The command line: `winnow <stage> [selectors]`, one subcommand per stage.
+
+Selectors choose what to work on; numbers live in params.yaml. A stage's module is imported only
+when its command is called, so that `winnow --help` stays quick.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+
+from winnow import STAGES
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar; each stage's selectors and nothing else."""
+    main = argparse.ArgumentParser(prog="winnow", description="How hard should I filter my data?")
+    stages = main.add_subparsers(dest="stage", required=True, metavar="stage")
+    commands = {name: stages.add_parser(name, help=text, description=text) for name, text in
+                STAGES.items()}  # fmt: skip
+    commands["ingest"].add_argument(
+        "--max-samples",
+        type=int,
+        metavar="N",
+        help="read no more than N rows, from all files alike",
+    )
+    commands["select"].add_argument(
+        "experiments", nargs="*", help="also cut the tiers of these declared experiments"
+    )
+    for name in ("train", "evaluate"):
+        commands[name].add_argument("experiment", help="a declared experiment, or: all")
+        commands[name].add_argument(
+            "--seed", type=int, help="one seed; without it, those of params.yaml"
+        )
+        commands[name].add_argument(
+            "--skip-existing", action="store_true", help="leave alone what is done and unchanged"
+        )
+    return main
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one stage; a user's error is one line on stderr and exit code 2."""
+    selectors = vars(parser().parse_args(arguments))
+    stage = selectors.pop("stage")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        importlib.import_module(f"winnow.{stage}.stage").run(**selectors)
+    except KeyboardInterrupt:
+        print(f"winnow {stage}: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"winnow {stage}: {message}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

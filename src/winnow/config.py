@@ -1,0 +1,258 @@
+"""params.yaml as frozen, typed values; an unknown key or a wrong type is an error that names it.
+
+A stage keeps its own config class beside its code and asks `load("score", ScoreConfig)` for it.
+What several stages speak of (experiments, tiers, models, recipes) is here.
+"""
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from winnow import STAGES
+
+PARAMS = Path("params.yaml")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tier:
+    """A rule and a quantity: which rows of the scored pool an arm is trained on."""
+
+    rule: Literal["top", "bottom", "random", "longest", "matched"]
+    """top, bottom: by score. longest: by words of the response. matched: random, with the token
+    lengths of the tier `of`."""
+    count: int | None = None
+    """Rows to take, or:"""
+    share: float | None = None
+    """the share of the pool to take, in (0, 1]."""
+    of: str | None = None
+    """matched only: the tier whose size and lengths are matched."""
+    recipe: str
+    """The key under train.recipes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """A GPT-2 architecture (Radford et al. 2019), initialised from scratch."""
+
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    context: int
+    """Positions, in tokens; also the length of a packed training sequence."""
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How an arm is trained; names as in Hugging Face's TrainingArguments."""
+
+    learning_rate: float
+    num_train_epochs: int
+    per_device_train_batch_size: int
+    """In packed sequences."""
+    gradient_accumulation_steps: int
+    eval_steps: int
+    """Optimizer steps between two validation losses."""
+    save_steps: int
+    """Optimizer steps between two checkpoints."""
+    weight_decay: float = 0.01
+    warmup_steps: int = 1000
+    """At most; never more than a tenth of the steps."""
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Experiment:
+    """One arm of the comparison, `<tier>_<model>`, resolved."""
+
+    name: str
+    tier_name: str
+    tier: Tier
+    model_name: str
+    model: Model
+    recipe: Recipe
+
+
+def _fail(path: str, expected: str, found: Any) -> typing.NoReturn:
+    raise ValueError(f"{PARAMS}: {path}: expected {expected}, found {found!r}")
+
+
+def _nearest(name: str, known: typing.Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names[:6]
+    return ", ".join(near)
+
+
+def _build(kind: Any, value: Any, path: str) -> Any:
+    """Turn parsed YAML into `kind` (a dataclass, container, literal, union or scalar type)."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _build_class(typing.cast(type, kind), value, path)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        return _build(next(item for item in arguments if item is not type(None)), value, path)
+    if origin is Literal:
+        return value if value in arguments else _fail(path, f"one of {', '.join(arguments)}", value)
+    if origin is tuple:
+        if not isinstance(value, list):
+            _fail(path, "a list", value)
+        return tuple(_build(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            _fail(path, "a mapping", value)
+        return {
+            str(key): _build(arguments[1], item, f"{path}.{key}") for key, item in value.items()
+        }
+    if kind is Any:
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+        _fail(path, names[kind], value)
+    return value
+
+
+def _build_class(kind: type[T], value: Any, path: str) -> T:
+    if not isinstance(value, Mapping):
+        _fail(path, "a mapping", value)
+    hints = typing.get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            raise ValueError(
+                f"{PARAMS}: unknown key {path}.{key} (near: {_nearest(str(key), hints)})"
+            )
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if field.default is dataclasses.MISSING and field.name not in value:
+            raise ValueError(f"{PARAMS}: {path}.{field.name} is missing")
+    return kind(**{key: _build(hints[key], item, f"{path}.{key}") for key, item in value.items()})
+
+
+def _document() -> dict[str, Any]:
+    """The whole of params.yaml, its top-level keys checked."""
+    try:
+        # YAML 1.2, as DVC reads it: 1e-4 is a number and `on` is text.
+        document = YAML(typ="safe", pure=True).load(PARAMS)
+    except FileNotFoundError:
+        raise ValueError(f"{PARAMS} is missing: run winnow in the project's folder") from None
+    except YAMLError as error:
+        raise ValueError(f"{PARAMS} is not valid YAML: {error}") from None
+    known = {*STAGES, "experiments", "seeds"}
+    if not isinstance(document, dict):
+        raise ValueError(f"{PARAMS}: expected a mapping, found {document!r}")
+    for key in document:
+        if key not in known:
+            raise ValueError(f"{PARAMS}: unknown key {key} (near: {_nearest(str(key), known)})")
+    return document
+
+
+def load(section: str, kind: type[T]) -> T:
+    """Read one section of params.yaml into its class.
+
+    Raises:
+        ValueError: for an unknown, missing or mistyped key; the message names it.
+    """
+    document = _document()
+    if section not in document:
+        raise ValueError(f"{PARAMS}: section {section} is missing")
+    return typing.cast(T, _build(kind, document[section], section))
+
+
+def seeds() -> tuple[int, ...]:
+    """The seeds that every experiment is run with."""
+    found: tuple[int, ...] = load("seeds", tuple[int, ...])
+    if not found or len(set(found)) < len(found):
+        _fail("seeds", "one or more different numbers", list(found))
+    return found
+
+
+def experiment_names() -> tuple[str, ...]:
+    """The experiments that `dvc repro` runs."""
+    return load("experiments", tuple[str, ...])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Grid:
+    tiers: dict[str, Tier]
+    models: dict[str, Model]
+    recipes: dict[str, Recipe]
+
+
+def _grid() -> _Grid:
+    document = _document()
+    parts = (("select", "tiers"), ("train", "models"), ("train", "recipes"))
+    for section, key in parts:
+        if key not in document.get(section, {}):
+            raise ValueError(f"{PARAMS}: {section}.{key} is missing")
+    hints = typing.get_type_hints(_Grid)
+    return _Grid(
+        **{
+            key: _build(hints[key], document[section][key], f"{section}.{key}")
+            for section, key in parts
+        }
+    )
+
+
+def quantity(text: str) -> int | float | None:
+    """The quantity that a name ends with: 5k, 1M (a count), 10pct (a share); None for others."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(k|M|B|pct)?", text)
+    if not found:
+        return None
+    number, unit = float(found[1]), found[2]
+    if unit == "pct":
+        return number / 100
+    return round(number * {"k": 1e3, "M": 1e6, "B": 1e9, None: 1}[unit])
+
+
+def _check_tier(name: str, tier: Tier, tiers: Mapping[str, Tier]) -> None:
+    path = f"select.tiers.{name}"
+    if tier.rule == "matched":
+        if tier.of not in tiers or tier.count is not None or tier.share is not None:
+            _fail(path, "`of: <tier>` and no quantity for a matched tier", tier.of)
+        size: int | float | None = tiers[tier.of].count or tiers[tier.of].share
+    else:
+        if (tier.count is None) == (tier.share is None) or tier.of is not None:
+            _fail(path, "a count or a share, one of them", f"{tier.count}, {tier.share}")
+        size = tier.count if tier.share is None else tier.share
+    if size is None or size <= 0 or (isinstance(size, float) and size > 1):
+        _fail(path, "a count above 0 or a share in (0, 1]", size)
+    named = quantity(name.rpartition("_")[2])
+    if named != size:
+        _fail(path, f"the quantity that the name says ({named})", size)
+
+
+def experiment(name: str) -> Experiment:
+    """Resolve `<tier>_<model>` to what it means.
+
+    Raises:
+        ValueError: the name is not declared (the nearest ones are named), or a tier's name says
+            another quantity than its definition.
+    """
+    grid = _grid()
+    declared = {f"{tier}_{model}": (tier, model) for tier in grid.tiers for model in grid.models}
+    if name not in declared:
+        raise ValueError(f"unknown experiment {name!r}; nearest: {_nearest(name, declared)}")
+    tier_name, model_name = declared[name]
+    tier = grid.tiers[tier_name]
+    _check_tier(tier_name, tier, grid.tiers)
+    if tier.recipe not in grid.recipes:
+        _fail(f"select.tiers.{tier_name}.recipe", f"one of {', '.join(grid.recipes)}", tier.recipe)
+    return Experiment(
+        name=name,
+        tier_name=tier_name,
+        tier=tier,
+        model_name=model_name,
+        model=grid.models[model_name],
+        recipe=grid.recipes[tier.recipe],
+    )

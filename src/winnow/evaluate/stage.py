@@ -1,0 +1,211 @@
+"""Judge one experiment's models, or all.    winnow evaluate <experiment>|all [--seed N]
+
+Writes results/<experiment>/<seed>: experiment_config.json and train_results.json (the training's
+own), evaluation/ (metrics.json, items.parquet), quality_analysis/strata.json,
+generation_analysis/ (metrics.json, samples.jsonl), card.json.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from datasets import load_from_disk
+from transformers import GPT2LMHeadModel
+
+from winnow import config, publish, tracking
+from winnow.evaluate import generation, perplexity
+from winnow.records import ITEM_SCHEMA, ROW_SCHEMA, Row
+from winnow.vocabulary import Vocabulary
+
+CURATED, SCORED, TIERS = (Path("artifacts") / name for name in ("curate", "score", "select"))
+MODELS, FOLDER = Path("models"), Path("results")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateConfig:
+    """How a model is judged; the test set is curate's."""
+
+    tasks: str | None = None
+    """A file of prompts whose answers a program can check, one JSON object a line: instruction,
+    input, answer, check (exact, contains or number)."""
+    max_tasks: int = 60
+    """Of the file, from its start."""
+    num_prompts: int = 20
+    """Test rows to complete, by content hash."""
+    num_samples: int = 5
+    """Completions a prompt."""
+    max_new_tokens: int = 200
+    """Tokens a completion, at most."""
+    temperature: float = 0.8
+    top_p: float = 0.9
+    batch_size: int = 32
+    """Rows or prompts at a time; no figure depends on it but the draws of the samples."""
+    seed: int = 0
+    """Of the samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestSet:
+    """What every arm is judged on."""
+
+    rows: list[Row]
+    quintiles: list[int]
+    tasks: list[generation.Prompt]
+    vocabulary: Vocabulary
+    key: dict[str, Any]
+
+    __test__ = False
+
+
+def _rows(table: pa.Table) -> list[Row]:
+    return [Row(**row) for row in table.select(ROW_SCHEMA.names).to_pylist()]
+
+
+def _tasks(path: str | None, limit: int) -> list[generation.Prompt]:
+    if path is None:
+        return []
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise ValueError(f"params.yaml: evaluate.tasks: no file {path!r}") from None
+    prompts = []
+    for number, line in enumerate(lines[:limit], start=1):
+        try:
+            task = json.loads(line)
+            row = Row("", "", task["instruction"], task.get("input", ""), "")
+            prompts.append(generation.Prompt(row.prompt, None, task["answer"], task["check"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}:{number}: not a task ({error!r})") from None
+    return prompts
+
+
+def _test_set(settings: EvaluateConfig) -> TestSet:
+    publish.read_card(SCORED, "winnow score")
+    table = pq.read_table(CURATED / "test.parquet")
+    scores = pq.read_table(SCORED / "test.parquet", columns=["score"])["score"].to_numpy()
+    ranks = pd.Series(scores).rank(method="first").to_numpy() - 1
+    quintiles = (ranks * 5 // len(ranks)).astype(int) + 1
+    tasks = _tasks(settings.tasks, settings.max_tasks)
+    key = {
+        "test": publish.file_hash(CURATED / "test.parquet"),
+        "scores": publish.file_hash(SCORED / "test.parquet"),
+        "tasks": publish.fingerprint([asdict(task) for task in tasks]),
+        "settings": asdict(settings),
+        "code": publish.code_hash("evaluate"),
+    }
+    vocabulary = Vocabulary.read(CURATED / "tokenizer")
+    return TestSet(_rows(table), quintiles.tolist(), tasks, vocabulary, key)
+
+
+def run(experiment: str, seed: int | None, skip_existing: bool) -> None:
+    """Judge the named experiment, or all of params.yaml, with one seed or with all.
+
+    Raises:
+        ValueError: an unknown experiment, or a model that is not trained yet.
+    """
+    names = config.experiment_names() if experiment == "all" else (experiment,)
+    seeds = config.seeds() if seed is None else (seed,)
+    arms = [config.experiment(name) for name in names]
+    settings = config.load("evaluate", EvaluateConfig)
+    for arm in arms:
+        for number in seeds:
+            publish.read_card(
+                MODELS / arm.name / str(number), f"winnow train {arm.name} --seed {number}"
+            )
+    test = _test_set(settings)
+    for arm in arms:
+        for number in seeds:
+            with publish.lock(f"evaluate-{arm.name}-{number}"):
+                _evaluate(arm, number, settings, test, skip_existing)
+
+
+def _evaluate(
+    arm: config.Experiment, seed: int, settings: EvaluateConfig, test: TestSet, skip_existing: bool
+) -> None:
+    source, target = MODELS / arm.name / str(seed), FOLDER / arm.name / str(seed)
+    key = test.key | {"model": publish.read_card(source, "winnow train")["files"]}
+    if skip_existing and publish.is_made_of(target, key):
+        print(f"evaluate: {arm.name} seed {seed} is done and unchanged")
+        return
+    description = publish.read_json(source / "experiment_config.json")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = GPT2LMHeadModel.from_pretrained(source, use_safetensors=True).eval().to(device)
+    with tracking.start("evaluate", f"{arm.name}-{seed}", description) as tracked:
+        items, metrics = _losses(model, arm, settings, test)
+        prompts, completions, generated = _generate(model, arm, settings, test)
+        card = {"stage": "evaluate", "key": key}
+        with publish.publish_folder(target, card) as folder:
+            for name in ("experiment_config.json", "train_results.json"):
+                shutil.copyfile(source / name, folder / name)
+            write = publish.write_json
+            write(folder / "evaluation/metrics.json", metrics)
+            table = pa.Table.from_pandas(items, ITEM_SCHEMA, preserve_index=False)
+            pq.write_table(table.replace_schema_metadata(None), folder / "evaluation/items.parquet")
+            write(folder / "quality_analysis/strata.json", perplexity.strata(items))
+            write(folder / "generation_analysis/metrics.json", generated)
+            _write_samples(folder / "generation_analysis/samples.jsonl", prompts, completions)
+        strata = {f"loss_{kind}": {name: part["loss"] for name, part in parts.items()}
+                  for kind, parts in perplexity.strata(items).items()}  # fmt: skip
+        tracked.metrics({"test": metrics, "generation": generated} | strata)
+        tracked.files([target / "evaluation", target / "generation_analysis"])
+    print(f"evaluate: {arm.name} seed {seed}: loss {metrics['loss']:.4f} nats a token, "
+          f"perplexity {metrics['perplexity']:.2f}")  # fmt: skip
+
+
+def _losses(
+    model: GPT2LMHeadModel, arm: config.Experiment, settings: EvaluateConfig, test: TestSet
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    items = perplexity.item_losses(
+        model, test.rows, test.quintiles, test.vocabulary, arm.model.context, settings.batch_size
+    )
+    tier = load_from_disk(str(TIERS / arm.tier_name))["train"]
+    trained_on = _rows(tier.data.table)
+    baseline = perplexity.unigram_loss(trained_on, test.rows, test.vocabulary)
+    return items, perplexity.summarise(items) | {"baseline_loss": baseline}
+
+
+def _generate(
+    model: GPT2LMHeadModel, arm: config.Experiment, settings: EvaluateConfig, test: TestSet
+) -> tuple[Sequence[generation.Prompt], list[list[str]], dict[str, Any]]:
+    """Complete test prompts and tasks; one that fills over half of the context is left out."""
+    asked = [generation.Prompt(row.prompt, row.response) for row in test.rows]
+    room = arm.model.context // 2 - 1
+    wanted = [*asked, *test.tasks]
+    lengths = [len(item.ids) for item in test.vocabulary.encodings([p.text for p in wanted])]
+    fitting = [prompt for prompt, length in zip(wanted, lengths, strict=True) if length <= room]
+    texts = [prompt for prompt in fitting if prompt.answer is None]
+    stride = max(1, len(texts) // max(1, settings.num_prompts))
+    prompts = texts[::stride][: settings.num_prompts]
+    prompts += [prompt for prompt in fitting if prompt.answer is not None]
+    completions = generation.complete(
+        model,
+        prompts,
+        test.vocabulary,
+        num_samples=settings.num_samples,
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    too_long = len(wanted) - len(fitting)
+    return prompts, completions, generation.analyse(prompts, completions) | {"too_long": too_long}
+
+
+def _write_samples(
+    path: Path, prompts: Sequence[generation.Prompt], completions: list[list[str]]
+) -> None:
+    with publish.atomic_file(path, "w") as file:
+        for prompt, texts in zip(prompts, completions, strict=True):
+            for text in texts:
+                passed = None if prompt.answer is None else generation.passes(prompt, text)
+                sample = {"prompt": prompt.text, "completion": text, "passed": passed}
+                sample |= {"reference": prompt.reference, "answer": prompt.answer}
+                file.write(json.dumps(sample, ensure_ascii=False) + "\n")

@@ -1,0 +1,1 @@
+"""Any source -> canonical rows; what cannot be read is quarantined with file, line and reason."""

@@ -1,0 +1,202 @@
+"""How anything is written: atomic files and folders, cards, locks, ledgers.
+
+A file appears whole or not at all (temporary file in the same folder, fsync, rename, fsync of the
+folder). A folder is complete when it holds `card.json`, which is written last and names every
+other file with its size and SHA-256, the inputs and the parameters that made it.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import IO, Any
+
+CARD = "card.json"
+STATE = Path(".winnow")
+"""Where unfinished work and locks live: outside of every DVC output, which DVC deletes at will."""
+
+
+def dump(value: Any) -> str:
+    """JSON text with sorted keys; dataclasses become objects; NaN and infinities are refused."""
+    default = lambda item: asdict(item) if is_dataclass(item) else str(item)  # noqa: E731
+    return json.dumps(
+        value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=default
+    )
+
+
+def fingerprint(value: Any) -> str:
+    """The SHA-256 of a value's JSON text: equal values, equal fingerprints."""
+    return hashlib.sha256(dump(value).encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def bytes_hash(data: bytes) -> str:
+    """The SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def code_hash(*packages: str) -> str:
+    """The SHA-256 over the Python source of the named winnow packages: `code_hash("score")`."""
+    root = Path(__file__).parent
+    files = sorted(path for name in packages for path in (root / name).rglob("*.py"))
+    return fingerprint({str(path.relative_to(root)): file_hash(path) for path in files})
+
+
+def git_commit() -> str | None:
+    """The checked-out commit, with `-dirty` where tracked files differ; None outside of git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a temporary file that becomes `path` when the block ends well, and vanishes if not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    try:
+        with temporary.open(mode, **text) as file:  # type: ignore[arg-type]
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, atomically."""
+    with atomic_file(path, "w") as file:
+        file.write(dump(value) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that a stage wrote; a missing or torn one is an error that names it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing: run the stage that makes it") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): run its stage again") from None
+
+
+@contextlib.contextmanager
+def publish_folder(target: Path, card: dict[str, Any]) -> Iterator[Path]:
+    """Fill a temporary folder that replaces `target`, with its card, when the block ends well.
+
+    Args:
+        target: the folder to publish; an older version of it is replaced as a whole.
+        card: what made it (stage, inputs, params); the block may add to it until it ends. The
+            files' sizes and hashes are added here. Nothing in a card depends on the time of day.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        for path in files:
+            _sync(path)
+        card["files"] = {
+            str(path.relative_to(partial)): {
+                "bytes": path.stat().st_size,
+                "sha256": file_hash(path),
+            }
+            for path in files
+        }
+        write_json(partial / CARD, card)
+        replaced = target.with_name(f".{target.name}.replaced")
+        shutil.rmtree(replaced, ignore_errors=True)
+        if target.exists():
+            os.replace(target, replaced)
+        os.replace(partial, target)
+        _sync(target.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_card(folder: Path, command: str) -> dict[str, Any]:
+    """Read the card of a finished folder; a missing one is an error that names the command."""
+    if not (folder / CARD).is_file():
+        raise ValueError(f"{folder} is missing or unfinished: run `{command}` first")
+    card: dict[str, Any] = read_json(folder / CARD)
+    return card
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder has a card and every file on it is there with its size and hash."""
+    if not (folder / CARD).is_file():
+        return False
+    return all(
+        (folder / name).is_file()
+        and (folder / name).stat().st_size == entry["bytes"]
+        and file_hash(folder / name) == entry["sha256"]
+        for name, entry in read_json(folder / CARD)["files"].items()
+    )
+
+
+def is_made_of(folder: Path, key: dict[str, Any]) -> bool:
+    """Whether a folder is complete and its card says that it was made of what `key` says."""
+    return is_complete(folder) and read_json(folder / CARD).get("key") == json.loads(dump(key))
+
+
+@contextlib.contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Hold a named lock, so that two processes never work on one folder.
+
+    The kernel drops the lock with its holder, however that one ends: there is no stale lock.
+    """
+    path = STATE / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise ValueError(
+                f"{name} is in use by process {holder}: wait for it or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Where every row of a stage went: rows in = rows out + dropped by reason + held out."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    held_out: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def close(self) -> dict[str, Any]:
+        """The ledger as a dictionary, after checking that the account is balanced."""
+        assert self.rows_in == self.rows_out + self.held_out + self.dropped.total(), self
+        return asdict(self) | {"dropped": dict(sorted(self.dropped.items()))}

@@ -1,0 +1,132 @@
+"""Cut the tiers that the experiments need.    winnow select [experiment ...]
+
+Writes artifacts/select: <tier>/ (a dataset with train and the shared validation split),
+<tier>_scores.csv, statistics.json, histogram.png, experiments/<experiment>.json, card.json.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from winnow import config, publish
+from winnow.records import CURATED_SCHEMA, DIMENSIONS
+from winnow.select import tiers
+
+CURATED, SCORED = Path("artifacts/curate"), Path("artifacts/score")
+FOLDER = Path("artifacts/select")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelectConfig:
+    """The declared tiers; the experiments say which of them are cut."""
+
+    tiers: dict[str, config.Tier]
+    seed: int = 0
+    """Of the random and matched draws."""
+
+
+def _save(path: Path, train: pa.Table, validation: pa.Table) -> None:
+    from datasets import Dataset, DatasetDict
+
+    # A fingerprint from the content: the default one is random, and would change equal bytes.
+    parts = {"train": train, "validation": validation}
+    DatasetDict(
+        {
+            name: Dataset(table, fingerprint=publish.fingerprint(table["hash"].to_pylist())[:16])
+            for name, table in parts.items()
+        }
+    ).save_to_disk(path)
+
+
+def _spreadsheet_safe(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula (OWASP ASVS 1.2.10)."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\0")) else text
+
+
+def _write_scores(path: Path, rows: pd.DataFrame) -> None:
+    table = rows[["id", "score", *DIMENSIONS]].rename_axis("idx").reset_index()
+    table["id"] = table["id"].map(_spreadsheet_safe)
+    table.to_csv(path, index=False, lineterminator="\n")
+
+
+def _statistics(tier: config.Tier, rows: pd.DataFrame, pool: int, of: pd.Index | None) -> Any:
+    score = rows["score"]
+    return {
+        "rule": tier.rule,
+        "sha256": publish.fingerprint(rows["hash"].tolist()),
+        "num_rows": len(rows),
+        "num_tokens": int(rows["num_tokens"].sum()),
+        "share": len(rows) / pool,
+        "min": float(score.min()),
+        "max": float(score.max()),
+        "mean": float(score.mean()),
+        "std": float(score.std(ddof=0)),
+        "overlap_with_of": None if of is None else float(rows.index.isin(of).mean()),
+    }
+
+
+def _histogram(path: Path, scores: dict[str, pd.Series]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    for name, values in scores.items():
+        axes.hist(values, bins=60, range=(0, 1), histtype="step", linewidth=1.5, label=name)
+    axes.set(xlabel="quality score", ylabel="rows", yscale="log", title="Scores by tier")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def run(experiments: list[str]) -> None:
+    """Cut every tier that the experiments of params.yaml, and those named, are trained on.
+
+    Raises:
+        ValueError: an unknown experiment, or a tier that is larger than the pool; nothing is
+            written then.
+    """
+    settings = config.load("select", SelectConfig)
+    names = dict.fromkeys([*config.experiment_names(), *experiments])
+    arms = [config.experiment(name) for name in names]
+    wanted = dict.fromkeys(arm.tier_name for arm in arms)
+    scored = publish.read_card(SCORED, "winnow score")
+    publish.read_card(CURATED, "winnow curate")
+    scores = pq.read_table(SCORED / "train.parquet").to_pandas()
+    for name in wanted:
+        tiers.size(name, settings.tiers, len(scores))
+    card: dict[str, Any] = {
+        "stage": "select",
+        "params": {"seed": settings.seed},
+        "inputs": {str(SCORED): publish.fingerprint(scored["files"])},
+    }
+    with publish.lock("select"), publish.publish_folder(FOLDER, card) as folder:
+        cuts = {name: tiers.cut(name, settings.tiers, scores, settings.seed) for name in wanted}
+        rows = pq.read_table(CURATED / "train.parquet", columns=CURATED_SCHEMA.names)
+        validation = pq.read_table(CURATED / "validation.parquet")
+        statistics = {}
+        for name, index in cuts.items():
+            tier = settings.tiers[name]
+            of = tier.of and tiers.cut(tier.of, settings.tiers, scores, settings.seed)
+            chosen = scores.loc[index]
+            _save(folder / name, rows.take(pa.array(index)).combine_chunks(), validation)
+            _write_scores(folder / f"{name}_scores.csv", chosen)
+            statistics[name] = _statistics(tier, chosen, len(scores), of)
+            found = statistics[name]
+            print(
+                f"{name}: {len(chosen)} rows, score {found['min']:.3f} - {found['max']:.3f}, "
+                f"mean {found['mean']:.3f}, standard deviation {found['std']:.3f}"
+            )
+        publish.write_json(folder / "statistics.json", statistics)
+        _histogram(folder / "histogram.png", {name: scores["score"][cuts[name]] for name in cuts})
+        for arm in arms:
+            # What dvc.yaml lets a training depend on: another number in a recipe changes the cards
+            # of the arms that use it, and no others.
+            resolved = asdict(arm) | {"data": statistics[arm.tier_name]}
+            publish.write_json(folder / "experiments" / f"{arm.name}.json", resolved)
+    print(f"select: {len(cuts)} tiers for {len(arms)} experiments -> {FOLDER}")

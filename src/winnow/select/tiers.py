@@ -1,0 +1,87 @@
+"""Which rows a tier takes: pure functions of the score table.
+
+Every order ends in the content hash and the id, and every draw is an order by a hash of seed and
+content, so neither the order of rows nor the number of workers changes a tier.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from winnow.config import Tier
+
+LENGTH_BINS = 50
+"""Quantile bins of the tier's token lengths within which a matched control is drawn."""
+
+
+def size(name: str, tiers: Mapping[str, Tier], pool: int) -> int:
+    """How many rows a tier takes of a pool.
+
+    Raises:
+        ValueError: more than the pool has, or none; the message names both numbers.
+    """
+    tier = tiers[name]
+    if tier.rule == "matched":
+        assert tier.of is not None
+        return size(tier.of, tiers, pool)
+    wanted = tier.count if tier.share is None else round(tier.share * pool)
+    assert wanted is not None
+    if not 0 < wanted <= pool:
+        raise ValueError(f"tier {name} wants {wanted} rows, the curated pool has {pool}")
+    return wanted
+
+
+def _draw(scores: pd.DataFrame, salt: str) -> pd.Series:
+    """A seeded random key a row, from its content."""
+    names = scores["hash"] + "/" + scores["id"]
+    keys = [hashlib.blake2b(f"{salt}/{name}".encode(), digest_size=8).hexdigest() for name in names]
+    return pd.Series(keys, index=scores.index)
+
+
+def _first(scores: pd.DataFrame, by: pd.Series, number: int) -> pd.Index:
+    order = pd.DataFrame({"by": by, "hash": scores["hash"], "id": scores["id"]})
+    return order.sort_values(["by", "hash", "id"]).index[:number]
+
+
+def _matched(scores: pd.DataFrame, tier_rows: pd.Index, keys: pd.Series) -> pd.Index:
+    """Rows drawn at random so that every length bin holds as many as it does in the tier."""
+    lengths = scores["num_tokens"]
+    wanted = lengths[tier_rows]
+    edges = np.unique(np.quantile(wanted, np.linspace(0, 1, LENGTH_BINS + 1)[1:-1]))
+    bins = pd.Series(np.digitize(lengths, edges), index=scores.index)
+    inside = lengths.between(wanted.min(), wanted.max())
+    order = pd.DataFrame({"bin": bins, "key": keys})[inside].sort_values(["bin", "key"])
+    rank = order.groupby("bin").cumcount()
+    quota = bins[tier_rows].value_counts()
+    return order.index[rank < order["bin"].map(quota).fillna(0)]
+
+
+def cut(name: str, tiers: Mapping[str, Tier], scores: pd.DataFrame, seed: int) -> pd.Index:
+    """Choose a tier's rows.
+
+    Args:
+        name: of the tier.
+        tiers: all declared tiers (a matched one needs the tier that it is matched to).
+        scores: SCORE_SCHEMA columns of the pool.
+        seed: of the random draws.
+
+    Returns:
+        Index labels into `scores`, best first for top, worst first for bottom, longest first for
+        longest, in drawn order for random ones.
+    """
+    tier, number = tiers[name], size(name, tiers, len(scores))
+    match tier.rule:
+        case "top":
+            return _first(scores, -scores["score"], number)
+        case "bottom":
+            return _first(scores, scores["score"], number)
+        case "longest":
+            return _first(scores, -scores["num_response_words"], number)
+        case "random":
+            return _first(scores, _draw(scores, f"random/{seed}"), number)
+        case "matched":
+            assert tier.of is not None
+            keys = _draw(scores, f"matched/{seed}")
+            return _matched(scores, cut(tier.of, tiers, scores, seed), keys)

@@ -1,0 +1,245 @@
+"""A made-up results tree: what the stages before would have left, with losses that are chosen."""
+
+import csv
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ruamel.yaml import YAML
+
+from winnow.records import DIMENSIONS, ITEM_SCHEMA, SCORE_SCHEMA
+
+POOL = 6000
+TIERS: dict[str, dict[str, Any]] = {
+    "ultra_300": {"rule": "top", "count": 300, "recipe": "small"},
+    "high_1k": {"rule": "top", "count": 1000, "recipe": "small"},
+    "medium_4k": {"rule": "top", "count": 4000, "recipe": "small"},
+    "matched_300": {"rule": "matched", "of": "ultra_300", "recipe": "small"},
+    "matched_1k": {"rule": "matched", "of": "high_1k", "recipe": "small"},
+    "random_1k": {"rule": "random", "count": 1000, "recipe": "small"},
+    "random_2k": {"rule": "random", "count": 2000, "recipe": "small"},
+}
+ROWS = {"ultra_300": 300, "high_1k": 1000, "medium_4k": 4000, "matched_300": 300,
+        "matched_1k": 1000, "random_1k": 1000, "random_2k": 2000}  # fmt: skip
+EPOCHS = {"ultra_300": 10, "matched_300": 10, "medium_4k": 1}
+LOSS = {"ultra_300": 3.05, "high_1k": 2.80, "medium_4k": 2.95, "matched_300": 3.12,
+        "matched_1k": 3.00, "random_1k": 3.02, "random_2k": 3.0}  # fmt: skip
+MODELS = {
+    "1M": {"num_layers": 2, "hidden_size": 176, "num_heads": 4, "context": 256},
+    "4M": {"num_layers": 4, "hidden_size": 256, "num_heads": 4, "context": 256},
+}
+RECIPE = {"learning_rate": 1e-3, "num_train_epochs": 3, "per_device_train_batch_size": 4,
+          "gradient_accumulation_steps": 1, "eval_steps": 40, "save_steps": 100}  # fmt: skip
+GENERATION = ("coherence", "diversity", "instruction_following", "length_appropriateness",
+              "task_completion")  # fmt: skip
+
+
+def write(path: Path, value: Any) -> None:
+    """One JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def params(root: Path, experiments: list[str], seeds: list[int], **analyze: Any) -> None:
+    """params.yaml of the grid."""
+    document = {
+        "experiments": experiments, "seeds": seeds, "analyze": analyze,
+        "select": {"tiers": TIERS}, "train": {"models": MODELS, "recipes": {"small": RECIPE}},
+    }  # fmt: skip
+    with (root / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(document, file)
+
+
+def pool(root: Path) -> pa.Table:
+    """Score tables, tiers cut from them, cards and the truth of the rows."""
+    generator = np.random.default_rng(7)
+    clean = generator.random(POOL) < 0.6
+    score = np.clip(0.5 + 0.2 * clean + generator.normal(0, 0.15, POOL), 0, 1)
+    columns: dict[str, Any] = {
+        "id": [f"{i:06}" for i in range(POOL)],
+        "hash": [hashlib.md5(str(i).encode()).hexdigest() for i in range(POOL)],
+        "source": ["alpha" if i % 3 else "beta" for i in range(POOL)],
+        "score": score,
+        "num_tokens": generator.integers(20, 200, POOL),
+        "num_response_words": generator.integers(10, 90, POOL),
+    } | {name: np.clip(score + generator.normal(0, 0.2, POOL), 0, 1) for name in DIMENSIONS}
+    table = pa.table(columns).select(SCORE_SCHEMA.names).cast(SCORE_SCHEMA)
+    for split in ("train", "validation", "test"):
+        path = root / f"artifacts/score/{split}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path)
+    _tiers(root, score, generator)
+    lines = [{"hash": h, "quality": "clean" if c else ("noisy", "cut")[i % 2], "family": "f"}
+             for i, (h, c) in enumerate(zip(columns["hash"], clean, strict=True))]  # fmt: skip
+    path = root / "corpora/truth.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return table
+
+
+def _tiers(root: Path, score: np.ndarray, generator: np.random.Generator) -> None:
+    statistics = {}
+    for name, tier in TIERS.items():
+        size = ROWS[name]
+        best = np.argsort(-score)[:size]
+        rows = best if tier["rule"] == "top" else generator.choice(POOL, size, replace=False)
+        chosen = score[rows]
+        statistics[name] = {
+            "rule": tier["rule"], "num_rows": size, "num_tokens": size * 110, "share": size / POOL,
+            "min": chosen.min(), "max": chosen.max(), "mean": chosen.mean(), "std": chosen.std(),
+            "overlap_with_of": 0.05 if "of" in tier else None,
+        }  # fmt: skip
+        path = root / f"artifacts/select/{name}_scores.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("idx", "id", "score", *DIMENSIONS))
+            writer.writerows((i, f"{i:06}", score[i], 0, 0, 0, 0) for i in rows)
+    write(root / "artifacts/select/statistics.json", statistics)
+
+
+def cards(root: Path) -> None:
+    """The ledgers of the stages before, and the cost of scoring."""
+    ledgers = {
+        "ingest": {"rows_in": 7400, "rows_out": 7388, "held_out": 0,
+                   "dropped": {"not valid JSON": 9, "empty response": 3}},
+        "curate": {"rows_in": 7388, "rows_out": POOL, "held_out": 1000,
+                   "dropped": {"exact duplicate": 260, "near duplicate": 128}},
+        "score": {"rows_in": POOL, "rows_out": POOL, "held_out": 0, "dropped": {}},
+    }  # fmt: skip
+    for stage, ledger in ledgers.items():
+        write(root / f"artifacts/{stage}/card.json", {"stage": stage, "ledger": ledger})
+    write(root / "artifacts/score_metrics.json",
+          {"seconds": 8.2, "rows": POOL, "rows_per_second": POOL / 8.2})  # fmt: skip
+
+
+class Items:
+    """The test rows: their sizes, and the difficulty that every arm meets."""
+
+    def __init__(self, number: int = 200) -> None:
+        self.generator = np.random.default_rng(3)
+        self.number = number
+        self.tokens = self.generator.integers(20, 120, number)
+        self.difficulty = self.generator.normal(0, 0.4, number)
+        self.difficulty -= (self.difficulty * self.tokens).sum() / self.tokens.sum()
+
+    def losses(self, mean: float, noise: float = 0.05) -> np.ndarray:
+        """Summed losses around a mean per token."""
+        own = self.generator.normal(0, noise, self.number)
+        return np.maximum(0, (mean + self.difficulty + own) * self.tokens)
+
+
+def run(root: Path, name: str, seed: int, items: Items, mean: float) -> None:
+    """What one training and evaluation leave behind."""
+    tier_name, _, model = name.rpartition("_")
+    folder = root / "results" / name / str(seed)
+    tier = {"count": None, "share": None, "of": None} | TIERS[tier_name]
+    size, epochs = ROWS[tier_name], EPOCHS.get(tier_name, 3)
+    digest = hashlib.sha256(tier_name.encode()).hexdigest()
+    write(folder / "experiment_config.json", {
+        "experiment": name, "seed": seed, "tier_name": tier_name, "tier": tier,
+        "model_name": model, "model": MODELS[model], "recipe": RECIPE, "num_rows": size,
+        "num_tokens": size * 110, "data_sha256": digest, "device": "cpu", "precision": "fp32",
+        "git_commit": "0123456789abcdef0123456789abcdef01234567", "run_id": digest[:32],
+        "command": f"winnow train {name} --seed {seed}",
+    })  # fmt: skip
+    losses = items.losses(mean)
+    loss = losses.sum() / items.tokens.sum()
+    _train(folder, size, epochs, mean, model)
+    _evaluation(folder, items, losses, loss)
+
+
+def _train(folder: Path, size: int, epochs: int, mean: float, model: str) -> None:
+    total = size * 110 * epochs
+    seconds = total / 60_000 * (1 if model == "1M" else 2.5)
+    points = [i / 12 for i in range(1, 13)]
+    turn = 0.5 if size < 500 else 2
+    write(folder / "train_results.json", {
+        "train_time": seconds, "final_loss": mean - 0.2, "num_steps": total // 1024,
+        "num_epochs": epochs, "tokens_seen": total, "tokens_per_second": 60_000,
+        "num_parameters": 1_000_000 if model == "1M" else 4_000_000, "flops": 6e6 * total,
+        "curve": [
+            {"step": int(t * total / 1024), "tokens": t * total, "seconds": t * seconds,
+             "train_loss": mean + math.exp(-4 * t), "validation_loss":
+             mean - 0.02 + 2.2 * math.exp(-5 * t) + max(0, t - turn) * 0.25}
+            for t in points
+        ],
+    })  # fmt: skip
+
+
+def _evaluation(folder: Path, items: Items, losses: np.ndarray, loss: float) -> None:
+    quintile = np.arange(items.number) % 5 + 1
+    source = np.array(["alpha", "beta"])[np.arange(items.number) % 2]
+    table = pa.table({
+        "id": [f"t{i}" for i in range(items.number)], "source": source, "quintile": quintile,
+        "loss": losses, "num_tokens": items.tokens, "num_bytes": items.tokens * 4,
+        "response_loss": losses / 2, "response_tokens": items.tokens // 2,
+    }).cast(ITEM_SCHEMA)  # fmt: skip
+    (folder / "evaluation").mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, folder / "evaluation/items.parquet")
+    write(folder / "evaluation/metrics.json", {
+        "loss": loss, "perplexity": math.exp(loss), "bits_per_byte": loss / 4 / math.log(2),
+        "num_rows": items.number, "num_tokens": int(items.tokens.sum()),
+        "num_bytes": int(items.tokens.sum() * 4), "response_loss": loss,
+        "response_perplexity": math.exp(loss), "response_tokens": 1, "baseline_loss": 5.9,
+    })  # fmt: skip
+
+    def stratum(mask: np.ndarray) -> dict[str, Any]:
+        value = losses[mask].sum() / items.tokens[mask].sum()
+        return {"loss": value, "perplexity": math.exp(value), "num_rows": int(mask.sum()),
+                "num_tokens": int(items.tokens[mask].sum())}  # fmt: skip
+
+    write(folder / "quality_analysis/strata.json", {
+        "quintile": {str(q): stratum(quintile == q) for q in range(1, 6)},
+        "source": {name: stratum(source == name) for name in ("alpha", "beta")},
+    })  # fmt: skip
+    _generation(folder, loss)
+
+
+def _generation(folder: Path, loss: float) -> None:
+    values: dict[str, Any] = {
+        name: round(1 / loss + 0.1 * i, 3) for i, name in enumerate(GENERATION)
+    }
+    reasons = {"coherence": "no completion has two sentences"}
+    write(folder / "generation_analysis/metrics.json",
+          values | {"coherence": None, "num_prompts": 20, "num_samples": 100,
+                    "reasons": reasons})  # fmt: skip
+    samples = [
+        {"prompt": f"### Instruction:\nAdd {i} and {i}.\n\n### Response:\n",
+         "completion": f"{2 * i} <script>alert({i})</script>\u2028 and so on",
+         "reference": f"It is {2 * i}." if i < 3 else None,
+         "answer": str(2 * i) if i > 2 else None, "passed": i % 2 == 0 if i > 2 else None}
+        for i in range(6)
+        for _ in range(2)
+    ]  # fmt: skip
+    text = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
+    (folder / "generation_analysis/samples.jsonl").write_text(text, encoding="utf-8")
+
+
+def build(
+    root: Path,
+    experiments: list[str],
+    seeds: list[int],
+    losses: dict[str, float] | None = None,
+    spread: float = 0.004,
+    **analyze: Any,
+) -> None:
+    """The whole tree for these experiments; losses by tier name or by experiment."""
+    settings = {"resamples": 400, "truth": "corpora/truth.jsonl"} | analyze
+    params(root, experiments, seeds, **settings)
+    pool(root)
+    cards(root)
+    items = Items()
+    chosen = LOSS | (losses or {})
+    for seed in seeds:
+        drift = np.random.default_rng(seed).normal(0, spread)
+        for name in experiments:
+            own = np.random.default_rng([seed, *name.encode()]).normal(0, spread)
+            tier, _, model = name.rpartition("_")
+            mean = chosen.get(name, chosen[tier]) - (0.3 if model == "4M" else 0)
+            run(root, name, seed, items, mean + drift + own)

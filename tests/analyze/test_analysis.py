@@ -1,0 +1,251 @@
+"""The stage end to end, over a made-up results tree."""
+
+import csv
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_up import POOL, TIERS, build
+
+from winnow import publish
+from winnow.analyze import audit, stage
+
+ALL = [f"{tier}_1M" for tier in TIERS]
+
+
+class Page(HTMLParser):
+    """Tags, ids, references out and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.words = ""
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """Remember what could reach out."""
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("href", "src", "xlink:href") and not (value or "").startswith("#"):
+                self.links.append(value or "")
+            assert not name.startswith("on"), name
+
+    def handle_data(self, data: str) -> None:
+        """Gather the text."""
+        self.words += data
+
+
+def page() -> Page:
+    return Page(Path("analysis/report.html").read_text(encoding="utf-8"))
+
+
+def analysis() -> Any:
+    return json.loads(Path("analysis/analysis.json").read_text(encoding="utf-8"))
+
+
+def undefined(value: Any, reasons: Any = None, path: str = "") -> list[str]:
+    """Places of null that no sibling `reasons` explains."""
+    if isinstance(value, dict):
+        why = value.get("reasons", {})
+        return [bad for key, item in value.items() for bad in undefined(item, why, f"{path}/{key}")]
+    if isinstance(value, list):
+        return [bad for item in value for bad in undefined(item, None, path)]
+    key = path.rpartition("/")[2]
+    return [path] if value is None and key not in (reasons or {}) else []
+
+
+def test_everything_is_written_and_says_the_same(tmp_path: Path, tracker: Any, capsys: Any) -> None:
+    build(tmp_path, ALL, [0, 1, 2])
+    stage.run()
+    said = capsys.readouterr().out
+    assert said.startswith("Keep the top 1,000 rows (17% of the curated pool). The score earns it")
+    assert said.endswith("Report: analysis/report.html\n")
+    found = analysis()
+    text = found["answer"]["text"]
+    assert text in said and found["answer"]["opening"] in page().words
+    summary = json.loads(Path("results/experiment_summary.json").read_text())
+    for key in (
+        "performance_vs_size",
+        "efficiency_metrics",
+        "quality_threshold",
+        "recommendations",
+    ):
+        assert summary[key] == found[key], key
+    assert found["quality_threshold"]["1M"]["threshold"] == "high"
+    assert found["hypothesis"]["1M"]["verdict"] == "holds"
+    metrics = json.loads(Path("metrics.json").read_text())
+    assert metrics["answer"] == text
+    assert metrics["experiments"]["high_1k_1M"]["margin_over_matched"] == pytest.approx(
+        0.2, abs=0.02
+    )
+    assert publish.is_complete(Path("analysis"))
+    for name in ("exp2_quality_vs_quantity", "exp2_training_efficiency"):
+        assert Path(f"analysis/figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tables_for_plots(tmp_path: Path, tracker: Any) -> None:
+    build(tmp_path, ALL, [0, 1, 2])
+    stage.run()
+    with Path("analysis/tiers.csv").open(newline="") as file:
+        tiers = {row["experiment"]: row for row in csv.DictReader(file)}
+    assert set(tiers) == set(ALL)
+    best = tiers["high_1k_1M"]
+    assert float(best["loss_low"]) < float(best["loss"]) < float(best["loss_high"])
+    assert float(best["perplexity"]) == pytest.approx(math.exp(float(best["loss"])))
+    assert float(best["margin_low"]) > 0 and tiers["random_1k_1M"]["margin_over_matched"] == ""
+    with Path("analysis/curves.csv").open(newline="") as file:
+        curves = list(csv.DictReader(file))
+    assert len(curves) == len(ALL) * 3 * 12
+    assert list(curves[0]) == ["experiment", "seed", "step", "tokens", "validation_loss"]
+
+
+def test_every_null_has_its_reason(tmp_path: Path, tracker: Any) -> None:
+    build(tmp_path, ["ultra_300_1M", "random_2k_1M"], [0], losses={"ultra_300": math.log(180)})
+    stage.run()
+    found = analysis()
+    allowed = ("/answer/", "/rank_agreement", "/planted_truth", "/tiers/", "/experiments/")
+    assert [p for p in undefined(found) if not p.startswith(allowed)] == []
+    assert found["experiments"]["ultra_300_1M"]["reasons"]["coherence"]
+    assert "100" in found["efficiency_metrics"]["ultra_300_1M"]["reasons"][
+        "samples_per_point_perplexity"]  # fmt: skip
+
+
+def test_the_page_is_one_inert_file(tmp_path: Path, tracker: Any) -> None:
+    build(tmp_path, ALL, [0, 1, 2])
+    stage.run()
+    found = page()
+    assert not {"script", "link", "img", "iframe", "object", "form"} & set(found.tags)
+    assert found.links == []
+    assert len(found.ids) == len(set(found.ids))
+    assert "<script>alert(1)</script>" in found.words, "shown as text"
+    text = Path("analysis/report.html").read_text(encoding="utf-8")
+    assert "prefers-color-scheme: dark" in text and "@media print" in text
+    assert "#fe0" not in text, "every placeholder colour became a variable"
+    assert text.count("<svg") == 4 and text.count('role="img"') == 5
+    assert str(tmp_path) not in text
+
+
+def test_a_second_run_writes_the_same_bytes(tmp_path: Path, tracker: Any) -> None:
+    build(tmp_path, ALL[:4], [0, 1])
+    stage.run()
+    first = {p: p.read_bytes() for p in sorted(Path("analysis").rglob("*")) if p.is_file()}
+    stage.run()
+    assert first == {p: p.read_bytes() for p in sorted(Path("analysis").rglob("*")) if p.is_file()}
+
+
+def test_the_tracker_hears_of_the_best_seeds(tmp_path: Path, tracker: Any) -> None:
+    build(tmp_path, ALL[:3], [4, 7])
+    stage.run()
+    ((numbers, best, figures),) = tracker.calls
+    assert set(best) == set(ALL[:3])
+    for name, seed in best.items():
+        paths = {s: Path(f"results/{name}/{s}/evaluation/metrics.json") for s in (4, 7)}
+        losses = {s: json.loads(path.read_text())["loss"] for s, path in paths.items()}
+        assert losses[seed] == min(losses.values())
+    assert all(path.is_file() for path in figures)
+    assert numbers["experiments"]["high_1k_1M"]["perplexity"] > 1
+
+
+def test_one_seed_is_no_finding(tmp_path: Path, tracker: Any, capsys: Any) -> None:
+    build(tmp_path, ALL, [0])
+    stage.run()
+    assert "Not a finding: 1 seed; 3 or more make one." in capsys.readouterr().out
+    assert "Not a finding: 1 seed" in page().words
+    assert analysis()["bootstrap"]["over"] == "test rows"
+
+
+def test_one_arm_is_refused_in_words(tmp_path: Path, tracker: Any, capsys: Any) -> None:
+    build(tmp_path, ["high_1k_1M"], [0, 1, 2])
+    stage.run()
+    assert capsys.readouterr().out.startswith("Nothing to compare: high_1k is the only tier")
+    assert "Nothing to compare" in page().words
+
+
+def test_no_top_arm_still_makes_a_report(tmp_path: Path, tracker: Any, capsys: Any) -> None:
+    build(tmp_path, ["random_1k_1M"], [0, 1, 2])
+    stage.run()
+    assert "no experiment keeps the top rows" in capsys.readouterr().out
+
+
+def test_two_models_have_two_tables(tmp_path: Path, tracker: Any) -> None:
+    names = [f"{tier}_{model}" for model in ("1M", "4M") for tier in ("ultra_300", "high_1k")]
+    build(tmp_path, names, [0, 1, 2])
+    stage.run()
+    words = page().words
+    assert "Every arm of the 4M model" in words and "Every arm of the 1M model" in words
+    assert "1M ranks 1 of 1 pair of tiers as 4M does" in words
+
+
+@pytest.mark.parametrize("truth", [None, "corpora/other.jsonl"])
+def test_a_corpus_without_truth(tmp_path: Path, tracker: Any, truth: str | None) -> None:
+    build(tmp_path, ALL[:2], [0, 1, 2], truth=truth)
+    Path("corpora/other.jsonl").write_text('{"hash": "none of these", "quality": "clean"}\n')
+    stage.run()
+    assert analysis()["planted_truth"] is None
+    assert "No planted truth is known for this corpus" in page().words
+
+
+def test_the_planted_truth_is_found(tmp_path: Path, tracker: Any) -> None:
+    build(tmp_path, ALL, [0, 1, 2])
+    stage.run()
+    truth = analysis()["planted_truth"]
+    assert truth["num_known"] == truth["num_rows"] == POOL
+    assert 0.7 < truth["auc"]["score"] < 0.95
+    shares = {name: row["clean"] for name, row in truth["tiers"].items()}
+    assert shares["ultra_300"] > shares["medium_4k"] > shares["matched_300"]
+    assert abs(shares["random_2k"] - truth["pool"]["clean"]) < 0.05
+    means = {name: row["mean_score"] for name, row in truth["qualities"].items()}
+    assert means["clean"] > means["noisy"]
+
+
+def test_rows_of_unknown_quality_are_left_out(tmp_path: Path, tracker: Any) -> None:
+    build(tmp_path, ALL[:2], [0])
+    path = Path("corpora/truth.jsonl")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:500]))
+    stage.run()
+    assert analysis()["planted_truth"]["num_known"] == 500
+    assert "500 rows with a known quality (of 6,000 in the pool)" in page().words
+
+
+# The audit's statistics against plain ones.
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=30))
+def test_auc_counts_pairs(rows: list[tuple[int, bool]]) -> None:
+    values = np.array([value for value, _ in rows], dtype=float)
+    positive = np.array([flag for _, flag in rows])
+    pairs = [(a > b) + (a == b) / 2 for a in values[positive] for b in values[~positive]]
+    found = audit.auc(values, positive)
+    assert found == pytest.approx(sum(pairs) / len(pairs)) if pairs else found is None
+
+
+def test_rank_correlation() -> None:
+    values = np.array([1.0, 2, 3, 4])
+    assert audit.rank_correlation(values, values**3) == pytest.approx(1)
+    assert audit.rank_correlation(values, -values) == pytest.approx(-1)
+    assert audit.rank_correlation(values, np.ones(4)) is None
+    assert audit.ranks(np.array([5.0, 1, 5])).tolist() == [2.5, 1, 2.5]
+
+
+def test_the_real_tracker_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    build(tmp_path, ALL[:2], [0])
+    stage.run()
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert run.data.metrics["experiments.ultra_300_1M.perplexity"] > 1

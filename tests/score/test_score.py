@@ -1,0 +1,138 @@
+"""The scorer equals the documented formulas, offline, and the stage survives being killed."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import textstat
+from conftest import TINY, corpus, make_until, write_jsonl, write_params
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import score as oracle
+from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers.trainers import BpeTrainer
+
+from winnow.score import QualityScorer
+
+
+def _tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    texts = [row["output"] for row in corpus(50)] + ["a_b _ __ a b"]
+    tokenizer.train_from_iterator(texts, BpeTrainer(vocab_size=400, initial_alphabet=alphabet))
+    return tokenizer
+
+
+TOKENIZER = _tokenizer()
+SCORER = QualityScorer(TOKENIZER)
+
+
+def difference(
+    instruction: str, response: str, tokenizer: Tokenizer, scorer: QualityScorer
+) -> float:
+    """The largest difference of the five figures to the oracle's."""
+    total, parts = scorer.score_sample({"instruction": instruction, "response": response})
+    wanted, dimensions = oracle(instruction, response, lambda text: tokenizer.encode(text).tokens)
+    assert list(parts) == list(dimensions)
+    return max(abs(total - wanted), *(abs(parts[name] - dimensions[name]) for name in parts))
+
+
+PIECES = st.sampled_from(
+    ["first", "Then", "step", "explain", "why", "python", "def ", "```", "\n\n", "\n1.", "- ", "?",
+     ". ", "a_b", "_", " ", "word", "Straße", "日本", "\x00", "1.", "how"]
+)  # fmt: skip
+TEXTS = st.text(max_size=60) | st.lists(PIECES, max_size=40).map(" ".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS, TEXTS)
+def test_equals_the_documented_formulas(instruction: str, response: str) -> None:
+    assert difference(instruction, response, TOKENIZER, SCORER) <= 1e-9
+
+
+def test_equals_the_documented_formulas_on_real_rows(winnow_data: Path) -> None:
+    folder = winnow_data / "tokenizers/gpt2"
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    scorer = QualityScorer(folder)
+    worst, count = 0.0, 0
+    for path in sorted((winnow_data / "instructions").glob("*.parquet")):
+        batch = next(pq.ParquetFile(path).iter_batches(720))
+        for row in batch.to_pylist():
+            question = (
+                f"{row['instruction']}\n{row['input']}" if row["input"] else row["instruction"]
+            )
+            worst = max(worst, difference(question, row["response"], tokenizer, scorer))
+            count += 1
+    print(f"{count} real rows, maximum difference {worst:.2e}")
+    assert count > 15_000 and worst <= 1e-9
+
+
+def test_a_transformers_tokenizer_a_folder_and_a_tokenizer_agree(project: Path) -> None:
+    make_until("curate")
+    from transformers import AutoTokenizer
+
+    folder = project / "artifacts/curate/tokenizer"
+    sample = {"instruction": "Why?", "input": "the lamp", "response": "green river stone."}
+    tokenizers = (folder, str(folder), AutoTokenizer.from_pretrained(folder))
+    assert len({QualityScorer(item).score_sample(sample)[0] for item in tokenizers}) == 1
+
+
+def test_the_input_is_the_instructions_last_line() -> None:
+    joined = {"instruction": "Why is it?\nthe lamp", "response": "green."}
+    apart = {"instruction": "Why is it?", "input": "the lamp", "response": "green."}
+    assert SCORER.score_sample(joined) == SCORER.score_sample(apart)
+
+
+def test_an_unknown_tokenizer_is_named() -> None:
+    with pytest.raises(ValueError, match="no tokenizer 'no/such'"):
+        QualityScorer("no/such")
+
+
+def test_flesch_needs_no_network_and_keeps_its_figures() -> None:
+    # Figures of the locked textstat and its dictionary: a change of either changes every score.
+    assert textstat.flesch_reading_ease("The cat sat on the mat.") == pytest.approx(116.145)
+    assert textstat.flesch_reading_ease("Explain photosynthesis to a child.") == pytest.approx(
+        32.56
+    )
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+    }
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(project: Path) -> None:
+    write_jsonl(project / "data/a.jsonl", corpus(3000))
+    write_params(project, TINY | {"score": {"chunk_rows": 20}})
+    make_until("score")
+    out = project / "artifacts/score"
+    wanted = _hashes(out)
+    for path in out.iterdir():
+        path.unlink()
+    out.rmdir()
+    kills, command = 0, [sys.executable, "-m", "winnow", "score"]
+    state = project / ".winnow/score"
+    for chunks in (5, 30, 70):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while process.poll() is None and len(list(state.glob("*/*.parquet"))) < chunks:
+            time.sleep(0.002)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills == 3 and not out.exists()
+    chunk = sorted(state.glob("*/*.parquet"))[0]
+    chunk.write_bytes(chunk.read_bytes()[:-10])
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "3000 rows" in done.stdout
+    assert _hashes(out) == wanted
+    assert not state.exists()

@@ -1,0 +1,138 @@
+"""Tiers and controls: right rows whatever their order, refusals before work, safe spreadsheets."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_until, write_jsonl
+from datasets import load_from_disk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from winnow.config import Tier
+from winnow.select import stage, tiers
+
+TIERS = {
+    "top_10": Tier(rule="top", count=10, recipe="r"),
+    "low_10": Tier(rule="bottom", count=10, recipe="r"),
+    "longest_10": Tier(rule="longest", count=10, recipe="r"),
+    "random_10": Tier(rule="random", count=10, recipe="r"),
+    "matched_10": Tier(rule="matched", of="top_10", recipe="r"),
+    "top_50pct": Tier(rule="top", share=0.5, recipe="r"),
+}
+
+
+def pool(scores: list[float], lengths: list[int] | None = None) -> pd.DataFrame:
+    number = len(scores)
+    lengths = lengths or list(range(number))
+    return pd.DataFrame(
+        {
+            "id": [f"x:{n}" for n in range(number)],
+            "hash": [f"{n * 7919 % 104729:06}" for n in range(number)],
+            "score": scores,
+            "num_tokens": lengths,
+            "num_response_words": lengths,
+        }
+    )
+
+
+POOLS = st.lists(
+    st.tuples(st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.integers(1, 40)), min_size=10, max_size=80
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(POOLS, st.randoms(use_true_random=False))
+def test_rules_hold_for_any_order_of_rows(rows, random) -> None:  # type: ignore[no-untyped-def]
+    table = pool([score for score, _ in rows], [length for _, length in rows])
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    mixed = table.iloc[order].reset_index(drop=True)
+    for name in TIERS:
+        ids = table.loc[tiers.cut(name, TIERS, table, 0), "id"].tolist()
+        again = mixed.loc[tiers.cut(name, TIERS, mixed, 0), "id"].tolist()
+        assert sorted(ids) == sorted(again)
+        assert len(set(ids)) == len(ids) == tiers.size(name, TIERS, len(rows))
+    slow = sorted(table.itertuples(), key=lambda row: (-row.score, row.hash, row.id))[:10]
+    assert table.loc[tiers.cut("top_10", TIERS, table, 0), "id"].tolist() == [r.id for r in slow]
+    low = table.loc[tiers.cut("low_10", TIERS, table, 0), "score"].max()
+    assert low <= table["score"].sort_values().iloc[9]
+
+
+def test_a_matched_control_has_the_tiers_lengths_but_not_its_scores() -> None:
+    dice = np.random.default_rng(0)
+    lengths = dice.integers(5, 400, 5000)
+    scores = lengths / 400 + dice.normal(0, 0.2, 5000)
+    table = pool(scores.tolist(), lengths.tolist())
+    named = {"top_500": Tier(rule="top", count=500, recipe="r"),
+             "matched_500": Tier(rule="matched", of="top_500", recipe="r")}  # fmt: skip
+    top, matched = (table.loc[tiers.cut(name, named, table, 0)] for name in named)
+    assert abs(top["num_tokens"].mean() / matched["num_tokens"].mean() - 1) < 0.01
+    quantiles = np.linspace(0.05, 0.95, 10)
+    gap = top["num_tokens"].quantile(quantiles) - matched["num_tokens"].quantile(quantiles)
+    assert gap.abs().max() < 8
+    assert matched["score"].mean() < top["score"].mean() - 0.1
+
+
+def test_another_seed_draws_other_rows() -> None:
+    table = pool([0.5] * 200)
+    assert set(tiers.cut("random_10", TIERS, table, 0)) != set(
+        tiers.cut("random_10", TIERS, table, 1)
+    )
+
+
+def test_a_tier_larger_than_the_pool_is_refused_with_both_numbers(project: Path) -> None:
+    make_until("score")
+    with pytest.raises(ValueError, match=r"tier huge_9k wants 9000 rows, the curated pool has 120"):
+        stage.run(["huge_9k_tiny"])
+    assert not (project / "artifacts/select").exists()
+
+
+def test_what_is_saved(project: Path) -> None:
+    make_until("select", "random_30_tiny", "all_100pct_tiny")
+    out = project / "artifacts/select"
+    tier, random = load_from_disk(out / "high_40"), load_from_disk(out / "random_30")
+    assert tier["train"].num_rows == 40 and random["train"].num_rows == 30
+    assert tier["validation"].to_list() == random["validation"].to_list()
+    rows = list(csv.DictReader((out / "high_40_scores.csv").open()))
+    assert list(rows[0]) == [
+        "idx",
+        "id",
+        "score",
+        "clarity",
+        "response_quality",
+        "diversity",
+        "complexity",
+    ]
+    assert [row["id"] for row in rows] == tier["train"]["id"]
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    statistics = json.loads((out / "statistics.json").read_text())
+    found = statistics["high_40"]
+    assert found["min"] == min(scores) and found["max"] == max(scores)
+    assert found["mean"] == pytest.approx(np.mean(scores)) and found["std"] == pytest.approx(
+        np.std(scores)
+    )
+    assert statistics["all_100pct"]["num_rows"] == 120 and statistics["all_100pct"]["share"] == 1
+    assert (out / "histogram.png").stat().st_size > 1000
+    card = (out / "card.json").read_bytes()
+    make_until("select", "random_30_tiny", "all_100pct_tiny")
+    assert (out / "card.json").read_bytes() == card
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_is_a_formula(start: str) -> None:
+    assert stage._spreadsheet_safe(f"{start}cmd()").startswith("'")
+    assert stage._spreadsheet_safe("data/x.jsonl:1") == "data/x.jsonl:1"
+
+
+def test_a_file_named_like_a_formula_is_inert(project: Path) -> None:
+    (project / "data/a.jsonl").rename(project / "data/keep.jsonl")
+    write_jsonl(project / "data/=cmd.jsonl", [])
+    (project / "data/keep.jsonl").rename(project / "data/=cmd.jsonl")
+    make_until("select")
+    lines = (project / "artifacts/select/high_40_scores.csv").read_text().splitlines()
+    assert all(line.split(",")[1].startswith("'=cmd") for line in lines[1:])

@@ -1,0 +1,75 @@
+"""Atomic files and folders, cards, locks, ledgers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from winnow import publish
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), publish.atomic_file(path, "w") as file:
+        file.write("new")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_appears_whole_with_its_card_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with publish.publish_folder(target, {"stage": "score"}) as folder:
+        (folder / "part").mkdir()
+        (folder / "part/rows").write_text("rows")
+    assert publish.is_complete(target)
+    assert publish.read_card(target, "x")["files"].keys() == {"part/rows"}
+    with pytest.raises(RuntimeError), publish.publish_folder(target, {}) as folder:
+        raise RuntimeError
+    assert publish.is_complete(target)
+    assert os.listdir(tmp_path) == ["out"]
+    (target / "part/rows").write_text("flip")
+    assert not publish.is_complete(target)
+
+
+def test_nan_is_refused() -> None:
+    with pytest.raises(ValueError):
+        publish.dump({"loss": float("nan")})
+
+
+HOLD = """
+import time
+from winnow import publish
+with publish.lock("score"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_names_its_holder_and_dies_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    holder = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout and holder.stdout.readline() == "held\n"
+    with (
+        pytest.raises(ValueError, match=f"in use by process {holder.pid}"),
+        publish.lock("score"),
+    ):
+        pass
+    holder.kill()
+    holder.wait()
+    with publish.lock("score"):
+        pass
+
+
+def test_an_unbalanced_ledger_is_an_error() -> None:
+    ledger = publish.Ledger(rows_in=3, rows_out=1)
+    ledger.dropped["why"] += 1
+    with pytest.raises(AssertionError):
+        ledger.close()
+    ledger.held_out = 1
+    assert ledger.close()["dropped"] == {"why": 1}
