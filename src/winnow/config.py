@@ -218,7 +218,7 @@ def quantity(text: str) -> int | float | None:
 def _check_tier(name: str, tier: Tier, tiers: Mapping[str, Tier]) -> None:
     path = f"select.tiers.{name}"
     if tier.rule == "matched":
-        if tier.of not in tiers or tier.count is not None or tier.share is not None:
+        if tier.of is None or tier.of not in tiers or tier.count is not None or tier.share:
             _fail(path, "`of: <tier>` and no quantity for a matched tier", tier.of)
         size: int | float | None = tiers[tier.of].count or tiers[tier.of].share
     else:

@@ -23,11 +23,14 @@ STATE = Path(".winnow")
 """Where unfinished work and locks live: outside of every DVC output, which DVC deletes at will."""
 
 
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
 def dump(value: Any) -> str:
     """JSON text with sorted keys; dataclasses become objects; NaN and infinities are refused."""
-    default = lambda item: asdict(item) if is_dataclass(item) else str(item)  # noqa: E731
     return json.dumps(
-        value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=default
+        value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain
     )
 
 
@@ -74,9 +77,9 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file that becomes `path` when the block ends well, and vanishes if not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     try:
-        with temporary.open(mode, **text) as file:  # type: ignore[arg-type]
+        with temporary.open(mode, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -6,6 +6,7 @@ by the address of its cell, `train@high_2k_1M-0`; a killed one is continued unde
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -22,22 +23,23 @@ from mlflow.exceptions import MlflowException
 EXPERIMENT = "winnow"
 
 
-def _connect() -> MlflowClient:
-    """Set the store up and prove that it answers."""
+def _connect() -> tuple[MlflowClient, str]:
+    """The store and the id of the experiment in it, after proving that the store answers."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     mlflow.set_tracking_uri(uri)
+    client = MlflowClient()
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     try:
         if "MLFLOW_EXPERIMENT_ID" in os.environ:
-            mlflow.set_experiment(experiment_id=os.environ["MLFLOW_EXPERIMENT_ID"])
-        else:
-            mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
+            return client, client.get_experiment(os.environ["MLFLOW_EXPERIMENT_ID"]).experiment_id
+        found = client.get_experiment_by_name(name)
+        return client, found.experiment_id if found else client.create_experiment(name)
     except MlflowException as error:
         cause = " ".join(str(error).split())[:160]
         raise ValueError(
             f"the tracking server {uri} cannot be reached: start it or unset MLFLOW_TRACKING_URI "
             f"({cause})"
         ) from None
-    return MlflowClient()
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -152,7 +154,7 @@ def start(stage: str, cell: str, description: Mapping[str, Any], state: Path | N
     Raises:
         ValueError: the tracking server cannot be reached.
     """
-    client = _connect()
+    client, experiment = _connect()
     # A run that `mlflow run` opened becomes the parent: processes that share one collide.
     parent = os.environ.pop("MLFLOW_RUN_ID", None) or os.environ.get("WINNOW_PARENT_RUN")
     if parent:
@@ -165,7 +167,9 @@ def start(stage: str, cell: str, description: Mapping[str, Any], state: Path | N
     tags = named | {"tier": description["tier_name"], "rule": description["tier"]["rule"]}
     if description.get("git_commit"):
         tags["mlflow.source.git.commit"] = description["git_commit"]
-    run = mlflow.start_run(run_name=f"{stage}@{cell}", parent_run_id=parent, tags=tags)
+    run = mlflow.start_run(
+        experiment_id=experiment, run_name=f"{stage}@{cell}", parent_run_id=parent, tags=tags
+    )
     if note:
         note.write_text(run.info.run_id)
     hidden = ("command", "git_commit", "name", "run_id")
@@ -187,7 +191,8 @@ def _dataset(description: Mapping[str, Any]) -> Any:
 
     path = f"artifacts/select/{description['tier_name']}"
     digest = description["data_sha256"][:36]
-    source = resolve_dataset_source(path)
+    with warnings.catch_warnings(action="ignore"):  # of a local path there are two kinds
+        source = resolve_dataset_source(path)
     return MetaDataset(source=source, name=description["tier_name"], digest=digest)
 
 
@@ -202,8 +207,8 @@ def record_analysis(
             gets the alias `champion`.
         figures: files to keep with the run.
     """
-    client = _connect()
-    with mlflow.start_run(run_name="analyze", tags={"stage": "analyze"}):
+    client, experiment = _connect()
+    with mlflow.start_run(experiment_id=experiment, run_name="analyze", tags={"stage": "analyze"}):
         mlflow.log_metrics(_finite(summary))
         for path in figures:
             mlflow.log_artifact(str(path), "figures")

@@ -1,13 +1,17 @@
-"""A stand-in for the tracker, and a fresh working folder."""
+"""A stand-in for the tracker in a fresh working folder; and studies with chosen losses."""
 
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from made_up import Items, cards, pool, run
 
 import winnow
+from winnow.analyze.bootstrap import Bootstrap
+from winnow.analyze.results import Study, read_study
 
 
 class Tracker(types.ModuleType):
@@ -29,4 +33,34 @@ def tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
     made = Tracker()
     monkeypatch.setitem(sys.modules, "winnow.tracking", made)
     monkeypatch.setattr(winnow, "tracking", made, raising=False)
+    return made
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the stages before training left, made once."""
+    root = tmp_path_factory.mktemp("base")
+    pool(root)
+    cards(root)
+    return root
+
+
+@pytest.fixture
+def study(base: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function: mean losses by experiment and seed -> the study and its bootstrap."""
+    monkeypatch.chdir(base)
+
+    def made(losses: dict[str, list[float]]) -> tuple[Study, Bootstrap]:
+        items = Items()
+        seeds = range(len(next(iter(losses.values()))))
+        for name, values in losses.items():
+            for seed in seeds:
+                run(base, name, seed, items, values[seed])
+        found = read_study(list(losses), list(seeds))
+        drawn = Bootstrap.of(
+            [arm.name for arm in found.arms], np.stack([arm.losses for arm in found.arms]),
+            found.tokens, resamples=300, confidence=0.9, seed=0,
+        )  # fmt: skip
+        return found, drawn
+
     return made

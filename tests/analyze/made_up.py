@@ -243,3 +243,8 @@ def build(
             tier, _, model = name.rpartition("_")
             mean = chosen.get(name, chosen[tier]) - (0.3 if model == "4M" else 0)
             run(root, name, seed, items, mean + drift + own)
+
+
+def near(value: float) -> list[float]:
+    """Three seeds that hardly differ."""
+    return [value, value + 0.002, value - 0.002]

@@ -141,3 +141,9 @@ def test_a_ratio_to_no_improvement_is_undefined() -> None:
     assert found.improvement_ratio("a", "b", 3.0) is None
     ratio = found.improvement_ratio("a", "b", 4.0)
     assert ratio is not None and ratio.value == pytest.approx(2)
+
+
+def test_seeds_are_drawn_independently_of_items() -> None:
+    items = np.concatenate(list(bootstrap.item_draws(5, 2000, 3)))
+    seeds = bootstrap.seed_draws(5, 2000, 3)
+    assert abs(np.corrcoef(items[:, 0], seeds[:, 0])[0, 1]) < 0.1

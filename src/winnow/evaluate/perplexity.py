@@ -14,11 +14,14 @@ from winnow.vocabulary import Vocabulary
 
 IGNORED = -100
 
+Window = tuple[list[int], list[int], int]
+"""Inputs, targets, and the number of targets before the response."""
+
 
 def _windows(
     ids: list[int], response_from: int, context: int, end_of_text: int
-) -> Iterator[tuple[list[int], list[int], int]]:
-    """Cut one document: inputs, targets, and the number of targets before the response.
+) -> Iterator[Window]:
+    """Cut one document into windows of the context.
 
     The document starts behind an end-of-text, as in training, and ends with one, so that every
     token is a target once. Past the model's context a window starts with the last token alone.
@@ -31,9 +34,10 @@ def _windows(
 
 
 @torch.no_grad()
-def _token_losses(model: torch.nn.Module, windows: list[tuple[list[int], list[int], int]]) -> list:
-    """Losses of the targets of some windows, in nats; padding is on the right, where causal
-    attention cannot see it."""
+def _token_losses(model: torch.nn.Module, windows: list[Window]) -> list[tuple[float, float]]:
+    """Summed losses of some windows, in nats: of all targets, and of the response's.
+
+    Padding is on the right, where causal attention cannot see it."""
     width = max(len(inputs) for inputs, _, _ in windows)
     inputs = torch.zeros(len(windows), width, dtype=torch.long)
     targets = torch.full((len(windows), width), IGNORED)

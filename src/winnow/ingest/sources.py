@@ -6,6 +6,7 @@ are decoded, and each is decoded and parsed alone.
 """
 
 import csv
+import functools
 import gzip
 import io
 import json
@@ -219,8 +220,6 @@ def find(source: str, revision: str | None, split: str, cap: int) -> list[Source
     if not known:
         raise ValueError(f"{source} holds no corpus file; known are {', '.join(READERS)}")
     return [
-        Source(
-            str(item.relative_to(root)), lambda item=item, suffix=suffix: READERS[suffix](item, cap)
-        )
+        Source(str(item.relative_to(root)), functools.partial(READERS[suffix], item, cap))
         for item, suffix in known
     ]

@@ -78,11 +78,13 @@ def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
-def _loss_sum(model: torch.nn.Module, batch: Sequences, accelerator: Accelerator) -> torch.Tensor:
+def _loss_sum(model: torch.nn.Module, batch: Sequences, precision: str) -> torch.Tensor:
     """Summed next-token loss of a batch, in nats; the labels are already shifted."""
-    inputs = torch.from_numpy(batch.inputs).long().to(accelerator.device)
-    labels = torch.from_numpy(batch.labels).long().to(accelerator.device)
-    with accelerator.autocast():
+    device = next(model.parameters()).device
+    inputs = torch.from_numpy(batch.inputs).long().to(device)
+    labels = torch.from_numpy(batch.labels).long().to(device)
+    # Not Accelerate's own autocast: its precision is set once a process, here it is the plan's.
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         logits = model(input_ids=inputs).logits
     return functional.cross_entropy(
         logits.float().flatten(0, 1), labels.flatten(), ignore_index=data.IGNORED, reduction="sum"
@@ -100,13 +102,13 @@ def _num_targets(labels: Tokens) -> int:
 
 
 @torch.no_grad()
-def _validation_loss(model: torch.nn.Module, plan: Plan, accelerator: Accelerator) -> float:
+def _validation_loss(model: torch.nn.Module, plan: Plan) -> float:
     """Loss per token on the validation rows, in nats."""
     model.eval()
     order = np.arange(len(plan.validation.inputs))
     size = 2 * plan.recipe.per_device_train_batch_size
     batches = _batches(plan.validation, order, size)
-    total = sum(_loss_sum(model, batch, accelerator).item() for batch in batches)
+    total = sum(_loss_sum(model, batch, plan.precision).item() for batch in batches)
     model.train()
     return total / _num_targets(plan.validation.labels)
 
@@ -116,8 +118,7 @@ class _Run:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        kind = "bf16" if plan.precision == "bf16" else "no"
-        self.accelerator = Accelerator(mixed_precision=kind)
+        self.accelerator = Accelerator()
         if plan.recipe.gradient_checkpointing:
             plan.model.gradient_checkpointing_enable()  # type: ignore[operator]
         self.model, self.optimizer = self.accelerator.prepare(
@@ -143,7 +144,7 @@ class _Run:
         targets = _num_targets(batch.labels)
         order = np.arange(len(batch.inputs))
         for part in _batches(batch, order, plan.recipe.per_device_train_batch_size):
-            loss = _loss_sum(self.model, part, self.accelerator)
+            loss = _loss_sum(self.model, part, plan.precision)
             self.accelerator.backward(loss / targets)
             position.loss_sum += loss.item()
         self.accelerator.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
@@ -161,7 +162,7 @@ class _Run:
             "tokens": position.tokens,
             "seconds": position.seconds,
             "train_loss": position.loss_sum / position.loss_tokens,
-            "validation_loss": _validation_loss(self.model, self.plan, self.accelerator),
+            "validation_loss": _validation_loss(self.model, self.plan),
         }
         position.curve.append(point)
         position.loss_sum, position.loss_tokens = 0.0, 0

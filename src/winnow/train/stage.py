@@ -18,7 +18,7 @@ from winnow import config, publish, tracking
 from winnow.records import ROW_SCHEMA, Row
 from winnow.train import data, loop
 from winnow.train import model as models
-from winnow.vocabulary import Vocabulary
+from winnow.vocabulary import Tokens, Vocabulary
 
 TIERS, TOKENIZER = Path("artifacts/select"), Path("artifacts/curate/tokenizer")
 FOLDER = Path("models")
@@ -83,8 +83,8 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
     if skip_existing and publish.is_made_of(target, key):
         print(f"train: {arm.name} seed {seed} is done and unchanged")
         return
-    plan, num_rows, vocabulary = _plan(arm, seed, kind, state, key)
-    epoch_tokens = int((plan.train.labels != data.IGNORED).sum())
+    vocabulary, documents = _read(arm)
+    epoch_tokens = sum(map(len, documents["train"]))
     tokens = epoch_tokens * arm.recipe.num_train_epochs
     cost = models.estimate(arm.model, arm.recipe, vocabulary.size, tokens, device, kind)
     print(f"train: {arm.name} seed {seed} on {models.environment()} in {kind}: {cost}", flush=True)
@@ -96,7 +96,7 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
     description = asdict(arm) | {
         "experiment": arm.name,
         "seed": seed,
-        "num_rows": num_rows,
+        "num_rows": len(documents["train"]),
         "num_tokens": epoch_tokens,
         "data_sha256": key["data"],
         "device": models.environment(),
@@ -104,38 +104,44 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
         "git_commit": publish.git_commit(),
         "command": f"winnow train {arm.name} --seed {seed}",
     }
-    tracked = tracking.start("train", f"{arm.name}-{seed}", description, state)
-    with tracked:
+    state.mkdir(parents=True, exist_ok=True)
+    with tracking.start("train", f"{arm.name}-{seed}", description, state) as tracked:
+        plan = _plan(arm, seed, kind, vocabulary, documents, key)
         results = _fit(plan, cost, tracked)
         _publish(target, plan, key, description | {"run_id": tracked.id}, results)
         tracked.finish_training(target, results)
     shutil.rmtree(state, ignore_errors=True)
 
 
-def _plan(
-    arm: config.Experiment, seed: int, precision: str, state: Path, key: dict[str, Any]
-) -> tuple[loop.Plan, int, Vocabulary]:
+def _read(arm: config.Experiment) -> tuple[Vocabulary, dict[str, list[Tokens]]]:
+    """The tokenizer, and the tier's documents as tokens by split."""
     vocabulary = Vocabulary.read(TOKENIZER)
     tier = load_from_disk(str(TIERS / arm.tier_name))
-    documents = {
-        split: vocabulary.encode([row.text for row in _rows_of(tier[split])])
-        for split in ("train", "validation")
-    }
+    texts = {split: [row.text for row in _rows_of(tier[split])] for split in tier}
+    return vocabulary, {split: vocabulary.encode(found) for split, found in texts.items()}
+
+
+def _plan(
+    arm: config.Experiment,
+    seed: int,
+    precision: str,
+    vocabulary: Vocabulary,
+    documents: dict[str, list[Tokens]],
+    key: dict[str, Any],
+) -> loop.Plan:
     ordered = data.shuffled(documents["train"], seed)
     end, length = vocabulary.end_of_text, arm.model.context
     torch.manual_seed(seed)
-    state.mkdir(parents=True, exist_ok=True)
-    plan = loop.Plan(
+    return loop.Plan(
         model=models.build(arm.model, vocabulary.size, end),
         recipe=arm.recipe,
         train=loop.Sequences(*data.pack(ordered, length, end)),
         validation=loop.Sequences(*data.pack(documents["validation"], length, end)),
         seed=seed,
         precision=precision,
-        state=state,
+        state=STATE / f"{arm.name}-{seed}",
         key=key,
     )
-    return plan, len(ordered), vocabulary
 
 
 def _fit(plan: loop.Plan, cost: models.Estimate, tracked: tracking.Run) -> dict[str, Any]:

@@ -1,0 +1,7 @@
+"""A small instruction corpus made by program, so that the quality of every row is known.
+
+    python -m corpora.planted corpora
+
+`words` holds the tables, `numbers`, `language` and `writing` hold the task families, `damage` the
+ways in which a row can be poor, `plant` puts the corpus together, `files` writes it.
+"""

@@ -1,0 +1,116 @@
+"""What the score sees: its spread, where it saturates, and how much of it is length.
+
+Also the planted truth, where a corpus comes with one: which rows were made clean and which were
+not. It is read here, after every model is trained and judged, and by no other stage.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from winnow.analyze.documented import with_reasons
+from winnow.analyze.results import Study, read_tier_rows
+from winnow.records import DIMENSIONS
+
+MEASURES = ("score", *DIMENSIONS)
+CLEAN = "clean"
+Json = dict[str, Any]
+Floats = NDArray[np.float64]
+
+
+def ranks(values: Floats) -> Floats:
+    """Ranks from 1; equal values share the mean of their ranks."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[inverse], dtype=np.float64)
+
+
+def rank_correlation(a: Floats, b: Floats) -> float | None:
+    """Spearman's rank correlation; None where one side never varies."""
+    a, b = ranks(a) - (len(a) + 1) / 2, ranks(b) - (len(b) + 1) / 2
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 0 else None
+
+
+def auc(values: Floats, positive: NDArray[np.bool_]) -> float | None:
+    """The chance that a positive row has the higher value, ties counting half (Mann and Whitney
+    1947); None where all rows are of one kind."""
+    wins, losses = int(positive.sum()), int((~positive).sum())
+    if not wins or not losses:
+        return None
+    return float((ranks(values)[positive].sum() - wins * (wins + 1) / 2) / (wins * losses))
+
+
+def score_audit(pool: pa.Table) -> Json:
+    """Mean, spread, share of rows at the maximum and correlation with length, by dimension."""
+    lengths = pool["num_tokens"].to_numpy().astype(np.float64)
+    found = {}
+    for name in MEASURES:
+        values = pool[name].to_numpy().astype(np.float64)
+        length = rank_correlation(values, lengths)
+        row = {
+            "mean": float(values.mean()),
+            "std": float(values.std()),
+            "share_at_maximum": float((values == values.max()).mean()),
+            "rank_correlation_with_length": length,
+        }
+        why = "it, or the length, is the same in all rows"
+        reasons = {} if length is not None else {"rank_correlation_with_length": why}
+        found[name] = with_reasons(row, reasons)
+    return found
+
+
+def read_truth(path: Path) -> dict[str, str]:
+    """Content hash -> the quality that the row was made with."""
+    if not path.is_file():
+        raise ValueError(f"analyze.truth: {path} is missing; a corpus without one has null")
+    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        return {row["hash"]: row["quality"] for row in map(json.loads, filter(None, lines))}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected lines of hash and quality, found {error}") from None
+
+
+def _clean_share(known: Iterable[str | None]) -> Json:
+    """The share of clean rows among those whose truth is known."""
+    counts = Counter(quality for quality in known if quality is not None)
+    if not counts:
+        return with_reasons({"clean": None, "known": 0}, {"clean": "no row of known quality"})
+    return {"clean": counts[CLEAN] / counts.total(), "known": counts.total()}
+
+
+def planted_truth(pool: pa.Table, truth: dict[str, str], study: Study) -> Json | None:
+    """How well the score found the planted truth; None where no row of the pool is in it."""
+    qualities = [truth.get(key) for key in pool["hash"].to_pylist()]
+    known = np.array([quality is not None for quality in qualities])
+    if not known.any():
+        return None
+    labels = np.array([quality for quality in qualities if quality is not None])
+    scores = {name: pool[name].to_numpy().astype(np.float64)[known] for name in MEASURES}
+    areas = {name: auc(values, labels == CLEAN) for name, values in scores.items()}
+    reasons = {name: "all rows are of one kind" for name, area in areas.items() if area is None}
+    tiers = {arm.tier_name: arm for arm in study.arms}
+    return {
+        "num_known": int(known.sum()),
+        "num_rows": len(qualities),
+        "auc": with_reasons(areas, reasons),
+        "qualities": {
+            str(quality): {
+                "num_rows": int((labels == quality).sum()),
+                "mean_score": float(scores["score"][labels == quality].mean()),
+            }
+            for quality in sorted(set(labels))
+        },
+        "pool": _clean_share(qualities),
+        "tiers": {
+            name: {"rule": arm.rule, "num_rows": arm.num_rows}
+            | _clean_share(qualities[row] for row in read_tier_rows(name))
+            for name, arm in tiers.items()
+        },
+    }

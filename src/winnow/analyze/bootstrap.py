@@ -1,0 +1,161 @@
+"""Paired bootstrap over test rows and seeds: how far a loss, or a difference, can be trusted.
+
+A replicate draws test rows with replacement and, independently, seeds with replacement. Every arm
+is judged on the same draw (the tiers are nested and the test rows shared, so differences are
+paired; Efron and Tibshirani 1993, chapter 8), and arms' seeds are paired by index. A loss is the
+sum of the drawn rows' losses over the sum of their tokens.
+
+Few seeds make a bootstrap too sure: with three, a 90% interval of seed noise would cover 60%. The
+seeds' part of each replicate is therefore widened as Student's t asks (Hesterberg 2015,
+arXiv 1411.5279, section 4): see `widening`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+CHUNK = 1 << 23
+"""Weights held in memory at a time: a matter of memory, not of results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with the ends of its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def above_zero(self) -> bool:
+        """Whether the whole interval is above zero: touching it does not count."""
+        return self.low > 0
+
+    @property
+    def holds_zero(self) -> bool:
+        """Whether zero is inside, its ends included."""
+        return self.low <= 0 <= self.high
+
+    def map(self, function: Callable[[float], float]) -> "Interval":
+        """The interval of a monotone function of the value."""
+        ends = sorted((function(self.low), function(self.high)))
+        return Interval(function(self.value), *ends)
+
+
+def item_draws(num_items: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each test row is drawn, a replicate a row, in chunks; the sum is `num_items`."""
+    generator = np.random.default_rng([seed, 0])
+    chance = np.full(num_items, 1 / num_items)
+    step = max(1, CHUNK // num_items)
+    for start in range(0, resamples, step):
+        yield generator.multinomial(num_items, chance, size=min(step, resamples - start))
+
+
+def seed_draws(num_seeds: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """How often each seed is drawn, a replicate a row; the sum is `num_seeds`."""
+    generator = np.random.default_rng([seed, 1])
+    return generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=resamples)
+
+
+def student_quantile(probability: float, freedom: int) -> float:
+    """Quantile of Student's t: with t = sqrt(f) tan(a) its density is cos(a)^(f-1) in a."""
+    angle = np.linspace(-np.pi / 2, np.pi / 2, 200_001)
+    middle = (angle[1:] + angle[:-1]) / 2
+    mass = np.concatenate([[0.0], np.cumsum(np.cos(middle) ** (freedom - 1))])
+    return math.sqrt(freedom) * math.tan(float(np.interp(probability, mass / mass[-1], angle)))
+
+
+def widening(num_seeds: int, confidence: float) -> float:
+    """How much wider than a plain bootstrap few seeds must be read; 1 for one seed.
+
+    sqrt(n / (n - 1)) undoes the bias of a bootstrap's variance; t / z is what not knowing that
+    variance costs. 2.2 for three seeds, 1.3 for ten.
+    """
+    if num_seeds < 2:
+        return 1.0
+    tail = 0.5 + confidence / 2
+    ratio = student_quantile(tail, num_seeds - 1) / NormalDist().inv_cdf(tail)
+    return math.sqrt(num_seeds / (num_seeds - 1)) * ratio
+
+
+def replicate(
+    losses: Floats, tokens: NDArray[np.int64], *, resamples: int, confidence: float, seed: int
+) -> Floats:
+    """Replicates of each arm's loss per token.
+
+    Args:
+        losses: summed losses by arm, seed and test row.
+        tokens: tokens of each test row.
+
+    Returns:
+        One row per arm, one column per replicate.
+    """
+    num_arms, num_seeds, num_items = losses.shape
+    flat = losses.reshape(-1, num_items)
+    parts = []
+    for draws in item_draws(num_items, resamples, seed):
+        weights = draws.astype(np.float64).T
+        parts.append((flat @ weights) / (tokens @ weights))
+    by_seed = np.concatenate(parts, axis=1).reshape(num_arms, num_seeds, resamples)
+    drift = seed_draws(num_seeds, resamples, seed).T / num_seeds - 1 / num_seeds
+    moved = by_seed.mean(axis=1) + widening(num_seeds, confidence) * (by_seed * drift).sum(axis=1)
+    return np.asarray(moved, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """Losses of all arms with their joint replicates; asks are by the arm's name."""
+
+    index: dict[str, int]
+    losses: Floats
+    """Loss per token of each arm, the mean over its seeds, in nats."""
+    replicates: Floats
+    confidence: float
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        losses: Floats,
+        tokens: NDArray[np.int64],
+        *,
+        resamples: int,
+        confidence: float,
+        seed: int,
+    ) -> "Bootstrap":
+        """Draw once for all arms, so that any two of them are paired."""
+        drawn = replicate(losses, tokens, resamples=resamples, confidence=confidence, seed=seed)
+        means = (losses.sum(axis=2) / tokens.sum()).mean(axis=1)
+        return cls({name: i for i, name in enumerate(names)}, means, drawn, confidence)
+
+    def interval(self, value: float, replicates: Floats) -> Interval:
+        """A value between the quantiles of its replicates."""
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(replicates, [tail, 1 - tail])
+        return Interval(float(value), float(low), float(high))
+
+    def loss(self, name: str) -> Interval:
+        """An arm's loss per token, in nats."""
+        i = self.index[name]
+        return self.interval(self.losses[i], self.replicates[i])
+
+    def margin(self, name: str, other: str) -> Interval:
+        """How much lower the loss of `name` is than that of `other`: above zero, it is better."""
+        i, j = self.index[name], self.index[other]
+        return self.interval(
+            self.losses[j] - self.losses[i], self.replicates[j] - self.replicates[i]
+        )
+
+    def improvement_ratio(self, name: str, other: str, baseline: float) -> Interval | None:
+        """Ratio of two arms' distances below a baseline; None where the second's may be 0."""
+        i, j = self.index[name], self.index[other]
+        below = baseline - self.replicates[j]
+        if baseline - self.losses[j] <= 0 or below.min() <= 0:
+            return None
+        value = (baseline - self.losses[i]) / (baseline - self.losses[j])
+        return self.interval(value, (baseline - self.replicates[i]) / below)

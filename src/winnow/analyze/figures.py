@@ -1,0 +1,295 @@
+"""The report's figures: perplexity against rows, margins, learning curves, time to a threshold."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
+from winnow.analyze import words
+from winnow.analyze.answer import Verdict, matched_control
+from winnow.analyze.bootstrap import Bootstrap, Interval
+from winnow.analyze.documented import Json
+from winnow.analyze.drawing import MARKERS, Drawing, Label, Palette, panels, place_labels
+from winnow.analyze.results import Arm, Study
+
+DODGE = {"top": 1.0, "matched": 1.05, "random": 1.1, "longest": 0.95, "bottom": 0.9}
+"""Arms of one size stand side by side; the shift is less than a marker."""
+TIME_UNITS = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
+RISE = 0.01
+"""Nats by which a validation loss must end above its lowest point to be called overfitting."""
+
+
+def _row_ticks(axes: Axes, sizes: Sequence[int]) -> None:
+    """Ticks at the sizes that were run, where they are not too near to read."""
+    kept: list[int] = []
+    for size in sorted(set(sizes)):
+        if not kept or size >= 1.5 * kept[-1]:
+            kept.append(size)
+    axes.set_xticks(kept, [words.short(size) for size in kept])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _joined(axes: Axes, arms: tuple[Arm, ...], losses: Bootstrap, palette: Palette
+            ) -> dict[str, float]:  # fmt: skip
+    """Join the top tiers; by arm, which way its name must give way to the line that goes on."""
+    tops = [arm for arm in arms if arm.rule == "top"]
+    heights = [math.exp(losses.loss(arm.name).value) for arm in tops]
+    axes.plot([arm.num_rows for arm in tops], heights, color=palette.rules["top"], zorder=2)
+    return {
+        arm.name: 9.0 if following < height else -9.0
+        for arm, height, following in zip(tops, heights, heights[1:], strict=False)
+    }
+
+
+def _size_panel(axes: Axes, arms: tuple[Arm, ...], study: Study, losses: Bootstrap,
+                palette: Palette) -> None:  # fmt: skip
+    sizes = [arm.num_rows for arm in arms]
+    axes.set_xscale("log")
+    room = 0.15 * len(study.models())  # for the label of the rightmost arm
+    axes.set_xlim(min(sizes) / 1.3, max(sizes) * 1.3 * (2 * max(sizes) / min(sizes)) ** room)
+    shifts = _joined(axes, arms, losses, palette)
+    labels = []
+    for arm in arms:
+        colour, x = palette.rules[arm.rule], arm.num_rows * DODGE[arm.rule]
+        found = losses.loss(arm.name).map(math.exp)
+        seeds = [math.exp(loss) for loss in study.seed_losses(arm)]
+        axes.plot([x, x], [found.low, found.high], color=colour, lw=1.2, zorder=3)
+        axes.plot([x] * len(seeds), seeds, "o", color=colour, alpha=0.4, ms=3.2, mew=0, zorder=3)
+        axes.plot(x, found.value, MARKERS[arm.rule], color=colour, ms=7.5, mec=palette.paper,
+                  mew=1, zorder=4)  # fmt: skip
+        labels.append(Label(x, found.value, arm.tier_name, colour, shifts.get(arm.name, 0.0)))
+    _row_ticks(axes, sizes)
+    axes.set_xlabel("Training rows (log scale)")
+    axes.grid(axis="y", color=palette.line, lw=0.6)
+    place_labels(axes, labels, palette)
+
+
+def _titles(axes: Sequence[Axes], models: Mapping[str, object], palette: Palette) -> None:
+    """Name each panel's model, where there is more than one."""
+    if len(models) > 1:
+        for panel, name in zip(axes, models, strict=True):
+            panel.set_title(f"{name} model", color=palette.ink)
+
+
+def quality_vs_quantity(study: Study, losses: Bootstrap, verdict: Verdict) -> Drawing:
+    """The documented figure: perplexity against rows on a logarithmic axis, arms named."""
+    models = study.models()
+
+    def draw(palette: Palette) -> Figure:
+        figure, axes = panels(palette, len(models), 4.2)
+        for panel, arms in zip(axes, models.values(), strict=True):
+            _size_panel(panel, arms, study, losses, palette)
+        axes[0].set_ylabel("Test perplexity (lower is better)")
+        _titles(axes, models, palette)
+        return figure
+
+    title = "Perplexity of every arm on the shared test rows"
+    if verdict.best:
+        lowest = words.figures(math.exp(losses.loss(verdict.best.name).value))
+        title = f"{verdict.best.name} has the lowest perplexity of the top tiers, {lowest}"
+        title += ", but not surely" if verdict.tied else ""
+    caption = (
+        "Top tiers by score are joined; controls stand beside the tier of their size. Bars: "
+        f"{losses.confidence:.0%} bootstrap intervals, which may overlap where the paired "
+        "difference of two arms is clear. Faint dots: single seeds."
+    )
+    return Drawing("exp2_quality_vs_quantity", title, caption, draw)
+
+
+def comparisons(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict]
+                ) -> list[tuple[str, str, Interval]]:  # fmt: skip
+    """Kind, label and margin of every comparison that the answer rests on."""
+    found = []
+    several = len(verdicts) > 1
+    for name, arms in study.models().items():
+        suffix = f"  [{name}]" if several else ""
+        for arm in arms:
+            control = matched_control(arm, arms) if arm.rule == "top" else None
+            if control:
+                label = f"{arm.tier_name} over {control.tier_name}{suffix}"
+                found.append(("matched", label, losses.margin(arm.name, control.name)))
+        best = verdicts[name].best
+        for other in arms:
+            if best and other.name in verdicts[name].margins:
+                label = f"{best.tier_name} over {other.tier_name}{suffix}"
+                found.append(("top", label, verdicts[name].margins[other.name]))
+    return found
+
+
+def _margin_title(rows: list[tuple[str, str, Interval]]) -> str:
+    against = [(label, margin) for kind, label, margin in rows if kind == "matched"]
+    if not against:
+        return "How much better the best tier is than each other one"
+    wins = sum(margin.above_zero for _, margin in against)
+    return (
+        f"The score beats random rows of the same lengths in {wins} of "
+        f"{words.plural(len(against), 'comparison')}"
+    )
+
+
+def margins(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict]) -> Drawing | None:
+    """Paired differences with their intervals; None where nothing can be compared."""
+    rows = comparisons(study, losses, verdicts)
+    if not rows:
+        return None
+
+    def draw(palette: Palette) -> Figure:
+        figure, (axes,) = panels(palette, 1, 1.0 + 0.36 * len(rows))
+        for y, (kind, _, margin) in enumerate(reversed(rows)):
+            colour = palette.rules[kind]
+            axes.plot([margin.low, margin.high], [y, y], color=colour, lw=2, solid_capstyle="butt")
+            axes.plot(margin.value, y, MARKERS[kind], color=colour, ms=7, mec=palette.paper, mew=1)
+            axes.annotate(words.signed(margin.value), (margin.high, y), xytext=(7, 0), va="center",
+                          textcoords="offset points", color=palette.ink, fontsize=8.5)  # fmt: skip
+        axes.axvline(0, color=palette.ink, lw=1)
+        axes.set_yticks(range(len(rows)), [label for _, label, _ in reversed(rows)])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.margins(x=0.12)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: words.signed(x, 2)))
+        axes.set_xlabel(
+            "Test loss saved by the first, nats per token (right of zero: it is better)"
+        )
+        axes.grid(axis="x", color=palette.line, lw=0.6)
+        return figure
+
+    caption = (
+        f"Paired differences of test loss with {losses.confidence:.0%} intervals. An interval that "
+        "touches the line decides nothing."
+    )
+    return Drawing("margins", _margin_title(rows), caption, draw)
+
+
+def mean_curve(arm: Arm) -> tuple[list[float], list[float]]:
+    """Tokens seen and validation loss, the mean over seeds point by point."""
+    curves = [
+        [(p["tokens"], p["validation_loss"]) for p in run.train["curve"]
+         if p["validation_loss"] is not None]
+        for run in arm.runs
+    ]  # fmt: skip
+    points = list(zip(*curves, strict=False))
+    tokens = [sum(t for t, _ in point) / len(point) for point in points]
+    return tokens, [sum(loss for _, loss in point) / len(point) for point in points]
+
+
+def _curve_title(study: Study) -> str:
+    turned = []
+    for arm in study.arms:
+        loss = mean_curve(arm)[1]
+        if loss and loss[-1] > min(loss) + RISE:
+            turned.append(arm.name)
+    if turned:
+        verb = "ends" if len(turned) == 1 else "end"
+        return f"{words.listed(turned)} {verb} above the lowest validation loss: overfitting"
+    return "No arm's validation loss had turned up when its training ended"
+
+
+def learning_curves(study: Study) -> Drawing | None:
+    """Validation loss against tokens seen; None where nothing was logged."""
+    models = study.models()
+    if not any(mean_curve(arm)[0] for arm in study.arms):
+        return None
+
+    def draw(palette: Palette) -> Figure:
+        figure, axes = panels(palette, len(models), 4.0)
+        for panel, arms in zip(axes, models.values(), strict=True):
+            labels = []
+            for arm in arms:
+                tokens, loss = mean_curve(arm)
+                if tokens:
+                    colour = palette.rules[arm.rule]
+                    panel.plot(
+                        tokens, loss, color=colour, ls="-" if arm.rule == "top" else (0, (4, 2))
+                    )
+                    panel.plot(tokens[-1], loss[-1], MARKERS[arm.rule], color=colour, ms=6,
+                               mec=palette.paper, mew=1)  # fmt: skip
+                    labels.append(Label(tokens[-1], loss[-1], arm.tier_name, colour))
+            panel.set_xlim(0, 1.3 * max((label.x for label in labels), default=1))
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: words.short(x)))
+            panel.set_xlabel("Training tokens seen")
+            panel.grid(axis="y", color=palette.line, lw=0.6)
+            place_labels(panel, labels, palette)
+        axes[0].set_ylabel("Validation loss, nats per token")
+        _titles(axes, models, palette)
+        return figure
+
+    caption = "Means over seeds on the shared validation rows. Dashed: controls."
+    return Drawing("learning_curves", _curve_title(study), caption, draw)
+
+
+def _efficiency_title(study: Study, efficiency: Json, threshold: float) -> str:
+    """Who got to the threshold first; of several models, the largest."""
+    arms = next(iter(study.models().values()))
+    times = {arm.name: efficiency[arm.name]["measured_time_to_threshold"] for arm in arms}
+    measured = {name: time for name, time in times.items() if time is not None}
+    if not measured:
+        return f"No arm was measured at perplexity {threshold:g}: the documented times are scaled"
+    first = min(measured, key=lambda name: measured[name])
+    return (
+        f"{first} was the first at perplexity {threshold:g}, after "
+        f"{words.duration(measured[first])}; {len(measured)} of {len(arms)} arms got there"
+    )
+
+
+def _bar(axes: Axes, y: float, arm: Arm, value: float, unit: float, palette: Palette) -> None:
+    level = arm.tier_name.partition("_")[0]
+    medal = palette.medals.get(level) if arm.rule == "top" else None
+    axes.barh(y, value / unit, 0.4, color=medal or palette.line, ec=palette.ink, lw=0.6)
+
+
+def training_efficiency(study: Study, efficiency: Json, threshold: float) -> Drawing:
+    """The documented figure: time to the threshold as bars, the measured time under each."""
+    models = study.models()
+    keys = ("time_to_threshold", "measured_time_to_threshold")
+    longest = max(row[key] or 0 for row in efficiency.values() for key in keys)
+    unit, unit_name = next((u for u in TIME_UNITS if longest >= 2 * u[0]), TIME_UNITS[-1])
+    order = [arm for arms in models.values() for arm in arms][::-1]
+
+    def draw(palette: Palette) -> Figure:
+        figure, (axes,) = panels(palette, 1, 1.0 + 0.52 * len(order))
+        note: Any = {
+            "va": "center",
+            "fontsize": 8.5,
+            "textcoords": "offset points",
+            "xytext": (5, 0),
+        }
+        for y, arm in enumerate(order):
+            row = efficiency[arm.name]
+            documented, measured = row["time_to_threshold"], row["measured_time_to_threshold"]
+            _bar(axes, y + 0.2, arm, documented, unit, palette)
+            axes.annotate(words.duration(documented), (documented / unit, y + 0.2),
+                          color=palette.muted, **note)  # fmt: skip
+            axes.barh(y - 0.2, (measured or 0) / unit, 0.4, color=palette.ink, lw=0)
+            text = "measured: not reached" if measured is None else words.duration(measured)
+            axes.annotate(text, ((measured or 0) / unit, y - 0.2), color=palette.ink, **note)
+        axes.set_yticks(range(len(order)), [arm.name for arm in order])
+        axes.tick_params(axis="y", length=0)
+        axes.margins(x=0.12)
+        axes.set_xlabel(f"Time to perplexity {threshold:g}, {unit_name} of training")
+        return figure
+
+    caption = (
+        "Upper bar: the documented estimate, training time × threshold ÷ final perplexity (gold: "
+        "ultra, silver: high, bronze: medium, plain: others). Lower bar, in ink: the first logged "
+        "validation at or below the threshold, the mean over seeds."
+    )
+    title = _efficiency_title(study, efficiency, threshold)
+    return Drawing("exp2_training_efficiency", title, caption, draw)
+
+
+def all_figures(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict], efficiency: Json,
+                threshold: float) -> dict[str, Drawing]:  # fmt: skip
+    """Every figure that this study has data for, by name, in the report's order."""
+    largest = next(iter(verdicts.values()))
+    found = [
+        quality_vs_quantity(study, losses, largest),
+        margins(study, losses, verdicts),
+        learning_curves(study),
+        training_efficiency(study, efficiency, threshold),
+    ]
+    return {drawing.name: drawing for drawing in found if drawing is not None}

@@ -1,0 +1,138 @@
+"""One page that anyone can read, print and check: the answer first, then why, then the receipts.
+
+The page is a single file: no script, no network, figures inline. Text that comes from a corpus or
+a model is escaped by the template engine and stays inert.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from winnow.analyze import words
+from winnow.analyze.drawing import LIGHT, Drawing
+from winnow.analyze.results import Arm, Study
+from winnow.analyze.tables import GENERATION
+
+TEMPLATE = Path(__file__).with_name("report.html")
+GLYPHS = {"top": "●", "matched": "◆", "random": "■", "longest": "▲", "bottom": "▼"}
+"""As the figures' markers."""
+RULES = {
+    "top": "the highest scores",
+    "bottom": "the lowest scores",
+    "random": "drawn at random",
+    "longest": "the longest responses",
+    "matched": "drawn at random, with the token lengths of another tier",
+}
+MAX_STRATA, MAX_PROMPTS, MAX_TEXT = 8, 2, 700
+"""Strata, prompts of a kind and characters of a completion shown; the files hold them all."""
+DEFINITIONS = {
+    "task_completion": "The share of sampled answers that a program accepts as right.",
+    "coherence": "One minus the share of a completion's word 4-grams that repeat an earlier one "
+    "(seq-rep-4, Welleck et al. 2020): it counts repetition, not sense.",
+    "diversity": "Distinct word pairs over all word pairs of a prompt's completions "
+    "(distinct-2, Li et al. 2016).",
+    "instruction_following": "The longest common subsequence of words with the reference response, "
+    "as F1 (ROUGE-L, Lin 2004).",
+    "length_appropriateness": "The shorter of completion and reference over the longer, in words.",
+}
+DARK = {
+    "ink": "#e9e6df", "muted": "#a3a099", "line": "#3a3b3e", "paper": "#17181a",
+    "top": "#5bb4ec", "matched": "#ef8f4f", "random": "#d9ad3c", "longest": "#4fc3a1",
+    "bottom": "#dd8fbd", "ultra": "#d8ae1f", "high": "#b9bdc2", "medium": "#cd7f32",
+}  # fmt: skip
+Json = dict[str, Any]
+
+
+def _palette(colours: dict[str, str]) -> Markup:
+    """Colours as CSS variables."""
+    return Markup("".join(f"--{name}:{value};" for name, value in colours.items()))
+
+
+def _light() -> dict[str, str]:
+    base = {"ink": LIGHT.ink, "muted": LIGHT.muted, "line": LIGHT.line, "paper": "#fdfcf9"}
+    return base | LIGHT.rules | LIGHT.medals
+
+
+def _strata(analysis: Json, arms: tuple[Arm, ...]) -> list[Json]:
+    """Per kind: the strata with the most rows, with each arm's loss and the lowest one."""
+    found = []
+    for kind, groups in analysis["strata"].items():
+        shown = sorted(groups, key=lambda group: (-groups[group]["num_rows"], group))[:MAX_STRATA]
+        rows = []
+        for group in sorted(shown):
+            losses = {arm.name: groups[group]["loss"][arm.name] for arm in arms}
+            known = [loss for loss in losses.values() if loss is not None]
+            rows.append({
+                "name": group, "num_rows": groups[group]["num_rows"],
+                "losses": losses, "lowest": min(known, default=None),
+            })  # fmt: skip
+        found.append({"kind": kind, "rows": rows, "hidden": len(groups) - len(shown)})
+    return found
+
+
+def _cut(text: str | None) -> str:
+    text = text or ""
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT].rstrip() + " …"
+
+
+def _first_completions(arm: Arm) -> dict[str, Json]:
+    """By prompt: the first completion of the first seed."""
+    firsts: dict[str, Json] = {}
+    for sample in arm.runs[0].samples:
+        firsts.setdefault(sample["prompt"], sample)
+    return firsts
+
+
+def _samples(arms: tuple[Arm, ...]) -> list[Json]:
+    """The first prompts with a reference response, and the first with an answer to check."""
+    by_arm = {arm: _first_completions(arm) for arm in arms}
+    known = by_arm[arms[0]]
+    shared = [prompt for prompt in known if all(prompt in firsts for firsts in by_arm.values())]
+    free = [prompt for prompt in shared if known[prompt]["answer"] is None]
+    checked = [prompt for prompt in shared if known[prompt]["answer"] is not None]
+    return [
+        {
+            "prompt": _cut(prompt),
+            "wanted": _cut(known[prompt]["reference"] or known[prompt]["answer"]),
+            "completions": [
+                {
+                    "arm": arm,
+                    "text": _cut(firsts[prompt]["completion"]),
+                    "passed": firsts[prompt]["passed"],
+                }
+                for arm, firsts in by_arm.items()
+            ],
+        }
+        for prompt in free[:MAX_PROMPTS] + checked[:MAX_PROMPTS]
+    ]
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    for function in (words.count, words.short, words.percent, words.decimal, words.signed,
+                     words.figures, words.duration, words.plural, words.listed):  # fmt: skip
+        environment.filters[function.__name__] = function
+    return environment
+
+
+def render(study: Study, analysis: Json, drawings: dict[str, Drawing]) -> str:
+    """The report as HTML."""
+    template = _environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        analysis=analysis,
+        study=study,
+        models=study.models(),
+        figures=drawings,
+        svg={name: Markup(drawing.svg()) for name, drawing in drawings.items()},
+        strata={name: _strata(analysis, arms) for name, arms in study.models().items()},
+        samples={name: _samples(arms) for name, arms in study.models().items()},
+        definitions={key: DEFINITIONS[key] for key in GENERATION},
+        glyphs=GLYPHS,
+        rules=RULES,
+        light=_palette(_light()),
+        dark=_palette(DARK),
+    )

@@ -1,0 +1,263 @@
+"""What training, evaluation and the stages before them left behind, read once and checked.
+
+The experiments and seeds of params.yaml are enumerated: a result that is left from an older grid
+is never read, and one that is missing is an error that names the command which makes it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from winnow import publish
+
+RESULTS, ARTIFACTS = Path("results"), Path("artifacts")
+TRAINED = ("experiment_config.json", "train_results.json")
+EVALUATED = (
+    "evaluation/metrics.json",
+    "evaluation/items.parquet",
+    "quality_analysis/strata.json",
+    "generation_analysis/metrics.json",
+    "generation_analysis/samples.jsonl",
+)
+RULES = ("top", "longest", "matched", "random", "bottom")
+"""The order of arms of one size in tables and figures."""
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Run:
+    """One experiment with one seed."""
+
+    seed: int
+    config: Json
+    train: Json
+    metrics: Json
+    strata: Json
+    generation: Json
+    samples: list[Json]
+    losses: NDArray[np.float64]
+    """Summed loss of each test row, in nats."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it was read from."""
+        return RESULTS / str(self.config["experiment"]) / str(self.seed)
+
+    @property
+    def files(self) -> list[Path]:
+        """What was read of it."""
+        return [self.folder / file for file in TRAINED + EVALUATED]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Arm:
+    """One experiment with all its seeds, in the order of params.yaml."""
+
+    name: str
+    tier_name: str
+    rule: str
+    of: str | None
+    model_name: str
+    num_rows: int
+    num_tokens: int
+    """Tokens of one epoch."""
+    share: float
+    """Of the curated pool."""
+    overlap: float | None
+    """matched only: the share of its rows that the matched tier has too."""
+    runs: tuple[Run, ...]
+
+    @property
+    def num_parameters(self) -> int:
+        """The size of the model."""
+        return int(self.runs[0].train["num_parameters"])
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """Summed losses by seed and test row."""
+        return np.stack([run.losses for run in self.runs])
+
+    def train(self, key: str) -> float:
+        """The mean over seeds of a figure of train_results.json."""
+        return sum(float(run.train[key]) for run in self.runs) / len(self.runs)
+
+    def metric(self, key: str) -> float:
+        """The mean over seeds of a figure of evaluation/metrics.json."""
+        return sum(float(run.metrics[key]) for run in self.runs) / len(self.runs)
+
+    def generation(self, key: str) -> tuple[float | None, str]:
+        """The mean over seeds of a generation metric, or None and the reason."""
+        for run in self.runs:
+            if run.generation[key] is None:
+                return None, run.generation["reasons"].get(key, "not defined")
+        return sum(float(run.generation[key]) for run in self.runs) / len(self.runs), ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Study:
+    """Everything that the analysis reads, except the planted truth."""
+
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    num_items: int
+    tokens: NDArray[np.int64]
+    """Tokens of each test row."""
+    statistics: Json
+    """Score statistics of each tier."""
+    ledgers: dict[str, Json]
+    """Where the rows went, by stage."""
+    scoring: Json | None
+    """The measured cost of scoring."""
+
+    def seed_losses(self, arm: Arm) -> list[float]:
+        """Test loss per token of each seed, in nats."""
+        return [float(loss) for loss in arm.losses.sum(axis=1) / self.tokens.sum()]
+
+    def models(self) -> dict[str, tuple[Arm, ...]]:
+        """Arms by model, the largest model first; nothing is ever pooled over models."""
+        ordered = sorted(self.arms, key=lambda arm: (-arm.num_parameters, arm.model_name))
+        names = dict.fromkeys(arm.model_name for arm in ordered)
+        return {name: tuple(a for a in self.arms if a.model_name == name) for name in names}
+
+
+def _lines(path: Path) -> list[Json]:
+    try:
+        # Not splitlines: a completion may hold U+2028, which ends no line of a JSON file.
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): run its stage again") from None
+
+
+def _check_files(name: str, seed: int) -> Path:
+    """The folder of a run, with every file that is read from it."""
+    folder = RESULTS / name / str(seed)
+    select, evaluate = f"{name} --seed {seed}", f"winnow evaluate {name} --seed {seed}"
+    for file in TRAINED:
+        if not (folder / file).is_file():
+            raise ValueError(f"{folder} is missing: run `winnow train {select} && {evaluate}`")
+    for file in EVALUATED:
+        if not (folder / file).is_file():
+            raise ValueError(f"{folder / file} is missing: run `{evaluate}`")
+    return folder
+
+
+def _check_losses(folder: Path, items: pa.Table, first: pa.Table) -> NDArray[np.float64]:
+    """The row losses, of the same rows as the first run's and fit for an exponential."""
+    name, seed = folder.parts[-2:]
+    again = f"run `winnow evaluate {name} --seed {seed}`"
+    if not all(items[column].equals(first[column]) for column in ("id", "num_tokens")):
+        raise ValueError(f"{folder}: judged on other test rows than the first experiment: {again}")
+    losses: NDArray[np.float64] = items["loss"].to_numpy().astype(np.float64)
+    if not np.isfinite(losses).all() or losses.sum() / items["num_tokens"].to_numpy().sum() > 500:
+        raise ValueError(
+            f"{folder}: a test loss is not finite: the training diverged; lower its learning rate, "
+            f"or take {name} out of experiments"
+        )
+    return losses
+
+
+def _read_run(name: str, seed: int, first: pa.Table | None) -> tuple[Run, pa.Table]:
+    folder = _check_files(name, seed)
+    items = pq.read_table(folder / "evaluation/items.parquet")
+    if not len(items):
+        raise ValueError(f"{folder}: no test row was evaluated; raise curate.test")
+    config, train = (publish.read_json(folder / file) for file in TRAINED)
+    run = Run(
+        seed=seed,
+        config=config,
+        train=train,
+        metrics=publish.read_json(folder / "evaluation/metrics.json"),
+        strata=publish.read_json(folder / "quality_analysis/strata.json"),
+        generation=publish.read_json(folder / "generation_analysis/metrics.json"),
+        samples=_lines(folder / "generation_analysis/samples.jsonl"),
+        losses=_check_losses(folder, items, items if first is None else first),
+    )
+    return run, items if first is None else first
+
+
+def _arm(name: str, runs: Sequence[Run], statistics: Json) -> Arm:
+    config = runs[0].config
+    tier_name = config["tier_name"]
+    for run in runs:
+        if run.config["data_sha256"] != config["data_sha256"]:
+            raise ValueError(
+                f"{runs[0].folder} and {run.folder} were trained on different data: "
+                f"run `winnow train {name}`"
+            )
+    if tier_name not in statistics:
+        raise ValueError(
+            f"artifacts/select/statistics.json has no {tier_name}: run `winnow select {name}`"
+        )
+    return Arm(
+        name=name,
+        tier_name=tier_name,
+        rule=config["tier"]["rule"],
+        of=config["tier"]["of"],
+        model_name=config["model_name"],
+        num_rows=config["num_rows"],
+        num_tokens=config["num_tokens"],
+        share=statistics[tier_name]["share"],
+        overlap=statistics[tier_name]["overlap_with_of"],
+        runs=tuple(runs),
+    )
+
+
+def read_study(names: Sequence[str], seeds: Sequence[int]) -> Study:
+    """Read every experiment with every seed.
+
+    Raises:
+        ValueError: a result is missing, diverged, or was judged on other rows; with what to run.
+    """
+    if not names:
+        raise ValueError("params.yaml: experiments: expected one or more, found none")
+    ledgers = {
+        stage: publish.read_card(ARTIFACTS / stage, f"winnow {stage}")["ledger"]
+        for stage in ("ingest", "curate", "score")
+    }
+    statistics = publish.read_json(ARTIFACTS / "select/statistics.json")
+    arms, first = [], None
+    for name in names:
+        runs = []
+        for seed in seeds:
+            run, first = _read_run(name, seed, first)
+            runs.append(run)
+        arms.append(_arm(name, runs, statistics))
+    assert first is not None
+    cost = ARTIFACTS / "score_metrics.json"
+    return Study(
+        arms=tuple(sorted(arms, key=lambda arm: (arm.num_rows, RULES.index(arm.rule), arm.name))),
+        seeds=tuple(seeds),
+        num_items=len(first),
+        tokens=first["num_tokens"].to_numpy().astype(np.int64),
+        statistics=statistics,
+        ledgers=ledgers,
+        scoring=publish.read_json(cost) if cost.is_file() else None,
+    )
+
+
+def read_pool() -> pa.Table:
+    """The scored rows that the tiers were cut from."""
+    path = ARTIFACTS / "score/train.parquet"
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: run `winnow score`")
+    return pq.read_table(path)
+
+
+def read_tier_rows(tier_name: str) -> NDArray[np.int64]:
+    """The rows of a tier, as places in the pool."""
+    path = ARTIFACTS / f"select/{tier_name}_scores.csv"
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: run `winnow select`")
+    columns = pyarrow.csv.ConvertOptions(column_types={"idx": pa.int64()}, include_columns=["idx"])
+    lines = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    table = pyarrow.csv.read_csv(path, parse_options=lines, convert_options=columns)
+    rows: NDArray[np.int64] = table["idx"].to_numpy()
+    return rows

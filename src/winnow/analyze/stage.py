@@ -1,0 +1,189 @@
+"""Say how much to keep, with an interval, and write the report.    winnow analyze
+
+Reads results/ for every experiment and seed of params.yaml, and the cards of the stages before.
+Writes analysis/ (report.html, analysis.json, figures, curves.csv, tiers.csv),
+results/experiment_summary.json and metrics.json.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow import config, publish
+from winnow.analyze import audit, documented, tables
+from winnow.analyze.advice import recommendations
+from winnow.analyze.answer import Verdict, headline, judge, rank_agreement
+from winnow.analyze.bootstrap import Bootstrap
+from winnow.analyze.drawing import Drawing
+from winnow.analyze.figures import all_figures
+from winnow.analyze.report import render
+from winnow.analyze.results import RESULTS, Study, read_pool, read_study
+
+FOLDER, SUMMARY, METRICS = (
+    Path("analysis"),
+    RESULTS / "experiment_summary.json",
+    Path("metrics.json"),
+)
+PUBLISHED = ("exp2_quality_vs_quantity", "exp2_training_efficiency")
+"""The documented figures, written as PNG; the report holds all of them as SVG."""
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnalyzeConfig:
+    """How the results are judged."""
+
+    resamples: int = 2000
+    """Bootstrap replicates."""
+    confidence: float = 0.90
+    """Of every interval, in (0.5, 1)."""
+    seed: int = 0
+    """Of the bootstrap's draws."""
+    perplexity_threshold: float = 20.0
+    """The perplexity that time to threshold is about."""
+    truth: str | None = None
+    """JSONL of hash and quality, for a corpus whose quality was planted; null for any other."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no interval can be made of."""
+        checks = {
+            "resamples": (self.resamples >= 100, "100 or more"),
+            "confidence": (0.5 < self.confidence < 1, "a number in (0.5, 1)"),
+            "seed": (self.seed >= 0, "0 or more"),
+            "perplexity_threshold": (1 < self.perplexity_threshold < 1e9, "a number above 1"),
+        }
+        for name, (good, expected) in checks.items():
+            if not good:
+                found = getattr(self, name)
+                raise ValueError(
+                    f"params.yaml: analyze.{name}: expected {expected}, found {found!r}"
+                )
+
+
+def draw_bootstrap(study: Study, settings: AnalyzeConfig) -> Bootstrap:
+    """One joint bootstrap of all arms."""
+    return Bootstrap.of(
+        [arm.name for arm in study.arms],
+        np.stack([arm.losses for arm in study.arms]),
+        study.tokens,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+
+
+def documented_analysis(study: Study, losses: Bootstrap, threshold: float) -> Json:
+    """The documented parts of the analysis; what is judged within a model is by model."""
+    by_model = {
+        "quality_threshold": documented.quality_threshold,
+        "quality_threshold_interval": documented.quality_threshold_interval,
+        "hypothesis": documented.hypothesis,
+    }
+    found: Json = {
+        "performance_vs_size": documented.performance_vs_size(study, losses),
+        "efficiency_metrics": documented.efficiency_metrics(study, losses, threshold),
+    }
+    for key, rule in by_model.items():
+        found[key] = {name: rule(arms, losses) for name, arms in study.models().items()}
+    return found
+
+
+def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], settings: AnalyzeConfig
+            ) -> Json:  # fmt: skip
+    """Everything that is known, as analysis.json holds it."""
+    found = documented_analysis(study, losses, settings.perplexity_threshold)
+    pool = read_pool()
+    truth = audit.read_truth(Path(settings.truth)) if settings.truth else {}
+    return {
+        "answer": headline(verdicts, len(study.seeds))
+        | {"models": {name: verdict.to_json() for name, verdict in verdicts.items()}},
+        **found,
+        "recommendations": recommendations(study, verdicts, found, losses),
+        "experiments": tables.experiments(study, losses),
+        "rank_agreement": rank_agreement(study, losses),
+        "strata": tables.strata(study),
+        "ledgers": study.ledgers,
+        "tiers": {arm.tier_name: study.statistics[arm.tier_name] for arm in study.arms},
+        "scoring": study.scoring,
+        "score_audit": audit.score_audit(pool),
+        "planted_truth": audit.planted_truth(pool, truth, study) if truth else None,
+        "bootstrap": {
+            "num_items": study.num_items,
+            "num_seeds": len(study.seeds),
+            "over": "test rows and seeds" if len(study.seeds) > 1 else "test rows",
+            "resamples": settings.resamples,
+            "confidence": settings.confidence,
+            "seed": settings.seed,
+        },
+    }
+
+
+def summary_of(analysis: Json) -> Json:
+    """What results/experiment_summary.json holds: the documented names, and each experiment."""
+    keys = ("answer", "performance_vs_size", "efficiency_metrics", "quality_threshold",
+            "quality_threshold_interval", "hypothesis", "recommendations", "experiments",
+            "bootstrap")  # fmt: skip
+    return {key: analysis[key] for key in keys}
+
+
+def _publish(study: Study, analysis: Json, drawings: dict[str, Drawing], settings: AnalyzeConfig
+             ) -> None:  # fmt: skip
+    """Write the folder as a whole, then the two files beside it."""
+    card = {
+        "stage": "analyze",
+        "params": dataclasses.asdict(settings),
+        "inputs": {
+            str(run.folder): publish.fingerprint([publish.file_hash(f) for f in run.files])
+            for arm in study.arms
+            for run in arm.runs
+        },
+    }
+    with publish.publish_folder(FOLDER, card) as folder:
+        (folder / "figures").mkdir()
+        for name in PUBLISHED:
+            drawings[name].save_png(folder / f"figures/{name}.png")
+        publish.write_json(folder / "analysis.json", analysis)
+        tables.write_curves(folder / "curves.csv", study)
+        tables.write_tiers(folder / "tiers.csv", analysis)
+        (folder / "report.html").write_text(render(study, analysis, drawings), encoding="utf-8")
+    publish.write_json(SUMMARY, summary_of(analysis))
+    publish.write_json(METRICS, tables.metrics(analysis))
+
+
+def run() -> None:
+    """Judge all experiments of params.yaml and publish the answer.
+
+    Raises:
+        ValueError: a result is missing; the message names the command that makes it.
+    """
+    settings = config.load("analyze", AnalyzeConfig)
+    with publish.lock("analyze"):
+        study = read_study(config.experiment_names(), config.seeds())
+        losses = draw_bootstrap(study, settings)
+        verdicts = {name: judge(name, arms, losses) for name, arms in study.models().items()}
+        analysis = analyse(study, losses, verdicts, settings)
+        threshold = settings.perplexity_threshold
+        drawings = all_figures(study, losses, verdicts, analysis["efficiency_metrics"], threshold)
+        _publish(study, analysis, drawings, settings)
+        _record(study, analysis)
+    print(analysis["answer"]["text"])
+    print(f"Report: {FOLDER / 'report.html'}")
+
+
+def _record(study: Study, analysis: Json) -> None:
+    """Tell the tracker: the summary, each experiment's best seed, the documented figures."""
+    # Imported here and nowhere above: the analysis itself needs no tracker.
+    from winnow import tracking
+
+    best = {}
+    for arm in study.arms:
+        by_seed = study.seed_losses(arm)
+        best[arm.name] = study.seeds[by_seed.index(min(by_seed))]
+    figures = [FOLDER / f"figures/{name}.png" for name in PUBLISHED]
+    numbers = tables.metrics(analysis) | {
+        key: analysis[key] for key in ("performance_vs_size", "efficiency_metrics", "hypothesis")
+    }
+    tracking.record_analysis(numbers, best, figures)

@@ -1,0 +1,86 @@
+"""Numbers and arms in words: the one place where the report's figures get their form."""
+
+import math
+from collections.abc import Sequence
+
+from winnow.analyze.bootstrap import Interval
+from winnow.analyze.results import Arm
+
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+
+
+def count(number: float) -> str:
+    """A whole number with thousands set apart: 12,345."""
+    return f"{round(number):,}"
+
+
+def short(number: float) -> str:
+    """A large count in three digits: 1.23M, 45.6k."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= 0.9995 * size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def percent(share: float) -> str:
+    """A share of a whole: 5%, 0.25%, 33%; below a thousandth of a percent, the exponent."""
+    value = 100 * share
+    if 99.5 <= value < 100:
+        return "over 99%"
+    digits = 0 if value == 0 else max(0, 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{digits}f}" if digits < 6 else f"{value:.1e}"
+    text = text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+    return f"{text}%".replace("-", MINUS)
+
+
+def decimal(number: float, digits: int = 3) -> str:
+    """A plain number with a true minus sign."""
+    text = f"{number:.{digits}f}"
+    return text.replace("-", MINUS) if float(text) else text.lstrip("-")
+
+
+def signed(number: float, digits: int = 3) -> str:
+    """A difference with its sign: +0.012, −0.003."""
+    text = decimal(number, digits)
+    return text if number < 0 or not float(text) else f"+{text}"
+
+
+def figures(number: float) -> str:
+    """Four significant figures, as perplexities are read: 8.213, 56.10, 1,234."""
+    whole = math.floor(math.log10(abs(number))) + 1 if number else 1
+    return f"{number:,.{max(0, 4 - max(1, whole))}f}".replace("-", MINUS)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that a person would use."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.2g} s"
+
+
+def plural(number: int, noun: str) -> str:
+    """1 seed, 3 seeds."""
+    return f"{count(number)} {noun}" + ("" if number == 1 else "s")
+
+
+def listed(items: Sequence[str], last: str = "and") -> str:
+    """a; a and b; a, b and c."""
+    return (
+        f" {last} ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+    )
+
+
+def span(interval: Interval, digits: int = 3) -> str:
+    """An interval's ends: 0.010 to 0.034."""
+    return f"{decimal(interval.low, digits)} to {decimal(interval.high, digits)}"
+
+
+def rows(arm: Arm, whole: str = " of the curated pool") -> str:
+    """What an arm keeps: `the top 500 rows (5% of the curated pool)`."""
+    if arm.rule == "top" and arm.share >= 1:
+        return f"all {count(arm.num_rows)} rows"
+    kept = {"top": "the top {} rows", "bottom": "the lowest-scored {} rows",
+            "random": "{} random rows", "longest": "the {} longest rows",
+            "matched": "{} random rows of matched lengths"}[arm.rule]  # fmt: skip
+    return f"{kept.format(count(arm.num_rows))} ({percent(arm.share)}{whole})"

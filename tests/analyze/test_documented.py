@@ -1,0 +1,129 @@
+"""The documented figures by their formulas, undefined ones with their reasons; numbers in words."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up import near
+
+from winnow.analyze import documented, words
+from winnow.analyze.bootstrap import Interval
+
+TOPS = ["ultra_300_1M", "high_1k_1M", "medium_4k_1M"]
+
+
+@pytest.mark.parametrize(
+    ("ultra", "high", "medium", "expected"),
+    [(2.5, 2.8, 2.8, "ultra_high"), (2.8, 2.5, 2.8, "high"), (2.8, 2.75, 2.7, "medium")],
+)
+def test_the_threshold_rule_and_its_twin_agree_where_it_is_clear(
+    study: Any, ultra: float, high: float, medium: float, expected: str
+) -> None:
+    values = dict(zip(TOPS, map(near, (ultra, high, medium)), strict=True))
+    found, drawn = study(values)
+    for rule in (documented.quality_threshold, documented.quality_threshold_interval):
+        assert rule(found.arms, drawn)["threshold"] == expected
+
+
+def test_the_twin_is_undecided_where_the_rule_is_not(study: Any) -> None:
+    edge = 2.8 + math.log(documented.BETTER) - 0.002
+    found, drawn = study(dict(zip(TOPS, ([edge - 0.02, edge, edge + 0.02], near(2.8), near(2.8)),
+                                  strict=True)))  # fmt: skip
+    assert documented.quality_threshold(found.arms, drawn)["threshold"] is not None
+    twin = documented.quality_threshold_interval(found.arms, drawn)
+    assert twin["threshold"] is None and "straddles 0.9" in twin["reasons"]["threshold"]
+
+
+def test_a_missing_level_leaves_the_rules_undefined_with_the_reason(study: Any) -> None:
+    found, drawn = study({"ultra_300_1M": near(3.0), "high_1k_1M": near(2.7)})
+    for rule in (documented.quality_threshold, documented.quality_threshold_interval):
+        result = rule(found.arms, drawn)
+        assert result["threshold"] is None
+        assert result["reasons"]["threshold"] == "no medium_* tier of top rows was run"
+    claim = documented.hypothesis(found.arms, drawn)
+    assert claim["ratio"] is None and claim["verdict"] is None and claim["reasons"]["ratio"]
+
+
+@pytest.mark.parametrize(
+    ("ultra", "medium", "verdict"), [(3.0, 2.9, "holds"), (4.5, 2.9, "fails"), (3.0, 5.9, None)]
+)
+def test_the_hypothesis_is_a_ratio_of_improvements(
+    study: Any, ultra: float, medium: float, verdict: str | None
+) -> None:
+    found, drawn = study({"ultra_300_1M": near(ultra), "medium_4k_1M": near(medium)})
+    claim = documented.hypothesis(found.arms, drawn)
+    assert claim["verdict"] == verdict
+    if verdict:
+        low, high = drawn.loss("ultra_300_1M").value, drawn.loss("medium_4k_1M").value
+        assert claim["ratio"]["value"] == pytest.approx((5.9 - low) / (5.9 - high))
+
+
+def test_documented_formulas_and_undefined_ones(study: Any) -> None:
+    found, drawn = study({"ultra_300_1M": near(math.log(150)), "high_1k_1M": near(2.5)})
+    efficiency = documented.efficiency_metrics(found, drawn, 20)
+    bad, good = efficiency["ultra_300_1M"], efficiency["high_1k_1M"]
+    perplexity = math.exp(drawn.loss("high_1k_1M").value)
+    assert good["time_to_threshold"] == pytest.approx(good["train_time"] * 20 / perplexity)
+    assert good["samples_per_point_perplexity"] == pytest.approx(1000 / (100 - perplexity))
+    assert good["total_time"] == pytest.approx(good["train_time"] + 8.2), "scoring is charged"
+    assert bad["samples_per_point_perplexity"] is None
+    assert "is not below 100" in bad["reasons"]["samples_per_point_perplexity"]
+    assert bad["measured_time_to_threshold"] is None
+    assert "not reached by 3 of 3 seeds" in bad["reasons"]["measured_time_to_threshold"]
+    size = documented.performance_vs_size(found, drawn)["high_1k_1M"]
+    assert size["performance_per_sample"] == pytest.approx(1 / (perplexity * 1000))
+    assert size["training_efficiency"] == pytest.approx(good["train_time"] / 1000)
+
+
+def test_the_measured_time_is_the_first_logged_point_that_is_low_enough(study: Any) -> None:
+    found, _ = study({"high_1k_1M": near(2.5)})
+    points = [p for run in found.arms[0].runs for p in run.train["curve"]]
+    times = [min(p["seconds"] for p in run.train["curve"] if p["validation_loss"] <= math.log(20))
+             for run in found.arms[0].runs]  # fmt: skip
+    assert documented.measured_time(found.arms[0], 20) == (pytest.approx(sum(times) / 3), "")
+    assert len(points) == 36
+
+
+def test_scoring_is_charged_to_those_who_use_it(study: Any, base: Path) -> None:
+    found, drawn = study({"high_1k_1M": near(2.7), "random_1k_1M": near(2.7)})
+    efficiency = documented.efficiency_metrics(found, drawn, 20)
+    assert efficiency["random_1k_1M"]["scoring_time"] == 0
+    cost = base / "artifacts/score_metrics.json"
+    kept = cost.read_bytes()
+    cost.unlink()
+    try:
+        found, drawn = study({"high_1k_1M": near(2.7)})
+        unknown = documented.efficiency_metrics(found, drawn, 20)["high_1k_1M"]
+        assert unknown["total_time"] is None
+        assert unknown["reasons"]["total_time"] == "scoring left no measured cost"
+    finally:
+        cost.write_bytes(kept)
+
+
+# Words.
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0, "0%"), (1, "100%"), (0.0525, "5.2%"), (0.17, "17%"), (0.001, "0.1%"), (0.9996, "over 99%"),
+     (-0.05, "−5%"), (0.1, "10%"), (2.5e-5, "0.0025%")],
+)  # fmt: skip
+def test_percent(share: float, expected: str) -> None:
+    assert words.percent(share) == expected
+
+
+def test_numbers_in_words() -> None:
+    assert words.signed(-0.0001) == "0.000" and words.signed(0.02) == "+0.020"
+    assert words.decimal(-0.5) == "−0.500"
+    assert [words.figures(x) for x in (8.2131, 56.1, 1234.2, 0.5)] == [
+        "8.213", "56.10", "1,234", "0.500"]  # fmt: skip
+    assert [words.duration(x) for x in (0.5, 42, 150, 9000)] == [
+        "0.5 s",
+        "42 s",
+        "2.5 min",
+        "2.5 h",
+    ]
+    assert words.listed(["a", "b", "c"]) == "a, b and c" and words.listed([]) == ""
+    assert words.short(1_234_567) == "1.23M" and words.short(12) == "12"
+    assert words.span(Interval(0, -0.1, 0.2)) == "−0.100 to 0.200"
