@@ -20,7 +20,7 @@ help:  ## list what can be done here
 .venv: .venv/project  ## set up the environment, at the versions of requirements.lock
 
 .venv/lock: requirements.lock
-	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PY=python3.12 ...")'
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "at least Python 3.11: make PY=python3.12")'
 	@echo "Setting up .venv with $$($(PY) --version): once, for some minutes"
 	@$(PY) -m venv --clear .venv
 	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements.lock
@@ -32,18 +32,19 @@ help:  ## list what can be done here
 
 demo: .venv  ## answer the question on the sample: run what changed, then print it
 	@$(RUN) dvc repro
-	@$(BIN)/python -c 'import json; print("\n" + json.load(open("metrics.json"))["answer"]["text"])'
+	@$(BIN)/python -c 'import json; print("\n" + json.load(open("metrics.json"))["answer"])'
 	@echo "Report: $(CURDIR)/$(REPORT)"
 
-full: .venv  ## the documented scale, on GPUs: make full SOURCE=<file, folder or hub id> [REVISION=<commit>]
+full: .venv  ## the documented scale, on GPUs: make full SOURCE=<corpus> [REVISION=<commit>]
 	@test -n "$(SOURCE)" || { echo "which corpus? make full SOURCE=<file, folder or hub id>"; exit 2; }
-	@$(RUN) dvc exp run -S 'ingest.source="$(SOURCE)"' $(if $(REVISION),-S 'ingest.revision="$(REVISION)"') \
+	@$(RUN) dvc exp run -S 'ingest.source="$(SOURCE)"' \
+	  $(if $(REVISION),-S 'ingest.revision="$(REVISION)"') \
 	  -S 'experiments=[$(FULL_EXPERIMENTS)]' -S curate.tokenizer=gpt2 -S train.max_hours=48 \
 	  -S evaluate.tasks=null -S analyze.truth=null
 
 ui: .venv  ## look at the runs in MLflow, on this machine only: make ui [PORT=5000]
 	@echo "http://127.0.0.1:$(PORT)   (Ctrl-C ends it)"
-	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
+	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec $(BIN)/mlflow server \
 	  --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port $(PORT) --workers 1
 
 test: .venv  ## run the tests: make test [ARGS="tests/score -x"]

@@ -59,9 +59,9 @@ def test_the_image_works_for_a_user_that_it_does_not_know(image: str, tmp_path: 
         "tempfile.TemporaryFile(dir=pathlib.Path.home()); pathlib.Path('made').touch()\n"
         "print(getpass.getuser(), subprocess.check_output(['winnow', '--help'], text=True)[:6])"
     )
-    mount = f"{tmp_path / 'project'}:/any/where"
-    user = f"{owner.st_uid}:{owner.st_gid}"
-    assert inside(image, program, "--user", user, "-v", mount, "-w", "/any/where") == "winnow usage:"
+    flags = ["--user", f"{owner.st_uid}:{owner.st_gid}", "-w", "/any/where"]
+    flags += ["-v", f"{tmp_path / 'project'}:/any/where"]
+    assert inside(image, program, *flags) == "winnow usage:"
     assert (tmp_path / "project/made").stat().st_uid == owner.st_uid
 
 
@@ -104,9 +104,7 @@ def clone(checkout: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("backend", ["local", "host"])
-def test_mlflow_runs_the_stages(
-    backend: str, clone: Path, request: pytest.FixtureRequest
-) -> None:
+def test_mlflow_runs_the_stages(backend: str, clone: Path, request: pytest.FixtureRequest) -> None:
     if backend == "local":
         request.getfixturevalue("image")
     from mlflow import MlflowClient
@@ -155,6 +153,7 @@ def each_service(check: Callable[[dict[str, Any]], object]) -> dict[str, object]
 
 def test_compose_gives_no_service_more_than_it_needs() -> None:
     def lax(service: dict[str, Any]) -> list[str]:
+        ports = service.get("ports", [])
         rules = {
             "not root": re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"]),
             "no capabilities": service["cap_drop"] == ["ALL"] and "cap_add" not in service,
@@ -162,7 +161,7 @@ def test_compose_gives_no_service_more_than_it_needs() -> None:
             "read only": service["read_only"] is True,
             "health": service["healthcheck"]["test"][0] == "CMD",
             "exact tag": re.search(r":\d+\.\d+", service["image"]),
-            "loopback": all(re.match(r"\$\{\w+:-127\.0\.0\.1}:", p) for p in service.get("ports", [])),
+            "loopback": all(re.match(r"\$\{\w+:-127\.0\.0\.1}:", port) for port in ports),
             "not privileged": not service.get("privileged") and "network_mode" not in service,
         }
         return [name for name, holds in rules.items() if not holds]
@@ -185,9 +184,10 @@ def test_compose_has_no_password_and_git_keeps_none() -> None:
 
 def test_compose_agrees_where_it_is_installed() -> None:
     command = ["docker", "compose", "-f", "docker/compose.yaml", "config", "--quiet"]
-    if not shutil.which("docker") or subprocess.run(
-        ["docker", "compose", "version"], capture_output=True
-    ).returncode:
+    if (
+        not shutil.which("docker")
+        or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
+    ):
         pytest.skip("docker compose is not installed; the tests above read the file themselves")
     environment = {k: v for k, v in os.environ.items() if k != "POSTGRES_PASSWORD"}
     with_password = environment | {"POSTGRES_PASSWORD": "x"}

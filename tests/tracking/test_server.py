@@ -65,8 +65,9 @@ def postgres() -> Iterator[int]:
     try:
         run(*user, postgres_program("initdb"), "-D", data, "-U", "mlflow", *secret, cwd=folder)
         run(*control, "-o", options, "-l", log, "-w", "start", cwd=folder)
-        createdb = [postgres_program("createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow"]
-        run(*createdb, "mlflow", env=os.environ | {"PGPASSWORD": PASSWORD})
+        address = ["-h", "127.0.0.1", "-p", str(port), "-U", "mlflow"]
+        environment = os.environ | {"PGPASSWORD": PASSWORD}
+        run(postgres_program("createdb"), *address, "mlflow", env=environment)
         yield port
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], cwd=folder, capture_output=True)
@@ -93,9 +94,9 @@ def described(port: int, database: int) -> tuple[dict[str, Any], list[str], dict
         for part in service["command"]
     ]
     environment = {"PGPASSWORD": PASSWORD}
-    environment["MLFLOW_SERVER_ALLOWED_HOSTS"] = service["environment"][
-        "MLFLOW_SERVER_ALLOWED_HOSTS"
-    ].partition(":-")[2].rstrip("}")
+    environment["MLFLOW_SERVER_ALLOWED_HOSTS"] = (
+        service["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].partition(":-")[2].rstrip("}")
+    )
     return service, command, environment
 
 

@@ -33,17 +33,53 @@ RECIPE = Recipe(
 )
 
 
-@given(st.lists(st.lists(st.integers(1, 50), min_size=0, max_size=30), min_size=1, max_size=9),
-       st.integers(1, 20))  # fmt: skip
+@given(
+    st.lists(st.lists(st.integers(1, 50), max_size=30), min_size=1, max_size=9), st.integers(1, 20)
+)
 def test_packing_makes_every_token_a_target_once(texts: list[list[int]], length: int) -> None:
     documents = [np.array([*text, 0], dtype=np.int32) for text in texts]
-    inputs, labels = data.pack(documents, length, 0)
-    stream = np.concatenate(documents)
-    assert inputs.shape == labels.shape and inputs.shape[1] == length
-    assert labels.flatten()[: len(stream)].tolist() == stream.tolist()
-    assert (labels.flatten()[len(stream) :] == data.IGNORED).all()
-    assert inputs.flatten()[1 : len(stream)].tolist() == stream[:-1].tolist()
-    assert inputs[0, 0] == 0 and len(labels.flatten()) - len(stream) < length
+    packed = data.pack(documents, length, 0)
+    assert packed.inputs.shape == packed.labels.shape == packed.positions.shape
+    found = []
+    for inputs, labels, positions in zip(
+        packed.inputs, packed.labels, packed.positions, strict=True
+    ):
+        starts = [*np.flatnonzero(positions == 0), length]
+        for start, stop in zip(starts, starts[1:], strict=False):
+            piece = labels[start:stop]
+            assert positions[start:stop].tolist() == list(range(stop - start))
+            if (piece == data.IGNORED).all():
+                continue
+            assert inputs[start + 1 : stop].tolist() == piece[:-1].tolist()
+            found.append(piece.tolist())
+    pieces = [
+        document[i : i + length].tolist()
+        for document in documents
+        for i in range(0, len(document), length)
+    ]
+    assert sorted(found) == sorted(pieces)
+    assert packed.num_targets == sum(map(len, documents))
+
+
+def test_packing_wastes_little() -> None:
+    dice = np.random.default_rng(0)
+    documents = [np.ones(size, dtype=np.int32) for size in dice.integers(10, 200, 3000)]
+    packed = data.pack(documents, 256, 0)
+    assert packed.num_targets / packed.labels.size > 0.98
+
+
+def test_packed_documents_do_not_see_each_other() -> None:
+    torch.manual_seed(0)
+    tiny = Model(num_layers=2, hidden_size=32, num_heads=2, context=32)
+    model = models.build(tiny, 64, 0).eval()
+    dice = np.random.default_rng(0)
+    documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (9, 12, 5)]
+    together = data.pack(documents, 32, 0)
+    assert len(together) == 1
+    apart = sum(
+        loop._loss_sum(model, data.pack([document], 32, 0), "fp32").item() for document in documents
+    )
+    assert loop._loss_sum(model, together, "fp32").item() == pytest.approx(apart, abs=1e-4)
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
@@ -76,7 +112,7 @@ def _curve(folder: Path, batch: int, accumulation: int) -> list[dict[str, float]
     torch.manual_seed(0)
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, 40), 0).astype(np.int32) for _ in range(30)]
-    sequences = loop.Sequences(*data.pack(documents, 32, 0))
+    sequences = data.pack(documents, 48, 0)
     recipe = Recipe(
         learning_rate=0.003,
         num_train_epochs=2,
@@ -85,7 +121,7 @@ def _curve(folder: Path, batch: int, accumulation: int) -> list[dict[str, float]
         eval_steps=5,
         save_steps=100,
     )
-    tiny = Model(num_layers=1, hidden_size=32, num_heads=2, context=32)
+    tiny = Model(num_layers=1, hidden_size=32, num_heads=2, context=48)
     plan = loop.Plan(
         model=models.build(tiny, 64, 0),
         recipe=recipe,

@@ -36,7 +36,7 @@ class EvaluateConfig:
     """A file of prompts whose answers a program can check, one JSON object a line: instruction,
     input, answer, check (exact, contains or number)."""
     max_tasks: int = 60
-    """Of the file, from its start."""
+    """Of the file, evenly spaced."""
     num_prompts: int = 20
     """Test rows to complete, by content hash."""
     num_samples: int = 5
@@ -76,7 +76,8 @@ def _tasks(path: str | None, limit: int) -> list[generation.Prompt]:
     except FileNotFoundError:
         raise ValueError(f"params.yaml: evaluate.tasks: no file {path!r}") from None
     prompts = []
-    for number, line in enumerate(lines[:limit], start=1):
+    stride = max(1, len(lines) // max(1, limit))
+    for number, line in list(enumerate(lines, start=1))[::stride][:limit]:
         try:
             task = json.loads(line)
             row = Row("", "", task["instruction"], task.get("input", ""), "")

@@ -1,6 +1,7 @@
-"""Texts -> packed sequences of token ids."""
+"""Documents of token ids -> packed sequences in which no document sees another one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,26 +12,83 @@ IGNORED = -100
 """The label of padding, which no loss counts (PyTorch's default ignore_index)."""
 
 
-def pack(documents: Iterable[Tokens], length: int, end_of_text: int) -> tuple[Tokens, Tokens]:
-    """Lay documents end to end and cut sequences of `length` tokens.
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Packed documents; each array is (sequences, length)."""
+
+    inputs: Tokens
+    labels: Tokens
+    """The next token; IGNORED at padding."""
+    positions: Tokens
+    """Counted from 0 in every document, which is how the model's attention tells them apart."""
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, chosen: npt.NDArray[np.int64] | slice) -> "Sequences":
+        return Sequences(self.inputs[chosen], self.labels[chosen], self.positions[chosen])
+
+    @property
+    def num_targets(self) -> int:
+        """Tokens that a loss counts."""
+        return int((self.labels != IGNORED).sum())
+
+
+def _bins(sizes: list[int], length: int) -> Iterator[list[int]]:
+    """Best-fit decreasing: every item goes where it leaves the least room (Ding et al. 2024,
+    arXiv 2404.10830). Yields the items of each bin, by index."""
+    bins: list[list[int]] = []
+    by_room: list[list[int]] = [[] for _ in range(length + 1)]
+    rooms = 0  # the rooms that some bin has, as bits
+    for item in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+        fitting = rooms >> sizes[item]
+        if fitting:
+            room = sizes[item] + (fitting & -fitting).bit_length() - 1
+            index = by_room[room].pop()
+            if not by_room[room]:
+                rooms ^= 1 << room
+        else:
+            room, index = length, len(bins)
+            bins.append([])
+        bins[index].append(item)
+        left = room - sizes[item]
+        by_room[left].append(index)
+        rooms |= 1 << left
+    yield from bins
+
+
+def pack(documents: list[Tokens], length: int, end_of_text: int) -> Sequences:
+    """Fill sequences of `length` tokens with whole documents.
+
+    Every document starts behind an end-of-text at position 0 and sees nothing else, as it does
+    when the model is evaluated; one longer than `length` is cut into windows that start anew.
 
     Args:
         documents: token ids, each with its end-of-text.
-        length: of a sequence.
-        end_of_text: the token before the first document, and the padding of the last sequence.
-
-    Returns:
-        Inputs and labels, both (sequences, length): the label is the next token, so no token is
-        lost at a border; padding has the label IGNORED.
+        length: of a sequence; the model's context.
+        end_of_text: the token before a document, and the padding.
     """
-    stream = np.concatenate([np.array([end_of_text], dtype=np.int32), *documents])
-    count = -(-(len(stream) - 1) // length)
-    padded = np.full(count * length + 1, IGNORED, dtype=np.int32)
-    padded[: len(stream)] = stream
-    inputs = padded[:-1].reshape(count, length).copy()
-    labels = padded[1:].reshape(count, length)
-    inputs[inputs == IGNORED] = end_of_text
-    return inputs, labels
+    pieces = []
+    for document in documents:
+        inputs = np.concatenate([[end_of_text], document[:-1]])
+        starts = range(0, len(document), length)
+        pieces += [(inputs[i : i + length], document[i : i + length]) for i in starts]
+    bins = list(_bins([len(labels) for _, labels in pieces], length))
+    shape = (len(bins), length)
+    packed = Sequences(
+        np.full(shape, end_of_text, np.int32), np.full(shape, IGNORED, np.int32),
+        np.tile(np.arange(length, dtype=np.int32), (len(bins), 1)),
+    )  # fmt: skip
+    for row, items in enumerate(bins):
+        place = 0
+        for item in items:
+            inputs, labels = pieces[item]
+            here = slice(place, place + len(labels))
+            packed.inputs[row, here], packed.labels[row, here] = inputs, labels
+            packed.positions[row, here] = np.arange(len(labels))
+            place += len(labels)
+        packed.positions[row, place:] = np.arange(length - place)
+    return packed
 
 
 def shuffled(documents: list[Tokens], seed: int) -> list[Tokens]:

@@ -14,18 +14,9 @@ from torch.nn import functional
 from winnow.config import Recipe
 from winnow.progress import progress
 from winnow.train import checkpoint, data
-from winnow.vocabulary import Tokens
 
 MAX_GRADIENT_NORM = 1.0
 """The default of Hugging Face's Trainer, which the documented recipes leave as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sequences:
-    """Packed inputs and labels, both (sequences, length)."""
-
-    inputs: Tokens
-    labels: Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +25,8 @@ class Plan:
 
     model: torch.nn.Module
     recipe: Recipe
-    train: Sequences
-    validation: Sequences
+    train: data.Sequences
+    validation: data.Sequences
     seed: int
     precision: str
     state: Path
@@ -52,7 +43,7 @@ class Plan:
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps an epoch; the last one may be short."""
-        return -(-len(self.train.inputs) // self.sequences_per_step)
+        return -(-len(self.train) // self.sequences_per_step)
 
     @property
     def num_steps(self) -> int:
@@ -78,39 +69,37 @@ def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
-def _loss_sum(model: torch.nn.Module, batch: Sequences, precision: str) -> torch.Tensor:
+def _loss_sum(model: torch.nn.Module, batch: data.Sequences, precision: str) -> torch.Tensor:
     """Summed next-token loss of a batch, in nats; the labels are already shifted."""
     device = next(model.parameters()).device
-    inputs = torch.from_numpy(batch.inputs).long().to(device)
-    labels = torch.from_numpy(batch.labels).long().to(device)
+    inputs, labels, positions = (
+        torch.from_numpy(array).long().to(device)
+        for array in (batch.inputs, batch.labels, batch.positions)
+    )
     # Not Accelerate's own autocast: its precision is set once a process, here it is the plan's.
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits = model(input_ids=inputs).logits
+        # Without a mask or a cache, positions that start again keep documents apart.
+        logits = model(input_ids=inputs, position_ids=positions, use_cache=False).logits
     return functional.cross_entropy(
         logits.float().flatten(0, 1), labels.flatten(), ignore_index=data.IGNORED, reduction="sum"
     )
 
 
-def _batches(sequences: Sequences, order: Any, size: int) -> Iterator[Sequences]:
+def _batches(sequences: data.Sequences, order: Any, size: int) -> Iterator[data.Sequences]:
     for start in range(0, len(order), size):
-        chosen = order[start : start + size]
-        yield Sequences(sequences.inputs[chosen], sequences.labels[chosen])
-
-
-def _num_targets(labels: Tokens) -> int:
-    return int((labels != data.IGNORED).sum())
+        yield sequences[order[start : start + size]]
 
 
 @torch.no_grad()
 def _validation_loss(model: torch.nn.Module, plan: Plan) -> float:
     """Loss per token on the validation rows, in nats."""
     model.eval()
-    order = np.arange(len(plan.validation.inputs))
+    order = np.arange(len(plan.validation))
     size = 2 * plan.recipe.per_device_train_batch_size
     batches = _batches(plan.validation, order, size)
     total = sum(_loss_sum(model, batch, plan.precision).item() for batch in batches)
     model.train()
-    return total / _num_targets(plan.validation.labels)
+    return total / plan.validation.num_targets
 
 
 class _Run:
@@ -136,13 +125,13 @@ class _Run:
         inner: torch.optim.Optimizer = self.optimizer.optimizer
         return inner
 
-    def step(self, batch: Sequences) -> None:
+    def step(self, batch: data.Sequences) -> None:
         """One optimizer step: every token of the step weighs the same, however it is cut."""
         plan, position = self.plan, self.position
         for group in self._inner.param_groups:
             group["lr"] = learning_rate(position.step, plan.num_steps, plan.recipe)
-        targets = _num_targets(batch.labels)
-        order = np.arange(len(batch.inputs))
+        targets = batch.num_targets
+        order = np.arange(len(batch))
         for part in _batches(batch, order, plan.recipe.per_device_train_batch_size):
             loss = _loss_sum(self.model, part, plan.precision)
             self.accelerator.backward(loss / targets)
@@ -188,12 +177,12 @@ def train(plan: Plan, on_point: Callable[[dict[str, float]], None]) -> checkpoin
     for point in position.curve:
         on_point(point)
     bar = progress(None, f"train {plan.state.name}", "tokens")
-    bar.total = recipe.num_train_epochs * _num_targets(plan.train.labels)
+    bar.total = recipe.num_train_epochs * plan.train.num_targets
     bar.update(position.tokens)
     run.model.train()
     while position.step < plan.num_steps:
         epoch, done = divmod(position.step, plan.steps_per_epoch)
-        order = data.epoch_order(len(plan.train.inputs), plan.seed, epoch)
+        order = data.epoch_order(len(plan.train), plan.seed, epoch)
         rest = order[done * plan.sequences_per_step :]
         for batch in _batches(plan.train, rest, plan.sequences_per_step):
             before, began = position.tokens, time.perf_counter()

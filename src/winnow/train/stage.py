@@ -135,8 +135,8 @@ def _plan(
     return loop.Plan(
         model=models.build(arm.model, vocabulary.size, end),
         recipe=arm.recipe,
-        train=loop.Sequences(*data.pack(ordered, length, end)),
-        validation=loop.Sequences(*data.pack(documents["validation"], length, end)),
+        train=data.pack(ordered, length, end),
+        validation=data.pack(documents["validation"], length, end),
         seed=seed,
         precision=precision,
         state=STATE / f"{arm.name}-{seed}",
