@@ -20,7 +20,7 @@ help:  ## list what can be done here
 .venv: .venv/project  ## set up the environment, at the versions of requirements.lock
 
 .venv/lock: requirements.lock
-	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "at least Python 3.11: make PY=python3.12")'
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "too old: make PY=python3.12")'
 	@echo "Setting up .venv with $$($(PY) --version): once, for some minutes"
 	@$(PY) -m venv --clear .venv
 	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements.lock

@@ -43,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     selectors = vars(parser().parse_args(arguments))
     stage = selectors.pop("stage")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # On a busy machine threads that spin at barriers starve each other: waiting costs less.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         importlib.import_module(f"winnow.{stage}.stage").run(**selectors)
     except KeyboardInterrupt:

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from winnow.records import DIMENSIONS, ITEM_SCHEMA, SCORE_SCHEMA
 
 POOL = 6000
+TESTED = 200
 TIERS: dict[str, dict[str, Any]] = {
     "ultra_300": {"rule": "top", "count": 300, "recipe": "small"},
     "high_1k": {"rule": "top", "count": 1000, "recipe": "small"},
@@ -72,7 +73,7 @@ def pool(root: Path) -> pa.Table:
     for split in ("train", "validation", "test"):
         path = root / f"artifacts/score/{split}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, path)
+        pq.write_table(table.slice(0, TESTED) if split == "test" else table, path)
     _tiers(root, score, generator)
     lines = [{"hash": h, "quality": "clean" if c else ("noisy", "cut")[i % 2], "family": "f"}
              for i, (h, c) in enumerate(zip(columns["hash"], clean, strict=True))]  # fmt: skip
@@ -121,7 +122,7 @@ def cards(root: Path) -> None:
 class Items:
     """The test rows: their sizes, and the difficulty that every arm meets."""
 
-    def __init__(self, number: int = 200) -> None:
+    def __init__(self, number: int = TESTED) -> None:
         self.generator = np.random.default_rng(3)
         self.number = number
         self.tokens = self.generator.integers(20, 120, number)

@@ -207,6 +207,10 @@ def test_the_planted_truth_is_found(tmp_path: Path, tracker: Any) -> None:
     assert abs(shares["random_2k"] - truth["pool"]["clean"]) < 0.05
     means = {name: row["mean_score"] for name, row in truth["qualities"].items()}
     assert means["clean"] > means["noisy"]
+    tested = truth["test"]
+    assert tested["clean"] + tested["damaged"] == 200
+    assert set(tested["experiments"]) == set(ALL)
+    assert f"{tested['experiments'][ALL[0]]['clean']:.3f}" in page().words
 
 
 def test_rows_of_unknown_quality_are_left_out(tmp_path: Path, tracker: Any) -> None:

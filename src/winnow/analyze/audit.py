@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from winnow.analyze.documented import with_reasons
-from winnow.analyze.results import Study, read_tier_rows
+from winnow.analyze.results import Study, read_test_hashes, read_tier_rows
 from winnow.records import DIMENSIONS
 
 MEASURES = ("score", *DIMENSIONS)
@@ -85,6 +85,29 @@ def _clean_share(known: Iterable[str | None]) -> Json:
     return {"clean": counts[CLEAN] / counts.total(), "known": counts.total()}
 
 
+def _losses_by_truth(truth: dict[str, str], study: Study) -> Json:
+    """Each experiment's loss per token on the clean test rows and on the damaged ones.
+
+    The test set is the corpus as it is, its faults included: a model that never saw a fault is
+    surprised by it. On the clean rows alone the same models may rank otherwise.
+    """
+    qualities = [truth.get(key) for key in read_test_hashes()]
+    parts = {
+        CLEAN: np.array([quality == CLEAN for quality in qualities]),
+        "damaged": np.array([quality not in (None, CLEAN) for quality in qualities]),
+    }
+    found: Json = {name: int(rows.sum()) for name, rows in parts.items()}
+    found["experiments"] = {
+        arm.name: {
+            name: float(arm.losses[:, rows].sum(axis=1).mean() / study.tokens[rows].sum())
+            for name, rows in parts.items()
+            if rows.any()
+        }
+        for arm in study.arms
+    }
+    return found
+
+
 def planted_truth(pool: pa.Table, truth: dict[str, str], study: Study) -> Json | None:
     """How well the score found the planted truth; None where no row of the pool is in it."""
     qualities = [truth.get(key) for key in pool["hash"].to_pylist()]
@@ -108,6 +131,7 @@ def planted_truth(pool: pa.Table, truth: dict[str, str], study: Study) -> Json |
             for quality in sorted(set(labels))
         },
         "pool": _clean_share(qualities),
+        "test": _losses_by_truth(truth, study),
         "tiers": {
             name: {"rule": arm.rule, "num_rows": arm.num_rows}
             | _clean_share(qualities[row] for row in read_tier_rows(name))

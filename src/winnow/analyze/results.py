@@ -251,6 +251,15 @@ def read_pool() -> pa.Table:
     return pq.read_table(path)
 
 
+def read_test_hashes() -> list[str]:
+    """The content hashes of the test rows, in the order of every run's losses."""
+    path = ARTIFACTS / "score/test.parquet"
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: run `winnow score`")
+    hashes: list[str] = pq.read_table(path, columns=["hash"])["hash"].to_pylist()
+    return hashes
+
+
 def read_tier_rows(tier_name: str) -> NDArray[np.int64]:
     """The rows of a tier, as places in the pool."""
     path = ARTIFACTS / f"select/{tier_name}_scores.csv"

@@ -1,0 +1,149 @@
+"""The whole grid by real `dvc repro`: what runs, what does not, and what a kill costs.
+
+pytest tests/pipeline/test_pipeline.py
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from clones import (
+    QUICK,
+    SLOW,
+    Grid,
+    clone,
+    git_changes,
+    hashes,
+    params,
+    ran,
+    run_grid,
+    shell,
+    untouched,
+    weights,
+)
+from conftest import write_jsonl, write_params
+from ruamel.yaml import YAML
+
+CELLS = {f"{stage}@{name}" for stage in ("train", "evaluate") for name in (QUICK, SLOW)}
+OF_QUICK = {f"train@{QUICK}", f"evaluate@{QUICK}"}
+
+
+@pytest.fixture(scope="session")
+def grid(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    """The clone that all tests here share."""
+    return run_grid(checkout, tmp_path_factory.getbasetemp())
+
+
+def test_from_raw_rows_to_the_report(grid: Grid) -> None:
+    assert ran(grid.output) == {"ingest", "curate", "score", "select", "analyze", *CELLS}
+    assert grid.changed <= {"params.yaml", "data.dvc", "dvc.lock", ".gitignore"}
+    report = (grid.folder / "analysis/report.html").read_text()
+    metrics = json.loads((grid.folder / "metrics.json").read_text())
+    summary = json.loads((grid.folder / "results/experiment_summary.json").read_text())
+    assert metrics["answer"]["text"] == summary["answer"]["text"]
+    assert "</html>" in report and "high_40" in report
+    assert set(metrics["experiments"]) == {QUICK, SLOW}
+
+
+def test_nothing_runs_twice(grid: Grid) -> None:
+    output = shell(grid.folder, "dvc", "repro")
+    assert not ran(output)
+    assert untouched(output) >= {"ingest", "curate", "score", "select", "analyze", *CELLS}
+    assert "Data and pipelines are up to date." in shell(grid.folder, "dvc", "status")
+
+
+def test_metrics_and_plots_show(grid: Grid) -> None:
+    shown = shell(grid.folder, "dvc", "metrics", "show", "--md")
+    assert f"experiments.{QUICK}.loss" in shown and "rows_per_second" in shown
+    said = shell(grid.folder, "dvc", "plots", "show")
+    page = Path(re.findall(r"file://(\S+)", said)[0])
+    assert "validation_loss" in page.read_text() and page.is_relative_to(grid.folder)
+    assert not {path for path in git_changes(grid.folder) if "plots" in path}
+
+
+def test_one_number_of_a_recipe_runs_only_its_cells(grid: Grid) -> None:
+    others = hashes(grid.folder / "models" / SLOW)
+    before = weights(grid.folder, f"{QUICK}/0")
+    output = shell(
+        grid.folder, "dvc", "exp", "run", "-S", "train.recipes.quick.learning_rate=0.002"
+    )
+    assert ran(output) == {"select", "analyze", *OF_QUICK}
+    assert untouched(output) >= {"ingest", "curate", "score", *(CELLS - OF_QUICK)}
+    assert hashes(grid.folder / "models" / SLOW) == others
+    assert weights(grid.folder, f"{QUICK}/0") != before
+    config = json.loads((grid.folder / f"results/{QUICK}/0/experiment_config.json").read_text())
+    assert config["recipe"]["learning_rate"] == 0.002
+    assert "0.002" in shell(grid.folder, "dvc", "exp", "show", "--csv")
+
+
+def _kill_in_the_middle_of(folder: Path, cell: str) -> None:
+    """Start `dvc repro` and kill it with all its children once a checkpoint is there."""
+    state = folder / ".winnow/train" / cell
+    with (folder / ".winnow/killed.log").open("w") as log:
+        process = subprocess.Popen(
+            ["dvc", "repro"], cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+    end = time.monotonic() + 120
+    while not list(state.glob("step-*/card.json")):
+        assert process.poll() is None and time.monotonic() < end, "it was never in training"
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_killed_in_training_it_goes_on_to_the_same_weights(grid: Grid) -> None:
+    write_params(grid.folder, params())
+    shutil.rmtree(grid.folder / "models" / QUICK)
+    _kill_in_the_middle_of(grid.folder, f"{QUICK}-0")
+    assert not (grid.folder / "models" / QUICK / "0").exists()
+    interrupted = (grid.folder / f".winnow/train/{QUICK}-0/run_id").read_text()
+    output = shell(grid.folder, "dvc", "repro")
+    assert ran(output) >= OF_QUICK and not ran(output) & (CELLS - OF_QUICK)
+    assert weights(grid.folder, f"{QUICK}/0") == grid.weights
+    config = json.loads((grid.folder / f"models/{QUICK}/0/experiment_config.json").read_text())
+    assert config["run_id"] == interrupted
+    assert not ran(shell(grid.folder, "dvc", "repro"))
+
+
+def test_a_new_seed_costs_the_old_ones_nothing(grid: Grid) -> None:
+    write_params(grid.folder, params())
+    shell(grid.folder, "dvc", "repro")
+    before = {name: hashes(grid.folder / "models" / name / "0") for name in (QUICK, SLOW)}
+    write_params(grid.folder, params(seeds=[0, 1]))
+    output = shell(grid.folder, "dvc", "repro")
+    assert ran(output) == {"analyze", *CELLS}
+    for name, files in before.items():
+        assert hashes(grid.folder / "models" / name / "0") == files
+        assert f"train: {name} seed 0 is done and unchanged" in output
+        assert f"evaluate: {name} seed 0 is done and unchanged" in output
+        assert weights(grid.folder, f"{name}/1") != weights(grid.folder, f"{name}/0")
+    metrics = json.loads((grid.folder / "metrics.json").read_text())
+    assert "2 seeds" in metrics["answer"]["text"]
+
+
+@pytest.mark.parametrize("added", [True, False], ids=["dvc add", "no dvc add"])
+def test_a_corpus_of_your_own_takes_the_place_of_the_sample(
+    added: bool, checkout: Path, tmp_path: Path
+) -> None:
+    """data.dvc imports the sample: rows that a user puts there instead are never overwritten."""
+    folder = clone(checkout, tmp_path / "mine")
+    shell(folder, "dvc", "update", "data.dvc")
+    shell(folder, "dvc", "repro", "ingest")
+    sample = json.loads((folder / "artifacts/ingest/card.json").read_text())["ledger"]
+    assert sample["rows_out"] > 5000
+    shutil.rmtree(folder / "data")
+    mine = [{"instruction": "Whose is it?", "output": "Mine."}]
+    write_jsonl(folder / "data/mine.jsonl", mine)
+    if added:
+        shell(folder, "dvc", "add", "data")
+    shell(folder, "dvc", "repro", "ingest")
+    assert [path.name for path in (folder / "data").iterdir()] == ["mine.jsonl"]
+    card = json.loads((folder / "artifacts/ingest/card.json").read_text())
+    assert card["ledger"]["rows_out"] == 1
+    assert YAML(typ="safe").load(folder / "data.dvc")["outs"][0]["path"] == "data"
