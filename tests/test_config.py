@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, TINY, write_params
+from tiny import ROOT, TINY, write_params
 
 from winnow import config
 from winnow.train.stage import TrainConfig

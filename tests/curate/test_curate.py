@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import TINY, corpus, make_until, write_jsonl, write_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import TINY, corpus, make_until, write_jsonl, write_params
 from tokenizers import Tokenizer
 
 from winnow.curate import steps

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, TINY, corpus, write_jsonl, write_params
 from ruamel.yaml import YAML
+from tiny import ROOT, TINY, corpus, write_jsonl, write_params
 
 pytestmark = pytest.mark.timeout(2400)
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from conftest import TINY, corpus, write_jsonl, write_params
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny import TINY, corpus, write_jsonl, write_params
 
 from winnow.ingest import sources, stage
 from winnow.ingest.mapping import Unmapped, to_pair

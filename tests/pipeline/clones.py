@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conftest import TINY, corpus, write_jsonl, write_params
+from tiny import TINY, corpus, write_jsonl, write_params
 
 QUICK, SLOW = "high_40_tiny", "matched_40_tiny"
 """Two experiments, each with a recipe of its own."""

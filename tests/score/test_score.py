@@ -11,10 +11,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import textstat
-from conftest import TINY, corpus, make_until, write_jsonl, write_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import score as oracle
+from tiny import TINY, corpus, make_until, write_jsonl, write_params
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_until, write_jsonl
 from datasets import load_from_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import make_until, write_jsonl
 
 from winnow.config import Tier
 from winnow.select import stage, tiers

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, need
 from ruamel.yaml import YAML
+from tiny import ROOT, need
 
 PASSWORD = "s3cret/with:@odd %characters"
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY, Winnow, make_until, write_params
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import ROOT, TINY, Winnow, make_until, write_params
 
 from winnow.config import Model, Recipe
 from winnow.train import data, loop, stage

@@ -1,6 +1,0 @@
-"""Make the corpora importable from the repository's root."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))

@@ -1,0 +1,119 @@
+"""A project whose whole grid takes seconds, and the skip-or-fail rule."""
+
+import importlib
+import json
+import os
+import random
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+
+Winnow = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def need(condition: bool, reason: str) -> None:
+    """Skip where a server or a file is missing; fail where everything must run."""
+    if not condition:
+        if os.environ.get("WINNOW_REQUIRE_ALL"):
+            pytest.fail(f"needed here: {reason}")
+        pytest.skip(reason)
+
+
+TINY = {
+    "seeds": [0, 1],
+    "experiments": ["high_40_tiny", "matched_40_tiny"],
+    "ingest": {"source": "data"},
+    "curate": {
+        "steps": [{"name": "exact"}, {"name": "near", "threshold": 0.8}],
+        "validation": 20,
+        "test": 20,
+        "vocab_size": 320,
+    },
+    "score": {"chunk_rows": 16},
+    "select": {
+        "tiers": {
+            "high_40": {"rule": "top", "count": 40, "recipe": "quick"},
+            "all_100pct": {"rule": "top", "share": 1.0, "recipe": "slow"},
+            "matched_40": {"rule": "matched", "of": "high_40", "recipe": "quick"},
+            "random_30": {"rule": "random", "count": 30, "recipe": "quick"},
+            "longest_30": {"rule": "longest", "count": 30, "recipe": "quick"},
+            "low_30": {"rule": "bottom", "count": 30, "recipe": "quick"},
+            "huge_9k": {"rule": "top", "count": 9000, "recipe": "quick"},
+        }
+    },
+    "train": {
+        "max_hours": 1,
+        "models": {
+            "tiny": {
+                "num_layers": 1,
+                "hidden_size": 32,
+                "num_heads": 2,
+                "context": 64,
+                "dropout": 0.1,
+            },
+            "1B": {"num_layers": 24, "hidden_size": 1792, "num_heads": 28, "context": 1024},
+        },
+        "recipes": {
+            name: {
+                "learning_rate": 0.003,
+                "num_train_epochs": 2,
+                "per_device_train_batch_size": 2,
+                "gradient_accumulation_steps": accumulation,
+                "eval_steps": 10,
+                "save_steps": 5,
+            }
+            for name, accumulation in (("quick", 2), ("slow", 1))
+        },
+    },
+    "evaluate": {"num_prompts": 3, "num_samples": 2, "max_new_tokens": 8},
+    "analyze": {"resamples": 200, "truth": None},
+}
+"""params.yaml of a project whose whole grid takes seconds."""
+
+WORDS = """
+river stone lamp paper green north quick slow small large bread water light house garden window
+music number letter forest winter summer engine bridge market doctor teacher
+""".split()  # noqa: SIM905
+
+
+def corpus(num_rows: int = 160, seed: int = 0) -> list[dict[str, str]]:
+    """Rows of varied length and score."""
+    dice = random.Random(seed)
+
+    def words(low: int, high: int) -> str:
+        return " ".join(dice.choice(WORDS) for _ in range(dice.randint(low, high)))
+
+    return [
+        {
+            "instruction": f"{dice.choice(['Explain', 'Name', 'Why is'])} {words(3, 8)}?",
+            "input": words(2, 5) if dice.random() < 0.2 else "",
+            "output": ". ".join(words(2, 12) for _ in range(dice.randint(1, 4))) + ".",
+        }
+        for _ in range(num_rows)
+    ]
+
+
+def write_jsonl(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write rows as JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_params(folder: Path, params: dict[str, object]) -> None:
+    """Write params.yaml."""
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(json.loads(json.dumps(params)), file)
+
+
+def make_until(stage: str, *experiments: str) -> None:
+    """Run the data stages in this process, up to `stage`."""
+    for name in ("ingest", "curate", "score", "select"):
+        module = importlib.import_module(f"winnow.{name}.stage")
+        module.run(list(experiments)) if name == "select" else module.run()
+        if name == stage:
+            return
