@@ -101,8 +101,7 @@ def clone(source: Path, folder: Path) -> Path:
 def run_grid(checkout: Path, base: Path) -> Grid:
     """From raw rows to the report, in a new folder in `base`; the changes are then committed."""
     folder = clone(checkout, base / "grid")
-    shell(folder, "dvc", "remove", "data.dvc")
-    shutil.rmtree(folder / "data", ignore_errors=True)
+    shell(folder, "rm", "-rf", "data", "data.dvc")
     write_jsonl(folder / "data/rows.jsonl", corpus())
     write_params(folder, params())
     shell(folder, "dvc", "add", "data")

@@ -28,7 +28,6 @@ from clones import (
     weights,
 )
 from tiny import write_jsonl, write_params
-from ruamel.yaml import YAML
 
 CELLS = {f"{stage}@{name}" for stage in ("train", "evaluate") for name in (QUICK, SLOW)}
 OF_QUICK = {f"train@{QUICK}", f"evaluate@{QUICK}"}
@@ -118,23 +117,25 @@ def test_a_kill_and_a_new_seed_cost_nothing_that_was_done(grid: Grid) -> None:
     assert "2 seeds" in json.loads((grid.folder / "metrics.json").read_text())["answer"]
 
 
-@pytest.mark.parametrize("added", [True, False], ids=["dvc add", "no dvc add"])
+OWN = {
+    "as the README says": ["rm data.dvc", "dvc add data"],
+    "added over the import": ["dvc add data"],
+    "not added": [],
+}
+
+
+@pytest.mark.parametrize("way", OWN)
 def test_a_corpus_of_your_own_takes_the_place_of_the_sample(
-    added: bool, checkout: Path, tmp_path: Path
+    way: str, checkout: Path, tmp_path: Path
 ) -> None:
-    """data.dvc imports the sample: rows that a user puts there instead are never overwritten."""
+    """data.dvc imports the sample: rows that are put there instead are never overwritten."""
     folder = clone(checkout, tmp_path / "mine")
     shell(folder, "dvc", "update", "data.dvc")
-    shell(folder, "dvc", "repro", "ingest")
-    sample = json.loads((folder / "artifacts/ingest/card.json").read_text())["ledger"]
-    assert sample["rows_out"] > 5000
     shutil.rmtree(folder / "data")
-    mine = [{"instruction": "Whose is it?", "output": "Mine."}]
-    write_jsonl(folder / "data/mine.jsonl", mine)
-    if added:
-        shell(folder, "dvc", "add", "data")
+    write_jsonl(folder / "data/mine.jsonl", [{"question": "Whose is it?", "answer": "Mine."}])
+    for command in OWN[way]:
+        shell(folder, *command.split())
     shell(folder, "dvc", "repro", "ingest")
     assert [path.name for path in (folder / "data").iterdir()] == ["mine.jsonl"]
     card = json.loads((folder / "artifacts/ingest/card.json").read_text())
     assert card["ledger"]["rows_out"] == 1
-    assert YAML(typ="safe").load(folder / "data.dvc")["outs"][0]["path"] == "data"

@@ -1,0 +1,284 @@
+"""What goes wrong for users, by real processes: exit code, one line that says what to do, no debris.
+
+pytest tests/pipeline/test_bad_input.py
+"""
+
+import copy
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import TINY, Winnow, corpus, make_until, need, write_jsonl, write_params
+
+from winnow import publish
+
+Done = subprocess.CompletedProcess[str]
+
+
+def said(done: Done, stage: str) -> str:
+    """The one line of the stage, which ends its stderr; progress bars may stand before it."""
+    lines = [line for line in re.split(r"[\r\n]+", done.stderr) if line.strip()]
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr[-3000:]
+    assert lines and lines[-1].startswith(f"winnow {stage}: "), done.stderr[-3000:]
+    assert done.stderr.endswith("\n") and done.stderr.count(f"winnow {stage}: ") == 1
+    return lines[-1]
+
+
+def refused(done: Done, stage: str, *words: str) -> None:
+    """Exit code 2 and one line that holds all the words."""
+    line = said(done, stage)
+    assert done.returncode == 2, line
+    for word in words:
+        assert word in line, line
+
+
+def whole(project: Path) -> None:
+    """Nothing half-written: no temporary name anywhere, and every card is true."""
+    for root in ("artifacts", "models", "results", ".winnow"):
+        for path in (project / root).rglob("*"):
+            assert not path.name.endswith((".tmp", ".partial", ".replaced")), path
+            assert path.name != publish.CARD or publish.is_complete(path.parent), path
+
+
+def change(project: Path, path: str, value: Any) -> None:
+    """Write the tiny params.yaml with one other value."""
+    params: Any = copy.deepcopy(TINY)
+    *parents, last = path.split(".")
+    place = params
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    write_params(project, params)
+
+
+def test_help_needs_none_of_the_heavy_libraries() -> None:
+    program = "import sys, winnow.__main__ as m; m.parser().format_help(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "winnow" in loaded
+    assert not loaded & {"torch", "transformers", "mlflow", "pandas", "numpy", "datasets", "dvc"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "stage", "words"),
+    [
+        ("ingest.source", "data/b.jsonl", "ingest", ["ingest.source", "no file", "data/b.jsonl"]),
+        ("ingest.sourse", "data", "ingest", ["unknown key ingest.sourse", "near: source"]),
+        ("ingest.max_line_mb", "big", "ingest", ["ingest.max_line_mb", "whole number", "'big'"]),
+        ("scores", {}, "ingest", ["unknown key scores", "near: score"]),
+        ("score", {"chunk_rows": 1.5}, "score", ["score.chunk_rows", "whole number", "1.5"]),
+    ],
+)
+def test_a_wrong_value_is_named(
+    project: Path, winnow: Winnow, path: str, value: Any, stage: str, words: list[str]
+) -> None:
+    change(project, path, value)
+    refused(winnow(stage), stage, *words)
+    assert not (project / "artifacts").exists()
+
+
+@pytest.mark.parametrize("text", [None, "seeds: [0\n", "just text\n"])
+def test_a_broken_params_file_is_one_line(project: Path, winnow: Winnow, text: str | None) -> None:
+    (project / "params.yaml").unlink()
+    if text:
+        (project / "params.yaml").write_text(text)
+    refused(winnow("ingest"), "ingest", "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", ["no usable row", "empty"]),
+        (b'{"text": "t", "label": 1}\n' * 3, ["no usable row", "3 records", "text, label"]),
+        (b'{"instruction": "i", "output"', ["no usable row", "a.jsonl:1", "malformed JSON"]),
+    ],
+    ids=["empty", "unmappable", "truncated"],
+)
+def test_a_corpus_without_rows(
+    project: Path, winnow: Winnow, content: bytes, words: list[str]
+) -> None:
+    assert winnow("ingest").returncode == 0
+    (project / "data/a.jsonl").write_bytes(content)
+    refused(winnow("ingest"), "ingest", *words)
+    whole(project)
+    card = publish.read_card(project / "artifacts/ingest", "winnow ingest")
+    assert card["ledger"]["rows_out"] == 160
+
+
+def test_broken_lines_are_counted_and_kept(project: Path, winnow: Winnow) -> None:
+    change(project, "ingest.max_line_mb", 1)
+    good = b'{"instruction": "Add.", "output": "%d"}'
+    lines = [
+        b"\xef\xbb\xbf" + good % 1,
+        b'{"instruction": "broken", output: 1}',
+        b'{"instruction": "\xff\xfe", "output": "latin"}',
+        good % 2,
+        b'{"instruction": "huge", "output": "' + b"x" * 2**21 + b'"}',
+        good % 3,
+        b'{"instruction": "cut o',
+    ]
+    (project / "data/a.jsonl").write_bytes(b"\n".join(lines))
+    done = winnow("ingest")
+    assert done.returncode == 0 and "ingest: 3 rows, 4 quarantined" in done.stdout
+    out = project / "artifacts/ingest"
+    entries = [json.loads(line) for line in (out / "quarantine.jsonl").read_text().splitlines()]
+    assert [entry["position"] for entry in entries] == [2, 3, 5, 7]
+    ledger = json.loads((out / "card.json").read_text())["ledger"]
+    assert ledger["rows_in"] == 7 and sum(ledger["dropped"].values()) == 4
+    assert any("not UTF-8" in reason for reason in ledger["dropped"])
+
+
+def test_names_and_numbers_that_do_not_fit_the_corpus(project: Path, winnow: Winnow) -> None:
+    refused(winnow("curate"), "curate", "artifacts/ingest", "winnow ingest")
+    make_until("select")
+    before = (project / "artifacts/select/card.json").read_bytes()
+    wanted = "unknown experiment 'hihg_40_tiny'; nearest: high_40_tiny"
+    refused(winnow("select", "hihg_40_tiny"), "select", wanted)
+    wanted = "tier huge_9k wants 9000 rows, the curated pool has 120"
+    refused(winnow("select", "huge_9k_tiny"), "select", wanted)
+    assert (project / "artifacts/select/card.json").read_bytes() == before
+    whole(project)
+
+
+HOLD = """
+import time
+from winnow import publish
+with publish.lock("score"):
+    print("held", flush=True)
+    time.sleep(100)
+"""
+
+
+def test_a_folder_that_another_process_works_on(project: Path, winnow: Winnow) -> None:
+    make_until("curate")
+    command = [sys.executable, "-c", HOLD]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout and holder.stdout.readline() == "held\n"
+        refused(winnow("score"), "score", f"in use by process {holder.pid}")
+        assert not (project / "artifacts/score").exists()
+        holder.kill()
+    assert winnow("score").returncode == 0
+
+
+def interrupt(project: Path, begun: str, *arguments: str) -> Done:
+    """Start a stage and press Ctrl-C once a path like `begun` is there."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "winnow", *arguments],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 100
+    while not list(project.glob(begun)):
+        assert process.poll() is None and time.monotonic() < end, "it was never at work"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def stopped(done: Done, stage: str) -> None:
+    """Exit code 130 and one line."""
+    line = said(done, stage)
+    assert done.returncode == 130 and "stopped; the same command goes on from here" in line
+
+
+def test_ctrl_c_in_score(project: Path, winnow: Winnow) -> None:
+    write_jsonl(project / "data/a.jsonl", corpus(2000))
+    make_until("curate")
+    stopped(interrupt(project, ".winnow/score/*/train-000002.*", "score"), "score")
+    assert not (project / "artifacts/score").exists()
+    whole(project)
+    done = winnow("score")
+    assert done.returncode == 0 and "score: 2000 rows" in done.stdout
+
+
+def test_ctrl_c_in_train(project: Path, winnow: Winnow) -> None:
+    change(project, "train.recipes.quick.num_train_epochs", 20)
+    make_until("select")
+    command = ("train", "high_40_tiny", "--seed", "0")
+    stopped(interrupt(project, ".winnow/train/*/step-*/card.json", *command), "train")
+    assert not (project / "models").exists()
+    whole(project)
+    run_id = (project / ".winnow/train/high_40_tiny-0/run_id").read_text()
+    assert winnow(*command).returncode == 0
+    config = json.loads((project / "models/high_40_tiny/0/experiment_config.json").read_text())
+    assert config["run_id"] == run_id
+    whole(project)
+
+
+Fill = Callable[[int], None]
+
+
+@pytest.fixture
+def fill(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fill]:
+    """Puts the project on a small disk of its own, and leaves it so many KiB at each call."""
+    need(os.geteuid() == 0 and shutil.which("mount") is not None, "mounting a disk needs root")
+    saved = {path.name: path.read_bytes() for path in (project / "params.yaml",)}
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(project)]
+    mounted = subprocess.run(mount, capture_output=True).returncode == 0
+    need(mounted, "this system lets no disk be mounted")
+    monkeypatch.chdir(project)
+    (project / "params.yaml").write_bytes(saved["params.yaml"])
+    write_jsonl(project / "data/a.jsonl", corpus())
+
+    def leave(kilobytes: int) -> None:
+        filler = project / "filler"
+        filler.unlink(missing_ok=True)
+        free = shutil.disk_usage(project).free - kilobytes * 1024
+        with filler.open("wb") as file:
+            file.write(bytes(max(0, free)))
+
+    try:
+        yield leave
+    finally:
+        os.chdir("/")
+        subprocess.run(["umount", "-l", str(project)], check=True)
+
+
+def make_space(project: Path) -> None:
+    """As a user would."""
+    (project / "filler").unlink()
+
+
+def test_a_full_disk_in_ingest_and_score(project: Path, winnow: Winnow, fill: Fill) -> None:
+    make_until("score")
+    state = project / ".winnow"
+    for stage, rooms in (("ingest", (0, 8)), ("score", (0, 8, 40))):
+        shutil.rmtree(state)
+        before = (project / "artifacts" / stage / "card.json").read_bytes()
+        for room in rooms:
+            fill(room)
+            refused(winnow(stage), stage, "o space left")
+            assert (project / "artifacts" / stage / "card.json").read_bytes() == before
+            whole(project)
+        make_space(project)
+        assert winnow(stage).returncode == 0
+        whole(project)
+
+
+def test_a_full_disk_in_train(project: Path, winnow: Winnow, fill: Fill) -> None:
+    """First there is no space for the record of runs, then none for a checkpoint."""
+    change(project, "train.models.tiny.hidden_size", 64)
+    make_until("select")
+    command = ("train", "high_40_tiny", "--seed", "0")
+    for room in (100, 1200):
+        fill(room)
+        refused(winnow(*command), "train", "o space left")
+        assert not (project / "models").exists()
+        whole(project)
+    make_space(project)
+    done = winnow(*command)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert publish.is_complete(project / "models/high_40_tiny/0")
+    whole(project)
