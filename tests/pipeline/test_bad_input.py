@@ -1,4 +1,4 @@
-"""What goes wrong for users, by real processes: exit code, one line that says what to do, no debris.
+"""What goes wrong for users, by real processes: an exit code, one line that helps, no debris.
 
 pytest tests/pipeline/test_bad_input.py
 """
