@@ -204,7 +204,7 @@ def test_ctrl_c_in_score(project: Path, winnow: Winnow) -> None:
 
 
 def test_ctrl_c_in_train(project: Path, winnow: Winnow) -> None:
-    change(project, "train.recipes.quick.num_train_epochs", 20)
+    change(project, "train.recipes.quick.num_train_epochs", 8)
     make_until("select")
     command = ("train", "high_40_tiny", "--seed", "0")
     stopped(interrupt(project, ".winnow/train/*/step-*/card.json", *command), "train")
