@@ -77,9 +77,9 @@ def _finite(values: Mapping[str, Any]) -> dict[str, float]:
 class Run:
     """One run, open while its `with` block runs: FINISHED, KILLED or FAILED after it."""
 
-    def __init__(self, client: MlflowClient, run: Any, state: Path | None) -> None:
+    def __init__(self, client: MlflowClient, run: Any) -> None:
         self.id: str = run.info.run_id
-        self._client, self._state = client, state
+        self._client = client
         history = client.get_metric_history(self.id, "validation_loss")
         self._seen = {metric.step for metric in history}
 
@@ -175,7 +175,7 @@ def start(stage: str, cell: str, description: Mapping[str, Any], state: Path | N
     note = state / "run_id" if state else None
     known = note.read_text() if note and note.exists() else None
     if known and _exists(client, known):
-        return Run(client, mlflow.start_run(run_id=known), state)
+        return Run(client, mlflow.start_run(run_id=known))
     named = {"stage": stage, "experiment": description["experiment"], "seed": description["seed"]}
     tags = named | {"tier": description["tier_name"], "rule": description["tier"]["rule"]}
     if description.get("git_commit"):
@@ -188,7 +188,7 @@ def start(stage: str, cell: str, description: Mapping[str, Any], state: Path | N
     hidden = ("command", "git_commit", "name", "run_id")
     mlflow.log_params(_flat({k: v for k, v in description.items() if k not in hidden}))
     mlflow.log_input(_dataset(description), context=stage)
-    return Run(client, run, state)
+    return Run(client, run)
 
 
 def _exists(client: MlflowClient, run_id: str) -> bool:

@@ -80,7 +80,8 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
     device = PartialState().device
     kind = models.precision(settings.precision, device)
     key = _key(arm, seed, kind)
-    if skip_existing and publish.is_made_of(target, key):
+    # Its state is removed last: while it is there, the run's record may not be complete.
+    if skip_existing and publish.is_made_of(target, key) and not state.exists():
         print(f"train: {arm.name} seed {seed} is done and unchanged")
         return
     vocabulary, documents = _read(arm)
