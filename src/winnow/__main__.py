@@ -5,6 +5,7 @@ when its command is called, so that `winnow --help` stays quick.
 """
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -52,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except (ValueError, OSError) as error:
         message = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            message = "No space left on device: make room, then the same command goes on"
         print(f"winnow {stage}: {message}", file=sys.stderr)
         return 2
     return 0

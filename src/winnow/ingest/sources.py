@@ -60,7 +60,7 @@ def _parse(line: bytes) -> tuple[Any, str]:
     except RecursionError:
         return None, "JSON is nested too deeply"
     except json.JSONDecodeError as error:
-        return None, f"malformed JSON: {error.msg} at column {error.colno}"
+        return None, f"malformed JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
     except ValueError as error:
         return None, f"malformed JSON: {error}"
 
