@@ -74,5 +74,3 @@ def engine() -> None:
     found = shutil.which("docker") is not None
     answers = found and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
     need(answers, "no Docker engine answers")
-
-from tiny import make_until  # noqa: E402, F401

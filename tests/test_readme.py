@@ -18,7 +18,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from tiny import ROOT
 from ruamel.yaml import YAML
 
 from winnow import STAGES
