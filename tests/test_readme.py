@@ -18,8 +18,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tiny import ROOT
 from ruamel.yaml import YAML
+from tiny import ROOT
 
 from winnow import STAGES
 from winnow.__main__ import parser

@@ -5,6 +5,7 @@ pytest tests/pipeline/test_mlflow.py
 
 import html
 import json
+import os
 import re
 import shutil
 import signal
