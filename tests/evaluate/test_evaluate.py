@@ -212,6 +212,9 @@ def test_the_stage_writes_what_is_documented(
     [
         (["not json"], r"tasks.jsonl:1: not a task"),
         ([TASK, '{"instruction": "x"}'], r"tasks.jsonl:2: not a task"),
+        ([TASK, TASK.replace('"7"', "7")], r"tasks.jsonl:2: not a task"),
+        ([TASK, TASK.replace('"7"', '"seven"')], r"tasks.jsonl:2: not a task"),
+        ([TASK, TASK.replace("number", "regex")], r"tasks.jsonl:2: .*exact, contains or number"),
     ],
 )
 def test_a_bad_task_is_named(project: Path, lines: list[str], message: str) -> None:
@@ -221,3 +224,11 @@ def test_a_bad_task_is_named(project: Path, lines: list[str], message: str) -> N
         stage._tasks(settings.tasks, settings.max_tasks)
     with pytest.raises(ValueError, match="evaluate.tasks: no file 'nowhere'"):
         stage._tasks("nowhere", 1)
+
+
+def test_a_line_of_tasks_ends_where_json_says(project: Path) -> None:
+    task = {"instruction": "a\u2028b", "answer": "x", "check": "exact"}
+    _with_tasks(project, [json.dumps(task), json.dumps(task, ensure_ascii=False), "", TASK])
+    first, second, last = stage._tasks("tasks.jsonl", 9)
+    assert "a\u2028b" in first.text and first == second
+    assert last.answer == "7"

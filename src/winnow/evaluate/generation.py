@@ -42,7 +42,7 @@ def passes(prompt: Prompt, completion: str) -> bool:
     if prompt.check == "number":
         numbers = re.findall(r"-?\d+(?:\.\d+)?", completion.replace(",", ""))
         return bool(numbers) and float(numbers[-1]) == float(prompt.answer)
-    raise ValueError(f"evaluate.tasks: unknown check {prompt.check!r}: exact, contains or number")
+    raise ValueError(f"unknown check {prompt.check!r}: exact, contains or number")
 
 
 @torch.no_grad()

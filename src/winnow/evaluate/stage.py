@@ -68,23 +68,30 @@ def _rows(table: pa.Table) -> list[Row]:
     return [Row(**row) for row in table.select(ROW_SCHEMA.names).to_pylist()]
 
 
+def _task(line: str) -> generation.Prompt:
+    task = json.loads(line)
+    if not isinstance(task["answer"], str):
+        raise TypeError("the answer is not text")
+    row = Row("", "", task["instruction"], task.get("input", ""), "")
+    prompt = generation.Prompt(row.prompt, None, task["answer"], task["check"])
+    generation.passes(prompt, "0")  # refuses an unknown check and a number that is none
+    return prompt
+
+
 def _tasks(path: str | None, limit: int) -> list[generation.Prompt]:
     if path is None:
         return []
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise ValueError(f"params.yaml: evaluate.tasks: no file {path!r}") from None
     prompts = []
-    stride = max(1, len(lines) // max(1, limit))
-    for number, line in list(enumerate(lines, start=1))[::stride][:limit]:
+    for number, line in enumerate(lines, start=1):
         try:
-            task = json.loads(line)
-            row = Row("", "", task["instruction"], task.get("input", ""), "")
-            prompts.append(generation.Prompt(row.prompt, None, task["answer"], task["check"]))
+            prompts += [_task(line)] if line.strip() else []
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}:{number}: not a task ({error!r})") from None
-    return prompts
+    return prompts[:: max(1, len(prompts) // max(1, limit))][:limit]
 
 
 def _test_set(settings: EvaluateConfig) -> TestSet:
