@@ -5,12 +5,14 @@ when its command is called, so that `winnow --help` stays quick.
 """
 
 import argparse
-import errno
 import importlib
 import os
 import sys
 
 from winnow import STAGES
+
+FULL_DISK = ("No space left on device", "database or disk is full")
+"""As the system says it, and SQLite; safetensors and MLflow raise it as no OSError."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,16 +50,18 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         importlib.import_module(f"winnow.{stage}.stage").run(**selectors)
+        return 0
     except KeyboardInterrupt:
-        print(f"winnow {stage}: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        code, message = 130, "stopped; the same command goes on from here"
+    except Exception as error:
+        code, message = 2, " ".join(str(error).split()) or type(error).__name__
+        if any(words in message for words in FULL_DISK):
             message = "No space left on device: make room, then the same command goes on"
-        print(f"winnow {stage}: {message}", file=sys.stderr)
-        return 2
-    return 0
+        elif not isinstance(error, (ValueError, OSError)):
+            raise
+    # Said after the error is gone, and with it the progress bar that it interrupted.
+    print(f"winnow {stage}: {message}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

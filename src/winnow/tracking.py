@@ -4,6 +4,7 @@ Runs go to MLFLOW_TRACKING_URI, or to mlflow.db and mlruns/ in the working folde
 by the address of its cell, `train@high_2k_1M-0`; a killed one is continued under its id.
 """
 
+import contextlib
 import math
 import os
 import subprocess
@@ -38,7 +39,7 @@ EXPERIMENT = "winnow"
 
 def _connect() -> tuple[MlflowClient, str]:
     """The store and the id of the experiment in it, after proving that the store answers."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or _local(Path.cwd() / "mlflow.db")
     mlflow.set_tracking_uri(uri)
     client = MlflowClient()
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
@@ -53,6 +54,20 @@ def _connect() -> tuple[MlflowClient, str]:
             f"the tracking server {uri} cannot be reached: start it or unset MLFLOW_TRACKING_URI "
             f"({cause})"
         ) from None
+
+
+def _local(path: Path) -> str:
+    """The local database, made whole or not at all: MLflow can neither open nor repair one that a
+    kill or a full disk left with half of its tables."""
+    if not path.exists():
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        try:
+            MlflowClient(f"sqlite:///{partial}").search_experiments()
+            with contextlib.suppress(FileExistsError):  # another process was first
+                os.link(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return f"sqlite:///{path}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -21,7 +21,7 @@ def params(**top: Any) -> dict[str, Any]:
     """params.yaml of the grid; long enough a training that a kill can land in it."""
     found: dict[str, Any] = copy.deepcopy(TINY) | {"seeds": [0], "experiments": [QUICK, SLOW]} | top
     found["train"]["precision"] = "fp32"
-    found["train"]["recipes"]["quick"]["num_train_epochs"] = 8
+    found["train"]["recipes"]["quick"]["num_train_epochs"] = 5
     found["select"]["tiers"]["matched_40"]["recipe"] = "slow"
     found["evaluate"]["tasks"] = None
     return found

@@ -177,6 +177,8 @@ def interrupt(project: Path, begun: str, *arguments: str) -> Done:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs the tests in the background has made all its children deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     end = time.monotonic() + 100
     while not list(project.glob(begun)):
@@ -204,7 +206,7 @@ def test_ctrl_c_in_score(project: Path, winnow: Winnow) -> None:
 
 
 def test_ctrl_c_in_train(project: Path, winnow: Winnow) -> None:
-    change(project, "train.recipes.quick.num_train_epochs", 8)
+    change(project, "train.recipes.quick.num_train_epochs", 4)
     make_until("select")
     command = ("train", "high_40_tiny", "--seed", "0")
     stopped(interrupt(project, ".winnow/train/*/step-*/card.json", *command), "train")

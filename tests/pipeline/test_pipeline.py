@@ -117,25 +117,33 @@ def test_a_kill_and_a_new_seed_cost_nothing_that_was_done(grid: Grid) -> None:
     assert "2 seeds" in json.loads((grid.folder / "metrics.json").read_text())["answer"]
 
 
-OWN = {
-    "as the README says": ["rm data.dvc", "dvc add data"],
-    "added over the import": ["dvc add data"],
-    "not added": [],
-}
-
-
-@pytest.mark.parametrize("way", OWN)
-def test_a_corpus_of_your_own_takes_the_place_of_the_sample(
-    way: str, checkout: Path, tmp_path: Path
-) -> None:
-    """data.dvc imports the sample: rows that are put there instead are never overwritten."""
-    folder = clone(checkout, tmp_path / "mine")
-    shell(folder, "dvc", "update", "data.dvc")
+def _mine(checkout: Path, folder: Path) -> Path:
+    """A clone in which somebody put rows of their own where the sample was."""
+    clone(checkout, folder)
+    shell(folder, "dvc", "repro", "data.dvc")
+    assert {path.name for path in (folder / "data").iterdir()} > {"forum.csv"}
+    assert not git_changes(folder)
     shutil.rmtree(folder / "data")
     write_jsonl(folder / "data/mine.jsonl", [{"question": "Whose is it?", "answer": "Mine."}])
-    for command in OWN[way]:
-        shell(folder, *command.split())
+    return folder
+
+
+def test_a_corpus_of_your_own_takes_the_place_of_the_sample(checkout: Path, tmp_path: Path) -> None:
+    folder = _mine(checkout, tmp_path / "mine")
+    (folder / "data.dvc").unlink()
+    shell(folder, "dvc", "add", "data")
     shell(folder, "dvc", "repro", "ingest")
     assert [path.name for path in (folder / "data").iterdir()] == ["mine.jsonl"]
     card = json.loads((folder / "artifacts/ingest/card.json").read_text())
     assert card["ledger"]["rows_out"] == 1
+
+
+def test_rows_put_beside_the_import_are_never_deleted(checkout: Path, tmp_path: Path) -> None:
+    folder = _mine(checkout, tmp_path / "mine")
+    done = subprocess.run(
+        ["dvc", "repro", "ingest"], cwd=folder, capture_output=True, text=True, stdin=-3
+    )
+    assert done.returncode != 0 and "without a confirmation" in done.stderr
+    shell(folder, "dvc", "add", "data")
+    shell(folder, "dvc", "repro", "data.dvc")
+    assert "Mine." in (folder / "data/mine.jsonl").read_text()
