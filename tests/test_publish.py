@@ -35,6 +35,20 @@ def test_a_folder_appears_whole_with_its_card_or_not_at_all(tmp_path: Path) -> N
     assert not publish.is_complete(target)
 
 
+def test_what_is_read_is_what_was_published(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for damage in ("flip", "cut", "remove"):
+        with publish.publish_folder(target, {"stage": "score"}) as folder:
+            (folder / "rows").write_bytes(b"some rows")
+        assert publish.read_card(target, "winnow score")["stage"] == "score"
+        (target / "rows").write_bytes(b"sOme rows" if damage == "flip" else b"some")
+        (target / "rows").chmod(0o444)
+        if damage == "remove":
+            (target / "rows").unlink()
+        with pytest.raises(ValueError, match="out/rows is not what its card says.*`winnow score`"):
+            publish.read_card(target, "winnow score")
+
+
 def test_nan_is_refused() -> None:
     with pytest.raises(ValueError):
         publish.dump({"loss": float("nan")})

@@ -116,7 +116,8 @@ def publish_folder(target: Path, card: dict[str, Any]) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    for left in (partial, _gone(target)):  # by a kill
+        _remove(left)
     partial.mkdir()
     try:
         yield partial
@@ -131,35 +132,65 @@ def publish_folder(target: Path, card: dict[str, Any]) -> Iterator[Path]:
             for path in files
         }
         write_json(partial / CARD, card)
-        replaced = target.with_name(f".{target.name}.replaced")
-        shutil.rmtree(replaced, ignore_errors=True)
         if target.exists():
-            os.replace(target, replaced)
+            discard(target)
         os.replace(partial, target)
         _sync(target.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, or the link in its place and nothing behind it."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _gone(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.gone")
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder of unfinished work: a kill leaves all of it under its name, or nothing."""
+    gone = _gone(folder)
+    _remove(gone)
+    os.replace(folder, gone)
+    _remove(gone)
+
+
+def _untrue(folder: Path, card: dict[str, Any]) -> str | None:
+    """The first file that is not there with the size and hash that the card says."""
+    return next(
+        (
+            name
+            for name, entry in card["files"].items()
+            if not (folder / name).is_file()
+            or (folder / name).stat().st_size != entry["bytes"]
+            or file_hash(folder / name) != entry["sha256"]
+        ),
+        None,
+    )
 
 
 def read_card(folder: Path, command: str) -> dict[str, Any]:
-    """Read the card of a finished folder; a missing one is an error that names the command."""
+    """Read the card of a finished folder, after checking the folder's files against it.
+
+    Raises:
+        ValueError: there is no card, or a file differs; the message names the command to run.
+    """
     if not (folder / CARD).is_file():
         raise ValueError(f"{folder} is missing or unfinished: run `{command}` first")
     card: dict[str, Any] = read_json(folder / CARD)
+    if name := _untrue(folder, card):
+        raise ValueError(f"{folder / name} is not what its card says: run `{command}` again")
     return card
 
 
 def is_complete(folder: Path) -> bool:
     """Whether a folder has a card and every file on it is there with its size and hash."""
-    if not (folder / CARD).is_file():
-        return False
-    return all(
-        (folder / name).is_file()
-        and (folder / name).stat().st_size == entry["bytes"]
-        and file_hash(folder / name) == entry["sha256"]
-        for name, entry in read_json(folder / CARD)["files"].items()
-    )
+    return (folder / CARD).is_file() and _untrue(folder, read_json(folder / CARD)) is None
 
 
 def is_made_of(folder: Path, key: dict[str, Any]) -> bool:

@@ -6,8 +6,10 @@ Nothing here knows a file format or a stage; every stage may import it.
 import hashlib
 import unicodedata
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 ROW_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("id", "source", "instruction", "input", "response")]
@@ -60,6 +62,30 @@ class Row:
         return self.prompt + self.response
 
 
+def _joined(*parts: Any) -> pa.Array:
+    large = pa.large_string()
+    scalars = [pa.scalar(part, large) if isinstance(part, str) else part.cast(large)
+               for part in parts]  # fmt: skip
+    return pc.binary_join_element_wise(*scalars, pa.scalar("", large))
+
+
+def questions(rows: pa.RecordBatch) -> pa.Array:
+    """`Row.question` of every row, as large strings."""
+    line = pc.if_else(pc.equal(rows["input"], ""), "", "\n")
+    return _joined(rows["instruction"], line, rows["input"])
+
+
+def texts(rows: pa.RecordBatch) -> pa.Array:
+    """`Row.text` of every row, as large strings."""
+    return _joined("### Instruction:\n", questions(rows), "\n\n### Response:\n", rows["response"])
+
+
+def normalise(instruction: str, input: str, response: str) -> str:
+    """The text by which rows are compared: NFKC, lower case, single spaces, parts by U+001F."""
+    parts = (unicodedata.normalize("NFKC", part) for part in (instruction, input, response))
+    return "\x1f".join(" ".join(part.lower().split()) for part in parts)
+
+
 def content_hash(instruction: str, input: str, response: str) -> str:
     """Name a row by its content: 32 hex digits of the text in NFKC, lower case, single spaces.
 
@@ -67,7 +93,5 @@ def content_hash(instruction: str, input: str, response: str) -> str:
     duplicates, of ties between equal scores and of every seeded draw, so that none of these
     depends on the order of rows.
     """
-    parts = (unicodedata.normalize("NFKC", part).lower().split() for part in
-             (instruction, input, response))  # fmt: skip
-    text = "\x1f".join(" ".join(words) for words in parts)
+    text = normalise(instruction, input, response)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

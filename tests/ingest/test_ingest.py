@@ -2,20 +2,26 @@
 
 import csv
 import gzip
+import io
 import json
+import random
+import re
+import shutil
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import TINY, corpus, write_jsonl, write_params
 
+from winnow import publish
 from winnow.ingest import sources, stage
-from winnow.ingest.mapping import Unmapped, to_pair
+from winnow.ingest.mapping import NAMES, Unmapped, is_filled, to_columns, to_pair
 
 GOOD = {"instruction": "Add.", "input": "1 2", "output": "3"}
 
@@ -90,7 +96,7 @@ def test_all_formats_give_the_same_rows(project: Path) -> None:
     lines = "".join(json.dumps(row) + "\n" for row in wanted).encode()
     (data / "a.jsonl").write_bytes(lines)
     (data / "b.jsonl.gz").write_bytes(gzip.compress(lines))
-    (data / "c.jsonl.zst").write_bytes(zstandard.compress(lines))
+    (data / "c.jsonl.zst").write_bytes(pa.compress(lines, "zstd", asbytes=True))
     (data / "d.json").write_text(json.dumps(wanted))
     pq.write_table(pa.Table.from_pylist(wanted), data / "e.parquet")
     with (data / "f.csv").open("w", newline="") as file:
@@ -125,40 +131,6 @@ def test_a_hub_id_offline_is_one_line(project: Path) -> None:
         ingest(project, source="tatsu-lab/alpaca", revision="main")
 
 
-def test_broken_lines_are_quarantined_one_by_one(project: Path) -> None:
-    good = json.dumps(GOOD).encode()
-    lines = [
-        b"\xef\xbb\xbf" + good,
-        b'{"instruction": "cut off',
-        b'{"instruction": "\xff", "output": "x"}',
-        b"NaN",
-        b'{"instruction": "n", "output": NaN}',
-        b"[" * 20_000,
-        b'{"instruction": "\\ud800", "output": "x"}',
-        b'{"instruction": "long", "output": "' + b"x" * 2**20 + b'"}',
-        b"",
-        good.replace(b"Add", b"Sum") + b"\r",
-        b'{"instruction": "a\\u2028b\\u0000", "output": "kept"}',
-        b'{"instruction": "last", "output": "no newline"}',
-    ]
-    (_fresh(project) / "x.jsonl").write_bytes(b"\n".join(lines))
-    rows, quarantine, ledger = ingest(project, max_line_mb=1)
-    assert [row["id"] for row in rows] == ["x.jsonl:1", "x.jsonl:10", "x.jsonl:11", "x.jsonl:12"]
-    assert [entry["position"] for entry in quarantine] == [2, 3, 4, 5, 6, 7, 8]
-    reasons = " | ".join(entry["reason"] for entry in quarantine)
-    for part in ("malformed JSON", "not UTF-8 at byte", "NaN is not", "nested", "longer than"):
-        assert part in reasons
-    assert ledger["rows_in"] == 11
-
-
-def test_a_truncated_gzip_keeps_the_rows_before_the_break(project: Path) -> None:
-    data = gzip.compress("".join(json.dumps(row) + "\n" for row in corpus(3000)).encode())
-    (_fresh(project) / "x.jsonl.gz").write_bytes(data[: len(data) // 2])
-    rows, quarantine, _ = ingest(project)
-    assert 500 < len(rows) < 3000
-    assert "compressed file is broken from here" in quarantine[-1]["reason"]
-
-
 def test_csv_rows_that_do_not_fit_are_quarantined(project: Path) -> None:
     text = b'\xef\xbb\xbfinstruction,output\ni1,o1\nonly one\n"multi\nline",o2\ni\xff,o3\na,b,c\n'
     (_fresh(project) / "x.csv").write_bytes(text)
@@ -172,8 +144,6 @@ def test_csv_rows_that_do_not_fit_are_quarantined(project: Path) -> None:
     [
         ("x.jsonl", b"", "no usable row .it is empty"),
         ("x.jsonl", b'{"text": "t"}\n', "columns cannot be mapped, found: text"),
-        ("x.jsonl", '{"a": 1}'.encode("utf-16"), "is UTF-16"),
-        ("x.parquet", b"PAR1 not at all", "not a readable Parquet file"),
         ("x.txt", b"text", "holds no corpus file"),
     ],
 )
@@ -204,6 +174,185 @@ def test_equal_inputs_give_equal_bytes(project: Path) -> None:
     one = (project / "artifacts/ingest/card.json").read_bytes()
     ingest(project)
     assert (project / "artifacts/ingest/card.json").read_bytes() == one
+
+
+TEXTS = st.none() | st.text(max_size=8) | st.sampled_from(["", " ", "\u3000\x1c\x85", "\u200b"])
+KINDS = st.sampled_from([pa.string(), pa.large_string(), pa.string_view()])
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> pa.RecordBatch:
+    """Columns of text by names that mean something or nothing, and now and then no text at all."""
+    known = [name for names in NAMES.values() for name in names] + ["source", "id", "messages"]
+    names = draw(st.lists(st.sampled_from(known), min_size=2, max_size=6, unique=True))
+    count = draw(st.integers(1, 6))
+    columns = []
+    for _ in names:
+        texts = draw(st.lists(TEXTS, min_size=count, max_size=count))
+        odd = draw(st.integers(0, 9))
+        if odd == 0:
+            columns.append(pa.array([text and [text] for text in texts], pa.list_(pa.string())))
+        elif odd == 1:
+            columns.append(pa.array([text and text.encode() for text in texts], pa.binary()))
+        elif odd == 2:
+            columns.append(pa.nulls(count))
+        else:
+            columns.append(pa.array(texts, draw(KINDS)))
+    return pa.record_batch(columns, names)
+
+
+def by_rows(source: sources.Source, batch: pa.RecordBatch) -> list[dict[str, str] | str]:
+    """The rule itself, row by row."""
+    made: list[dict[str, str] | str] = []
+    for position, value in enumerate(batch.to_pylist(), start=5):
+        try:
+            made.append(stage._row(source, sources.Record(position, value)))
+        except Unmapped as error:
+            made.append(f"{position} {error}")
+    return made
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(batches())
+def test_columns_give_what_rows_give(batch: pa.RecordBatch) -> None:
+    source = sources.Source("some.folder/x.parquet", lambda: iter(()))
+    rows: list[dict[str, str]] = []
+
+    class Shards:
+        def add(self, row: dict[str, str]) -> None:
+            rows.append(row)
+
+        def extend(self, batch: pa.RecordBatch) -> None:
+            rows.extend(batch.to_pylist())
+
+    quarantine = io.StringIO()
+    sorter = stage._Sorter(Shards(), quarantine, publish.Ledger())  # type: ignore[arg-type]
+    sorter.take(source, sources.Batch(5, batch))
+    entries = [json.loads(line) for line in quarantine.getvalue().splitlines()]
+    wanted = by_rows(source, batch)
+    assert rows == [row for row in wanted if isinstance(row, dict)]
+    reasons = [f"{entry['position']} {entry['reason']}" for entry in entries]
+    assert reasons == [reason for reason in wanted if isinstance(reason, str)]
+    assert sorter.ledger.rows_in == batch.num_rows == len(rows) + sorter.ledger.dropped.total()
+
+
+def test_blank_means_the_same_for_columns() -> None:
+    signs = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
+    filled = is_filled(pa.array(signs)).to_pylist()
+    assert filled == [bool(sign.strip()) for sign in signs]
+
+
+def test_the_order_is_that_of_the_file_across_batches_and_shards(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "SHARD_ROWS", 70)
+    for module in (stage, sources):
+        monkeypatch.setattr(module, "BATCH_ROWS", 16)
+    wanted: list[dict[str, Any]] = [dict(row) for row in corpus(200)]
+    wanted[20]["output"], wanted[21]["instruction"], wanted[90]["output"] = None, "\t", ""
+    pq.write_table(pa.Table.from_pylist(wanted), _fresh(project) / "x.parquet")
+    write_jsonl(project / "data/y.jsonl", wanted)
+    rows, quarantine, _ = ingest(project)
+    good = [n for n in range(200) if n not in (20, 21, 90)]
+    assert [row["id"] for row in rows] == [f"x.parquet:{n}" for n in good] + [
+        f"y.jsonl:{n + 1}" for n in good
+    ]
+    assert [row["response"] for row in rows] == [wanted[n]["output"] for n in good] * 2
+    assert [entry["position"] for entry in quarantine] == [20, 21, 90, 21, 22, 91]
+    shards = sorted((project / "artifacts/ingest").glob("*.parquet"))
+    assert [pq.read_metadata(path).num_rows for path in shards] == [70] * 5 + [44]
+
+
+def read_or_refused(path: Path) -> int | None:
+    """How many rows a Parquet file gives; None where the error names it."""
+    try:
+        count = 0
+        for batch in sources.READERS[".parquet"](path, 2**20):
+            assert isinstance(batch, sources.Batch)
+            to_columns(batch.columns)
+            count += sum(1 for _ in batch.records())
+        return count
+    except ValueError as error:
+        assert f"{path} is not a readable Parquet file" in str(error)
+        return None
+
+
+def test_parquet_that_says_there_is_nothing(tmp_path: Path) -> None:
+    """Each number of rows in the footer as 0: Arrow's reader believes some of them."""
+    path, number = tmp_path / "x.parquet", b"\xe8\x07"  # 500, as Thrift writes it
+    pq.write_table(pa.Table.from_pylist(corpus(500)), path)
+    data = path.read_bytes()
+    counts = []
+    for found in re.finditer(number, data):
+        path.write_bytes(data[: found.start()] + b"\x80\x00" + data[found.end() :])
+        counts.append(read_or_refused(path))
+    assert len(counts) > 4 and None in counts and set(counts) <= {None, 500}
+
+
+def test_torn_parquet_is_read_whole_or_refused(tmp_path: Path) -> None:
+    """Damage at 300 random places: never fewer rows without a word, never a dead process."""
+    table = pa.Table.from_pylist(corpus(500))
+    encodings = {"output": "DELTA_BYTE_ARRAY", "input": "DELTA_LENGTH_BYTE_ARRAY"}
+    options: list[dict[str, Any]] = [{}, {"compression": "zstd", "write_page_checksum": True}]
+    options.append({"use_dictionary": False, "column_encoding": encodings})
+    dice, path, fates = random.Random(0), tmp_path / "x.parquet", Counter[str]()
+    for number in range(300):
+        pq.write_table(table, path, **options[number % 3])
+        data = bytearray(path.read_bytes())
+        place, size = dice.randrange(len(data)), dice.choice([1, 1, 20, 300])
+        if dice.random() < 0.4:  # in the footer, which says where everything is
+            place = dice.randrange(len(data) - 1500, len(data))
+        data[place : place + size] = dice.randbytes(dice.choice([0, size, size]))
+        path.write_bytes(data)
+        count = read_or_refused(path)
+        assert count in (None, 500)
+        fates["refused" if count is None else "whole"] += 1
+    assert fates["refused"] > 100 and fates["whole"] > 20
+
+
+PIECES = st.sampled_from(
+    [json.dumps(GOOD).encode(), b'{"instruction":', b"instruction,output", b'"', b"[", b"]", b",",
+     b"{}", b"null", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\0", b"i,o", b"NaN", b'"\\ud800"']
+)  # fmt: skip
+SUFFIXES = [*sources.READERS, ".txt"]
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(SUFFIXES), st.lists(PIECES | st.binary(max_size=30), max_size=12)
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.none() | st.integers(1, 9),
+)
+def test_any_bytes_balance(
+    project: Path, files: list[tuple[str, list[bytes]]], limit: int | None
+) -> None:
+    """Whatever files hold: every record is a row or quarantined, or one error names what to do."""
+    shutil.rmtree(project / "data")
+    for number, (suffix, pieces) in enumerate(files):
+        (project / "data").mkdir(exist_ok=True)
+        joint = (b"\n", b"")[number % 2]
+        (project / f"data/{number}{suffix}").write_bytes(joint.join(pieces))
+    before = sorted(project.rglob("data/*"))
+    try:
+        rows, quarantine, ledger = ingest(project, max_samples=limit)
+    except ValueError as error:
+        assert "data" in str(error)
+    else:
+        assert ledger["rows_out"] == len(rows) and sum(ledger["dropped"].values()) == len(
+            quarantine
+        )
+        assert len({row["id"] for row in rows}) == len(rows)
+        assert limit is None or len(rows) + len(quarantine) <= limit
+        for row in rows:
+            assert row["instruction"].strip() and row["response"].strip()
+    assert sorted(project.rglob("data/*")) == before
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,6 +1,12 @@
-"""One parsed record -> instruction, input and response, by the names that users have."""
+"""One parsed record -> instruction, input and response, by the names that users have.
+
+`to_pair` is the rule; `to_columns` follows it for a whole batch of flat text columns at once.
+"""
 
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 NAMES = {
     "instruction": ("instruction", "prompt", "question", "query"),
@@ -70,3 +76,52 @@ def to_pair(value: Any) -> tuple[str, str, str]:
         if not text.strip():
             raise Unmapped(f"empty {name}")
     return instruction, context, response
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return pa.types.is_null(kind) or any(is_it(kind) for is_it in text)
+
+
+def flat(schema: pa.Schema) -> dict[str, str] | None:
+    """Which column each part of a pair is in, and the source; None if that is for a row to say."""
+    names = schema.names
+    if len(set(names)) < len(names) or any(chat[0] in names for chat in CHATS):
+        return None
+    columns = {
+        part: next((name for name in known if name in names), None) for part, known in NAMES.items()
+    }
+    if columns["instruction"] is None or columns["response"] is None:
+        return None
+    if "source" in names and _is_text(schema.field("source").type):
+        columns["source"] = "source"
+    return {part: name for part, name in columns.items() if name}
+
+
+def to_columns(batch: pa.RecordBatch) -> dict[str, pa.Array] | None:
+    """`to_pair` for a whole batch: strings without nulls; blank ones are still in.
+
+    Returns:
+        None where the rows must be mapped one by one: a conversation, a column that holds no text,
+        or one that is not valid UTF-8.
+    """
+    columns = flat(batch.schema)
+    if columns is None or not all(
+        _is_text(batch.schema.field(name).type) for name in columns.values()
+    ):
+        return None
+    columns.setdefault("input", "")
+    mapped = {}
+    for part, name in columns.items():
+        column = batch.column(name) if name else pa.nulls(batch.num_rows)
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            return None
+        mapped[part] = column.cast(pa.string()).fill_null("")
+    return mapped
+
+
+def is_filled(column: pa.Array) -> pa.Array:
+    """Which texts hold more than white space, as `str.strip` sees it."""
+    return pc.and_(pc.not_equal(column, ""), pc.invert(pc.utf8_is_space(column)))

@@ -2,23 +2,26 @@
 
 A source is a file, a folder of files, a dataset saved by Hugging Face datasets, or a hub id with a
 pinned revision. One bad record never costs another one: JSON lines are split on bytes before they
-are decoded, and each is decoded and parsed alone.
+are decoded, and each is decoded and parsed alone. Nothing but these formats is opened, nothing that
+a link inside a folder finds outside of it, and no code that comes with data is ever run.
 """
 
 import csv
 import functools
-import gzip
 import io
 import json
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
+
+from winnow.ingest.mapping import flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,39 +33,79 @@ class Record:
     value: Any = None
     reason: str = ""
 
+    def __len__(self) -> int:
+        return 1
+
+    def records(self) -> Iterator["Record"]:
+        """Itself: what a batch gives one by one."""
+        yield self
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive records of a columnar source, still in columns."""
+
+    position: int
+    """The row of the first one."""
+    columns: pa.RecordBatch
+
+    def __len__(self) -> int:
+        return int(self.columns.num_rows)
+
+    def records(self, offsets: Iterable[int] | None = None) -> Iterator[Record]:
+        """All records or some; bytes that are not UTF-8 cost the row that they are in."""
+        for offset in range(len(self)) if offsets is None else offsets:
+            position, value, reason = self.position + offset, None, ""
+            try:
+                (value,) = self.columns.slice(offset, 1).to_pylist()
+            except UnicodeDecodeError as error:
+                reason = f"not UTF-8 at byte {error.start}"
+            yield Record(position, value, reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """One file (or dataset) of a corpus: its name in ids and errors, and how to read it."""
 
     name: str
-    read: Callable[[], Iterator[Record]]
+    read: Callable[[], Iterator[Record | Batch]]
+
+    @property
+    def stem(self) -> str:
+        """The name of its rows' source where they name none."""
+        return Path(self.name).name.partition(".")[0]
+
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
 
 def _open(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    if path.suffix == ".zst":
-        return io.BufferedReader(zstandard.open(path, "rb"))
-    return path.open("rb")
+    file = path.open("rb")
+    if path.suffix in COMPRESSIONS:
+        # Arrow's reader, unlike the Python ones of zstd, says when a file ends too early.
+        return io.BufferedReader(pa.input_stream(file, compression=COMPRESSIONS[path.suffix]))
+    return file
 
 
 def _refuse(token: str) -> float:
     raise ValueError(f"{token} is not a JSON value")
 
 
+DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
 def _parse(line: bytes) -> tuple[Any, str]:
     """Parse one JSON line; a broken one gives the reason."""
     try:
-        return json.loads(line.decode("utf-8"), parse_constant=_refuse), ""
+        return DECODER.decode(line.decode("utf-8")), ""
     except UnicodeDecodeError as error:
         return None, f"not UTF-8 at byte {error.start}"
     except RecursionError:
         return None, "JSON is nested too deeply"
     except json.JSONDecodeError as error:
         return None, f"malformed JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
-    except ValueError as error:
-        return None, f"malformed JSON: {error}"
+    except ValueError as error:  # ours, or int()'s: "Exceeds the limit (4300 digits) for ...: ..."
+        return None, f"malformed JSON: {str(error).partition(':')[0]}"
 
 
 def _lines(file: IO[bytes], cap: int) -> Iterator[tuple[int, bytes | None]]:
@@ -91,7 +134,9 @@ def _read_jsonl(path: Path, cap: int) -> Iterator[Record]:
                 if line.strip():
                     value, reason = _parse(line)
                     yield Record(number, value, reason)
-        except (EOFError, zstandard.ZstdError, gzip.BadGzipFile) as error:
+        except OSError as error:
+            if path.suffix not in COMPRESSIONS:
+                raise
             yield Record(number + 1, reason=f"compressed file is broken from here: {error}")
 
 
@@ -109,14 +154,41 @@ def _read_json(path: Path, cap: int) -> Iterator[Record]:
         yield Record(number, value)
 
 
+class _CsvLines:
+    """The lines of a CSV file; one of more than `cap` characters is an error, and unread."""
+
+    def __init__(self, file: IO[str], cap: int) -> None:
+        self.file, self.cap, self.number = file, cap, 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self.file.readline(self.cap)
+        self.number += 1
+        if not line:
+            raise StopIteration
+        if len(line) == self.cap:
+            while line and not line.endswith(("\n", "\r")):
+                line = self.file.readline(self.cap)
+            raise csv.Error(f"line is longer than {self.cap} characters")
+        return line
+
+
 def _read_csv(path: Path, cap: int) -> Iterator[Record]:
     csv.field_size_limit(cap)
     # Undecodable bytes become lone surrogates, which quarantine their own row later on.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        header = next(reader, [])
+        lines = _CsvLines(file, cap)
+        reader = csv.reader(lines, strict=True)
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise ValueError(f"{path}: the header is no line of CSV: {error}") from None
+        if header and header[0].startswith(("\udcff\udcfe", "\udcfe\udcff")):
+            raise ValueError(f"{path} is UTF-16: convert it to UTF-8")
         while True:
-            start = reader.line_num + 1
+            start = lines.number + 1
             try:
                 fields = next(reader)
             except StopIteration:
@@ -132,18 +204,50 @@ def _read_csv(path: Path, cap: int) -> Iterator[Record]:
                 )
 
 
-def _read_parquet(path: Path, cap: int) -> Iterator[Record]:
+BATCH_ROWS = 4096
+"""Rows of a Parquet file that are in memory at once."""
+
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+"""What Arrow's writer ends a stream with, and its reader does not miss."""
+
+
+def _read_parquet(path: Path, cap: int) -> Iterator[Batch]:
     position = 0
     try:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=4096):
-            for value in batch.to_pylist():
-                yield Record(position, value)
-                position += 1
-    except (pa.ArrowInvalid, OSError) as error:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        columns = flat(file.schema_arrow)
+        names = list(columns.values()) if columns else file.schema_arrow.names
+        for batch in file.iter_batches(BATCH_ROWS, columns=names if columns else None):
+            # A name with a dot in it is read along with the column that its first part names.
+            yield Batch(position, batch.select(names) if columns else batch)
+            position += batch.num_rows
+        if position != file.metadata.num_rows:
+            raise OSError(f"it holds {position} rows and says {file.metadata.num_rows}")
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a readable Parquet file: {error}") from None
 
 
-READERS: dict[str, Callable[[Path, int], Iterator[Record]]] = {
+def _read_arrow(paths: list[Path]) -> Iterator[Batch]:
+    position = 0
+    for path in paths:
+        try:
+            # Read, not mapped: a file that is cut off while it is mapped would end the process.
+            with path.open("rb") as file, pa.ipc.open_stream(file) as reader:
+                for batch in reader:
+                    batch.validate(full=True)  # its offsets come from the file as they are
+                    columns = flat(batch.schema)
+                    yield Batch(
+                        position, batch.select(list(columns.values())) if columns else batch
+                    )
+                    position += batch.num_rows
+                file.seek(-len(END_OF_STREAM), os.SEEK_END)
+                if file.read() != END_OF_STREAM:
+                    raise OSError("it is cut off")
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a readable Arrow file: {error}") from None
+
+
+READERS: dict[str, Callable[[Path, int], Iterator[Record | Batch]]] = {
     ".jsonl": _read_jsonl,
     ".jsonl.gz": _read_jsonl,
     ".jsonl.zst": _read_jsonl,
@@ -153,22 +257,28 @@ READERS: dict[str, Callable[[Path, int], Iterator[Record]]] = {
 }
 
 
-def _suffix(path: Path) -> str | None:
-    return next((suffix for suffix in READERS if path.name.endswith(suffix)), None)
+def _suffix(path: Path) -> str:
+    return next((suffix for suffix in READERS if path.name.endswith(suffix)), "")
 
 
-def _from_dataset(source: str, split: str) -> Source:
-    from datasets import DatasetDict, load_from_disk
-
-    def read() -> Iterator[Record]:
-        dataset = load_from_disk(source)
-        if isinstance(dataset, DatasetDict):
-            if split not in dataset:
-                raise ValueError(f"{source} has no split {split!r}; it has {', '.join(dataset)}")
-            dataset = dataset[split]
-        yield from (Record(number, value) for number, value in enumerate(dataset))
-
-    return Source(Path(source).name, read)
+def _from_dataset(source: Path, split: str) -> Source:
+    """What `save_to_disk` of Hugging Face datasets wrote: the Arrow files that state.json names."""
+    folder = source
+    try:
+        if (source / "dataset_dict.json").exists():
+            splits = json.loads((source / "dataset_dict.json").read_bytes())["splits"]
+            if split not in splits:
+                raise ValueError(f"no split {split!r}; it has {', '.join(splits)}")
+            folder = source / split
+        state = json.loads((folder / "state.json").read_bytes())
+        names = [str(entry["filename"]) for entry in state["_data_files"]]
+        files = [Path(os.path.realpath(folder)) / name for name in names]
+        for file in files:
+            if not file.is_file() or str(file) != os.path.realpath(file):
+                raise ValueError(f"state.json names {file.name!r}, which is no file of its folder")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{source} is not a dataset that can be read: {error}") from None
+    return Source(source.name, functools.partial(_read_arrow, files))
 
 
 def _from_hub(source: str, revision: str, split: str) -> Source:
@@ -193,7 +303,14 @@ def _from_hub(source: str, revision: str, split: str) -> Source:
     return Source(source.rpartition("/")[2], read)
 
 
-def find(source: str, revision: str | None, split: str, cap: int) -> list[Source]:
+def _refused(reason: str) -> Iterator[Record | Batch]:
+    """A file that must not be opened, as one record with the reason."""
+    yield Record(0, reason=reason)
+
+
+def find(
+    source: str, revision: str | None, split: str, cap: int
+) -> tuple[list[Source], Counter[str]]:
     """List what a source consists of, in the order of its names.
 
     Args:
@@ -202,24 +319,43 @@ def find(source: str, revision: str | None, split: str, cap: int) -> list[Source
         split: of a saved or hub dataset.
         cap: the longest line or field that is read, in bytes.
 
+    Returns:
+        The sources, and how many other files there are by suffix, none of which is opened. A file
+        that must not be opened is a source of one record with the reason.
+
     Raises:
         ValueError: nothing is there, or nothing that can be read.
     """
     if revision is not None:
-        return [_from_hub(source, revision, split)]
+        return [_from_hub(source, revision, split)], Counter()
     path = Path(source)
     if not path.exists():
         raise ValueError(
             f"ingest.source: no file or folder {source!r} (a hub id needs ingest.revision too)"
         )
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
-        return [_from_dataset(source, split)]
+        return [_from_dataset(path, split)], Counter()
     root = path if path.is_dir() else path.parent
-    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
-    known = [(item, suffix) for item in files if (suffix := _suffix(item))]
-    if not known:
+    top = Path(os.path.realpath(path))  # a link that the user names is followed
+    sources, others = [], Counter[str]()
+    for item in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        inside = Path(os.path.realpath(item)).is_relative_to(top)
+        suffix = _suffix(item)
+        if inside and item.is_dir():
+            continue
+        if not suffix and (inside or item.is_file()):
+            others[item.suffix] += 1
+            continue
+        # In ids and messages a name is text, whatever bytes the file system allows.
+        name = os.fsencode(item.relative_to(root)).decode("utf-8", "backslashreplace")
+        read: Callable[[], Iterator[Record | Batch]]
+        if not inside:
+            read = functools.partial(_refused, "a link out of the corpus folder is not followed")
+        elif not item.is_file():
+            read = functools.partial(_refused, "it is no regular file")
+        else:
+            read = functools.partial(READERS[suffix], item, cap)
+        sources.append(Source(name, read))
+    if not sources:
         raise ValueError(f"{source} holds no corpus file; known are {', '.join(READERS)}")
-    return [
-        Source(str(item.relative_to(root)), functools.partial(READERS[suffix], item, cap))
-        for item, suffix in known
-    ]
+    return sources, others
