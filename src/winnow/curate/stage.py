@@ -7,18 +7,22 @@ reason, the id that stays), tokenizer/, card.json with the ledger.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow import config, publish
-from winnow.curate import steps, tokenizer
-from winnow.records import CURATED_SCHEMA, ROW_SCHEMA, Row, content_hash
+from winnow.curate import draws, steps, tokenizer
+from winnow.curate.texts import content_hashes
+from winnow.records import CURATED_SCHEMA, ROW_SCHEMA, Row
 
 SOURCE = Path("artifacts/ingest")
 FOLDER = Path("artifacts/curate")
+ROW_GROUP = 20_000
+"""Rows that a reader of train.parquet has to hold at once."""
+DROPPED = ("id", "hash", "reason", "kept")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,32 +37,52 @@ class CurateConfig:
     """Rows that every arm is judged on, once."""
     seed: int = 0
     tokenizer: str = "bpe"
-    """bpe (trained on the kept rows), a folder, or a hub id such as gpt2."""
+    """bpe (trained on kept rows), a folder, or a hub id such as gpt2."""
     vocab_size: int = 1024
     """Of bpe."""
+    tokenizer_rows: int = 20000
+    """Kept rows that bpe is trained on, at most; they are drawn by hash."""
 
 
-def _read() -> tuple[pd.DataFrame, dict[str, Any]]:
+def _read() -> tuple[pa.Table, dict[str, Any]]:
     card = publish.read_card(SOURCE, "winnow ingest")
     shards = sorted(name for name in card["files"] if name.endswith(".parquet"))
     table = pa.concat_tables(pq.read_table(SOURCE / name) for name in shards)
-    rows = table.to_pandas()
-    parts = zip(rows["instruction"], rows["input"], rows["response"], strict=True)
-    rows["hash"] = [content_hash(*part) for part in parts]
-    rows["cluster"] = rows["hash"]
-    return rows, card
+    hashes = content_hashes(table)
+    return table.append_column("hash", hashes).append_column("cluster", hashes), card
 
 
-def _texts(rows: pd.DataFrame) -> Any:
-    for values in rows[ROW_SCHEMA.names].itertuples(index=False):
-        yield Row(*values).text
+def _write_dropped(file: IO[str], table: pa.Table, verdict: steps.Verdict) -> None:
+    gone, kept = table.select(["id", "hash"]).take(verdict.gone), table["id"].take(verdict.kept)
+    columns = [*gone.to_pydict().values(), verdict.reasons, kept.to_pylist()]
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    for values in zip(*columns, strict=True):
+        file.write(encode(dict(zip(DROPPED, values, strict=True))) + "\n")
+
+
+def _write_rows(file: Path, table: pa.Table, rows: steps.Positions) -> None:
+    """Write rows in their order, a row group at a time."""
+    table = table.select(CURATED_SCHEMA.names)
+    with pq.ParquetWriter(file, CURATED_SCHEMA, compression="zstd") as writer:
+        for start in range(0, len(rows), ROW_GROUP):
+            group = rows[start : start + ROW_GROUP]
+            among = np.zeros(group[-1] + 1 - group[0], bool)
+            among[group - group[0]] = True
+            writer.write_table(table.slice(group[0], len(among)).filter(pa.array(among)))
+
+
+def _tokenizer_texts(table: pa.Table, rows: steps.Positions, number: int, seed: int) -> Any:
+    drawn = draws.sample(table, rows, number, seed)
+    for row in table.select(ROW_SCHEMA.names).take(drawn).to_pylist():
+        yield Row(**row).text
 
 
 def run() -> None:
     """Apply the recipe in its order, hold out by cluster, publish with the ledger."""
     settings = config.load("curate", CurateConfig)
     wanted = {"validation": settings.validation, "test": settings.test}
-    rows, source = _read()
+    table, source = _read()
+    rows = np.arange(len(table))
     ledger = publish.Ledger(rows_in=len(rows))
     card: dict[str, Any] = {
         "stage": "curate",
@@ -68,25 +92,19 @@ def run() -> None:
     with publish.lock("curate"), publish.publish_folder(FOLDER, card) as folder:
         with (folder / "dropped.jsonl").open("w", encoding="utf-8") as file:
             for step in settings.steps:
-                before = rows
-                rows, dropped = steps.apply(step, before)
-                for position, drop in sorted(dropped.items()):
-                    row = before.iloc[position]
-                    entry = {"id": row["id"], "hash": row["hash"]}
-                    entry |= {"reason": drop.reason, "kept": drop.kept}
-                    file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-                    ledger.dropped[drop.reason] += 1
-        split = steps.hold_out(rows, wanted, settings.seed)
-        for name in ("train", *wanted):
-            part = rows[split == name]
-            table = pa.Table.from_pandas(part, schema=CURATED_SCHEMA, preserve_index=False)
-            table = table.replace_schema_metadata(None)
-            pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
-        kept = rows[split == "train"]
+                table, rows, verdict = steps.apply(step, table, rows)
+                _write_dropped(file, table, verdict)
+                ledger.dropped.update(verdict.reasons)
+        split = draws.hold_out(table, rows, wanted, settings.seed)
+        card["splits"] = {}
+        for index, name in enumerate(("train", *wanted)):
+            card["splits"][name] = int((split == index).sum())
+            _write_rows(folder / f"{name}.parquet", table, rows[split == index])
+        kept = rows[split == 0]
         ledger.rows_out, ledger.held_out = len(kept), len(rows) - len(kept)
-        tokenizer.save(settings.tokenizer, _texts(kept), settings.vocab_size, folder / "tokenizer")
+        texts = _tokenizer_texts(table, kept, settings.tokenizer_rows, settings.seed)
+        tokenizer.save(settings.tokenizer, texts, settings.vocab_size, folder / "tokenizer")
         card["ledger"] = ledger.close()
-        card["splits"] = split.value_counts().sort_index().to_dict()
     print(
         f"curate: {ledger.rows_out} rows kept, {ledger.dropped.total()} dropped, "
         f"{ledger.held_out} held out -> {FOLDER}"

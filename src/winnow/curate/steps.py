@@ -1,85 +1,82 @@
 """The steps a recipe can list: each takes the rows that are left and says which go, and why.
 
-A step is a function of the table and its numbers. It returns one `Drop` a row or None, and may
-refine the cluster column; it never changes a text. To add a step, write it and name it in STEPS.
+A step is a function of the table, the positions of the rows that are left in it, and its numbers.
+It returns a `Verdict` and never changes a row: the texts are never copied until they are written.
+To add a step, write it and name it in STEPS.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from datasketch import MinHash, MinHashLSH
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from winnow.progress import progress
+from winnow.curate import minhash
+
+Positions = NDArray[np.int64]
+"""Of rows in the table, ascending."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
-    """Why a row goes, and the id of the row that stays in its place."""
+class Verdict:
+    """Which rows go, why, and what stays instead."""
 
-    reason: str
-    kept: str
+    gone: Positions
+    reasons: list[str]
+    """Why, for each of them."""
+    kept: NDArray[np.int64]
+    """The positions of the rows that stay in their place."""
+    clusters: pa.Array | None = None
+    """New names of clusters for all rows that the step was given, where it found clusters."""
 
 
-Dropped = dict[int, Drop]
-"""By position in the table."""
+def codes(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """The different values of a column, in the order of their first rows, and each row's code."""
+    return column.combine_chunks().dictionary_encode()
 
 
-def _keep_first(rows: pd.DataFrame, groups: pd.Series, reason: str) -> Dropped:
+def _keep_first(table: pa.Table, rows: Positions, groups: NDArray[Any], reason: str) -> Verdict:
     """Of every group keep the longest response, then the smallest hash, then the smallest id."""
-    order = pd.DataFrame(
-        {
-            "group": groups.to_numpy(),
-            "length": -rows["response"].str.len().to_numpy(),
-            "hash": rows["hash"].to_numpy(),
-            "id": rows["id"].to_numpy(),
-            "position": np.arange(len(rows)),
-        }
-    ).sort_values(["group", "length", "hash", "id"])
-    kept = order.groupby("group")["id"].transform("first")
-    gone = order["id"].to_numpy() != kept.to_numpy()
-    return {
-        int(position): Drop(reason, name)
-        for position, name in zip(order["position"][gone], kept[gone], strict=True)
-    }
+    several = np.bincount(groups)[groups] > 1
+    rows, groups = rows[several], groups[several]
+    lengths = pc.negate(pc.utf8_length(table["response"])).take(rows)
+    keys = table.select(["hash", "id"]).take(rows)
+    keys = keys.add_column(0, "length", lengths).add_column(0, "group", [groups])
+    order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names]).to_numpy()
+    rows, groups = rows[order], groups[order]
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    kept = np.repeat(rows[starts], np.diff(starts, append=len(rows)))
+    gone = np.argsort(rows)
+    gone = gone[rows[gone] != kept[gone]]
+    return Verdict(rows[gone], [reason] * len(gone), kept[gone])
 
 
-def exact(rows: pd.DataFrame) -> Dropped:
+def exact(table: pa.Table, rows: Positions) -> Verdict:
     """Rows of one content hash (same text but for case, width and white space) are one row."""
-    return _keep_first(rows, rows["hash"], "exact duplicate")
-
-
-def _shingles(text: str, ngram: int) -> frozenset[str]:
-    words = text.lower().split()
-    return frozenset(" ".join(words[i : i + ngram]) for i in range(max(1, len(words) - ngram + 1)))
-
-
-def _root(parent: list[int], node: int) -> int:
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
+    groups = codes(table["hash"].take(rows)).indices.to_numpy()
+    return _keep_first(table, rows, groups, "exact duplicate")
 
 
 def near(
-    rows: pd.DataFrame,
+    table: pa.Table,
+    rows: Positions,
     *,
     threshold: float,
     permutations: int = 128,
     ngram: int = 3,
     keep: str = "one",
-) -> Dropped:
+) -> Verdict:
     """Cluster rows whose word n-grams have a Jaccard similarity of at least `threshold`.
 
-    Candidates come from MinHash-LSH (Broder 1997; Leskovec et al., Mining of Massive Datasets,
-    ch. 3), each is verified on the shingle sets, and clusters are the connected components, so
-    neither the order of rows nor a hash collision decides. The cluster column gets the smallest
-    content hash of the cluster.
+    Words are those of the normalised text. Every cluster is named by its smallest content hash;
+    how clusters are found is said in minhash.py.
 
     Args:
-        rows: the table; its cluster column is refined in place.
+        table: has ids, texts and hashes.
+        rows: the positions of those that are left.
         threshold: of the Jaccard similarity, in (0, 1].
         permutations: length of a MinHash signature.
         ngram: words a shingle.
@@ -90,33 +87,34 @@ def near(
         raise ValueError(
             f"params.yaml: curate.steps near.keep: expected one or all, found {keep!r}"
         )
-    texts = rows["instruction"] + " " + rows["input"] + " " + rows["response"]
-    sets = [_shingles(text, ngram) for text in texts]
-    lsh = MinHashLSH(threshold=threshold, num_perm=permutations)
-    parent = list(range(len(rows)))
-    encoded = ([shingle.encode() for shingle in sorted(shingles)] for shingles in sets)
-    signatures = MinHash.generator(encoded, num_perm=permutations, seed=1)
-    for index, signature in enumerate(progress(signatures, "near duplicates", "rows", len(rows))):
-        for other in lsh.query(signature):
-            one, two = _root(parent, index), _root(parent, other)
-            if one != two and _jaccard(sets[index], sets[other]) >= threshold:
-                parent[max(one, two)] = min(one, two)
-        lsh.insert(index, signature, check_duplication=False)
-    components = pd.Series([_root(parent, index) for index in range(len(rows))])
-    smallest = rows["hash"].reset_index(drop=True).groupby(components).transform("min")
-    rows["cluster"] = smallest.to_numpy()
-    return _keep_first(rows, rows["cluster"], "near duplicate") if keep == "one" else {}
+    if not (0 < threshold <= 1 and permutations >= 1 and ngram >= 1):
+        raise ValueError(
+            "params.yaml: curate.steps near: expected a threshold in (0, 1] and permutations and "
+            f"ngram of at least 1, found {threshold}, {permutations}, {ngram}"
+        )
+    hashes = codes(table["hash"].take(rows))
+    _, first = np.unique(hashes.indices, return_index=True)
+    by_hash = pc.sort_indices(hashes.dictionary).to_numpy()
+    found = minhash.clusters(
+        table, rows[first[by_hash]], threshold=threshold, permutations=permutations, ngram=ngram
+    )
+    smallest = np.empty_like(found)
+    smallest[by_hash] = by_hash[found]
+    groups = smallest[hashes.indices]
+    verdict = Verdict(np.arange(0), [], np.arange(0))
+    if keep == "one":
+        verdict = _keep_first(table, rows, groups, "near duplicate")
+    return replace(verdict, clusters=hashes.dictionary.take(groups))
 
 
-def _jaccard(one: frozenset[str], two: frozenset[str]) -> float:
-    return len(one & two) / len(one | two)
+STEPS: dict[str, Callable[..., Verdict]] = {"exact": exact, "near": near}
 
 
-STEPS: dict[str, Callable[..., Dropped]] = {"exact": exact, "near": near}
-
-
-def apply(step: dict[str, Any], rows: pd.DataFrame) -> tuple[pd.DataFrame, Dropped]:
-    """Run one step of the recipe; returns the rows left (renumbered) and what was dropped.
+def apply(
+    step: dict[str, Any], table: pa.Table, rows: Positions
+) -> tuple[pa.Table, Positions, Verdict]:
+    """Run one step of the recipe; returns the table, in which only clusters have new names, the
+    positions of the rows that stay, and what the step found.
 
     Raises:
         ValueError: the step or one of its numbers is unknown.
@@ -128,46 +126,11 @@ def apply(step: dict[str, Any], rows: pd.DataFrame) -> tuple[pd.DataFrame, Dropp
             f"params.yaml: curate.steps: unknown step {name!r}; known are {', '.join(STEPS)}"
         )
     try:
-        dropped = STEPS[name](rows, **numbers)
+        verdict = STEPS[name](table, rows, **numbers)
     except TypeError as error:
         raise ValueError(f"params.yaml: curate.steps {name}: {error}") from None
-    return rows.drop(index=list(dropped)).reset_index(drop=True), dropped
-
-
-def hold_out(rows: pd.DataFrame, wanted: dict[str, int], seed: int) -> pd.Series:
-    """Assign every row to a split: `train`, or one of `wanted` with about that many rows.
-
-    Whole clusters are drawn, in an order that is a hash of seed and cluster, and every source
-    gives its share of each split (largest remainder), so the order of rows decides nothing.
-
-    Raises:
-        ValueError: more than half of the rows would be held out.
-    """
-    total = sum(wanted.values())
-    if total * 2 > len(rows):
-        raise ValueError(
-            f"params.yaml: curate: {total} rows to hold out of {len(rows)} is more than half; "
-            "lower curate.validation and curate.test"
-        )
-    keys = pd.util.hash_pandas_object(rows["cluster"] + f":{seed}", index=False)
-    source_of_cluster = rows.groupby("cluster")["source"].transform("min")
-    clusters = pd.DataFrame(
-        {"cluster": rows["cluster"], "source": source_of_cluster, "key": keys}
-    ).groupby("cluster", sort=True)
-    table = clusters.agg(source=("source", "first"), key=("key", "first"), size=("key", "size"))
-    table = table.sort_values(["source", "key"])
-    counts = table.groupby("source")["size"].sum()
-    split = pd.Series("train", index=table.index)
-    for name, number in wanted.items():
-        quotas = _largest_remainder(counts / counts.sum() * number)
-        for source, quota in quotas.items():
-            free = table[(table["source"] == source) & (split == "train")]
-            split[free.index[free["size"].cumsum() <= quota]] = name
-    return rows["cluster"].map(split)
-
-
-def _largest_remainder(shares: pd.Series) -> dict[str, int]:
-    whole = np.floor(shares).astype(int)
-    rest = round(shares.sum()) - whole.sum()
-    extra = (shares - whole).sort_values(ascending=False, kind="stable").index[:rest]
-    return {str(name): int(whole[name]) + (name in extra) for name in shares.index}
+    if verdict.clusters is not None:
+        given = np.isin(np.arange(len(table)), rows, assume_unique=True)
+        names = pc.replace_with_mask(table["cluster"], pa.array(given), verdict.clusters)
+        table = table.set_column(table.column_names.index("cluster"), "cluster", names)
+    return table, np.setdiff1d(rows, verdict.gone, assume_unique=True), verdict

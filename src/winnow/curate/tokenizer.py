@@ -1,5 +1,7 @@
 """The one tokenizer of a project: trained on the kept rows, or copied from a folder or the hub."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,23 @@ def train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
+def _copy(source: Path, folder: Path) -> bool:
+    """Copy a folder whose files say all that a tokenizer needs, without the wait for transformers.
+
+    Returns whether they do: whether tokenizer.json has the end-of-text token of the configuration.
+    """
+    try:
+        config = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
+        found = Tokenizer.from_file(str(source / "tokenizer.json"))
+        if found.token_to_id(config["eos_token"]) is None:
+            return False
+    except Exception:  # tokenizers raises bare Exception
+        return False
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(source / name, folder / name)
+    return True
+
+
 def save(source: str, texts: Iterator[str], vocab_size: int, folder: Path) -> None:
     """Make the tokenizer that `source` names and save it to a folder in Hugging Face's format.
 
@@ -46,6 +65,8 @@ def save(source: str, texts: Iterator[str], vocab_size: int, folder: Path) -> No
             folder / "tokenizer_config.json",
             {"tokenizer_class": "PreTrainedTokenizerFast", **names},
         )
+        return
+    if _copy(Path(source), folder):
         return
     from transformers import AutoTokenizer
 

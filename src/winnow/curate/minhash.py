@@ -1,0 +1,275 @@
+"""Clusters of rows whose texts share most of their shingles, without comparing all pairs.
+
+A text is the set of its word n-grams, its shingles. MinHash and banding (Broder 1997; Leskovec,
+Rajaraman and Ullman, Mining of Massive Datasets, ch. 3) name the pairs that may be similar, each is
+verified on the sets themselves, and clusters are the connected components of the verified pairs.
+"""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+from winnow.curate.texts import Texts, each
+
+PIVOTS = 256
+"""In a bucket of more texts than these, all are compared with the first ones by hash alone: the
+work grows linearly however many texts share a template, and no order of rows decides."""
+
+LETTERS = np.random.default_rng(0).integers(0, 2**64, 256, np.uint64)
+"""A random number for every byte, of which the hashes of words are made."""
+
+
+@njit(cache=True, nogil=True)
+def _mix(value):
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every bit depends on every bit."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _shingle(data, start, end, ngram, out):
+    """Write the shingles of one text to `out`, and return how many.
+
+    Words are hashed by cyclic polynomials (Cohen 1997, Recursive hashing functions for n-grams); a
+    text of fewer words than `ngram` is one shingle.
+    """
+    word, count, inside = np.uint64(0), 0, 0
+    for index in range(start, end):
+        # Without branches: where words end cannot be predicted.
+        char = data[index]
+        between = (char == 32) | (char == 31)
+        out[count] = word
+        count += between & inside
+        word = (word << np.uint64(9) | word >> np.uint64(55)) ^ LETTERS[char]
+        if between:
+            word = np.uint64(0)
+        inside = 1 - between
+    out[count] = word
+    count += inside
+    num_shingles, size = max(1, count - ngram + 1), min(ngram, count)
+    for index in range(num_shingles):
+        value = np.uint64(0)
+        for k in range(size):
+            value = value * np.uint64(0x9E3779B97F4A7C15) + out[index + k]
+        out[index] = _mix(value)
+    return num_shingles
+
+
+@njit(cache=True, nogil=True)
+def _capacity(starts, ends):
+    """Room for the words of any of these texts, and for one that is written ahead."""
+    longest = 0
+    for row in range(len(starts)):
+        longest = max(longest, ends[row] - starts[row])
+    return longest // 2 + 2
+
+
+@njit(cache=True, nogil=True)
+def _bands(data, starts, ends, ngram, factors, bands):
+    """The bands of every text's MinHash signature, each hashed, and the number of its shingles."""
+    width = len(factors) // bands
+    found = np.empty((len(starts), bands), np.uint64)
+    counts = np.empty(len(starts), np.int64)
+    shingles = np.empty(_capacity(starts, ends), np.uint64)
+    signature = np.empty(len(factors), np.uint32)
+    for row in range(len(starts)):
+        counts[row] = _shingle(data, starts[row], ends[row], ngram, shingles)
+        signature[:] = np.uint32(0xFFFFFFFF)
+        # Two at once, as the signature is then read and written half as often.
+        for index in range(0, counts[row], 2):
+            a = np.uint32(shingles[index])
+            b = np.uint32(shingles[min(index + 1, counts[row] - 1)])
+            for k in range(len(factors)):
+                least = min(np.uint32(factors[k] * a), np.uint32(factors[k] * b))
+                signature[k] = min(signature[k], least)
+        for band in range(bands):
+            value = np.uint64(0)
+            for k in range(band * width, band * width + width):
+                value = _mix(value ^ np.uint64(signature[k]))
+            found[row, band] = value
+    return found, counts
+
+
+@njit(cache=True, nogil=True)
+def _sort(values, places, out):
+    """Sort hashes into `out`: as they are uniform, each is put near its place, then moved.
+
+    `places` has room for one more number than there are values.
+    """
+    size = np.uint64(len(values))
+    places[: len(values) + 1] = 0
+    for value in values:
+        places[((value >> np.uint64(32)) * size >> np.uint64(32)) + np.uint64(1)] += 1
+    for index in range(1, len(values)):
+        places[index] += places[index - 1]
+    for value in values:
+        bucket = (value >> np.uint64(32)) * size >> np.uint64(32)
+        out[places[bucket]] = value
+        places[bucket] += 1
+    for index in range(1, len(values)):
+        value, at = out[index], index
+        while at > 0 and out[at - 1] > value:
+            out[at] = out[at - 1]
+            at -= 1
+        out[at] = value
+
+
+@njit(cache=True, nogil=True)
+def _sets(data, starts, ends, ngram):
+    """The sorted different shingles of every text, one after the other, and each one's number."""
+    capacity = _capacity(starts, ends)
+    shingles, ordered = np.empty((2, capacity), np.uint64)
+    places = np.empty(capacity + 1, np.int64)
+    found = np.empty((ends - starts).sum() // 2 + 2 * len(starts), np.uint64)
+    counts = np.empty(len(starts), np.int64)
+    at = 0
+    for row in range(len(starts)):
+        count = _shingle(data, starts[row], ends[row], ngram, shingles)
+        _sort(shingles[:count], places, ordered)
+        first = at
+        for index in range(count):
+            if index == 0 or ordered[index] != ordered[index - 1]:
+                found[at] = ordered[index]
+                at += 1
+        counts[row] = at - first
+    return found[:at].copy(), counts
+
+
+@njit(cache=True, nogil=True)
+def _similar(one, two, threshold):
+    """Whether the Jaccard similarity of two sorted sets is at least `threshold`."""
+    total = len(one) + len(two)
+    # shared / (total - shared) >= t needs shared >= t * total / (1 + t); 1 for the rounding.
+    needed = threshold * total / (1 + threshold) - 1
+    shared = i = j = 0
+    while i < len(one) and j < len(two) and shared + min(len(one) - i, len(two) - j) >= needed:
+        shared += one[i] == two[j]
+        i, j = i + (one[i] <= two[j]), j + (two[j] <= one[i])
+    return shared / (total - shared) >= threshold
+
+
+@njit(cache=True, nogil=True)
+def _root(parent, node):
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
+
+
+@njit(cache=True, nogil=True)
+def _join(members, bounds, shingles, starts, sizes, threshold, parent):
+    """Join the similar texts of every bucket, members[bounds[k]:bounds[k + 1]], in `parent`."""
+    for k in range(len(bounds) - 1):
+        bucket = members[bounds[k] : bounds[k + 1]]
+        for first in range(min(len(bucket), PIVOTS)):
+            one, whole = bucket[first], True
+            for two in bucket[first + 1 :]:
+                a, b = _root(parent, one), _root(parent, two)
+                if a == b:
+                    continue
+                left = shingles[starts[one] : starts[one] + sizes[one]]
+                right = shingles[starts[two] : starts[two] + sizes[two]]
+                if _similar(left, right, threshold):
+                    parent[max(a, b)] = min(a, b)
+                else:
+                    whole = False
+            if whole:
+                break
+
+
+def _buckets(band: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The indices that share a value with another, value by value, and where each value starts."""
+    order = np.argsort(band, kind="stable")
+    values = band[order]
+    starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+    sizes = np.diff(np.append(starts, len(band)))
+    return order[np.repeat(sizes > 1, sizes)], np.cumsum(np.append(0, sizes[sizes > 1]))
+
+
+def _sharing(bands: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The texts that share a band with another, and a few that do not: a sieve before the sort."""
+    bits = np.uint64(64 - len(bands).bit_length() - 4)
+    shares = np.zeros(len(bands), bool)
+    for band in bands.T:
+        values = np.sort(band)
+        twice = np.zeros(1 << (64 - int(bits)), bool)
+        twice[values[1:][values[1:] == values[:-1]] >> bits] = True
+        shares |= twice[band >> bits]
+    return np.flatnonzero(shares)
+
+
+def shape(threshold: float, permutations: int) -> tuple[int, int]:
+    """How many bands of how many rows a signature is cut into.
+
+    A pair of Jaccard similarity s shares a band with probability 1 - (1 - s**rows)**bands. Every
+    candidate is verified, so a false one costs time alone: the widest bands are taken that still
+    find nine of ten pairs exactly at the threshold.
+    """
+    for rows in range(permutations, 1, -1):
+        bands = permutations // rows
+        if 1 - (1 - threshold**rows) ** bands >= 0.9:
+            return bands, rows
+    return permutations, 1
+
+
+def clusters(
+    table: pa.Table,
+    positions: NDArray[np.int64],
+    *,
+    threshold: float,
+    permutations: int,
+    ngram: int,
+) -> NDArray[np.int64]:
+    """Find which of the rows at `positions` belong together.
+
+    Args:
+        table: has the columns instruction, input and response.
+        positions: of rows with different texts, in the order of their content hashes.
+        threshold: of the Jaccard similarity, in (0, 1].
+        permutations: length of a MinHash signature.
+        ngram: words a shingle.
+
+    Returns:
+        For every position the index of the first one in its cluster: its own where it is alone.
+    """
+    num_bands, width = shape(threshold, permutations)
+    # Shingles are well mixed already: to multiply by an odd number modulo 2**32 permutes them.
+    factors = np.random.default_rng(1).integers(0, 2**32, num_bands * width, np.uint32) | 1
+
+    def hash_bands(texts: Texts) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        found: tuple[Any, Any] = _bands(*texts, ngram, factors, num_bands)
+        return found
+
+    def make_sets(texts: Texts) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        found: tuple[Any, Any] = _sets(*texts, ngram)
+        return found
+
+    # What comes in the order of the table is put in the order of hashes.
+    order = np.argsort(positions)
+    bands = np.empty((len(positions), num_bands), np.uint64)
+    sizes, at = np.empty(len(positions), np.int64), 0
+    for found, counts in each(table, positions[order], hash_bands, "near duplicates"):
+        places, at = order[at : at + len(counts)], at + len(counts)
+        bands[places], sizes[places] = found, counts
+
+    chosen = _sharing(bands)
+    bands, sizes, order = bands[chosen], sizes[chosen], np.argsort(positions[chosen])
+    shingles, at, end = np.empty(sizes.sum(), np.uint64), 0, 0
+    for found, counts in each(table, positions[chosen][order], make_sets, "verify"):
+        places, at = order[at : at + len(counts)], at + len(counts)
+        shingles[end : end + len(found)], end = found, end + len(found)
+        sizes[places] = counts
+    starts = np.empty_like(sizes)
+    starts[order] = np.cumsum(sizes[order]) - sizes[order]
+    parent = np.arange(len(chosen))
+    for band in bands.T:
+        _join(*_buckets(band), shingles, starts, sizes, threshold, parent)
+    while (parent != parent[parent]).any():
+        parent = parent[parent]
+    first = np.arange(len(positions))
+    first[chosen] = chosen[parent]
+    return first

@@ -1,0 +1,170 @@
+"""The normalised texts of a table's rows, in bulk, and their content hashes.
+
+What `records.normalise` and `records.content_hash` say of one row is said here of a million: the
+texts stay in Arrow's buffers, a numba kernel folds them, and only rows with a character that has
+no single simple image go through Python.
+"""
+
+import functools
+import hashlib
+import os
+import unicodedata
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+from winnow.progress import progress
+from winnow.records import normalise
+
+PARTS = ("instruction", "input", "response")
+CHUNK_ROWS = 2048
+"""Rows that a thread works on at once: a matter of memory, not of results."""
+
+Texts = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
+"""UTF-8 bytes, and where each row's text starts and ends in them."""
+T = TypeVar("T")
+
+
+@functools.cache
+def _images() -> NDArray[np.int64]:
+    """By code point, what it becomes in NFKC and lower case wherever it stands; -1 if that varies.
+
+    An image is UTF-8, its first byte the lowest of the number; white space becomes a space.
+    It varies for what composes with its neighbours (Unicode Standard Annex 15, section 9: quick
+    check), and for the capital sigma; images that are longer than the character are left out too.
+    """
+    characters = [chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000]
+    composing = {mark for char in characters for mark in unicodedata.normalize("NFD", char)[1:]}
+    images = np.full(0x20000, -1)
+    for char in characters:
+        form = unicodedata.normalize("NFKC", char)
+        lower = " " if form.isspace() else form.lower()
+        varies = any(c == "Σ" or c in composing or unicodedata.combining(c) for c in form)
+        if not varies and len(lower.encode()) <= len(char.encode()) and len(lower.split()) < 2:
+            images[ord(char)] = int.from_bytes(lower.encode(), "little")
+    return images
+
+
+@njit(cache=True, nogil=True)
+def _fold(data, index, end, images, out, at):
+    """Write the image of data[index:end] with single spaces to out[at:]; -1 where there is none."""
+    start, gap = at, np.int64(1)
+    while index < end:
+        code = np.int64(data[index])
+        if code < 0x80:
+            # Without branches: where words end cannot be predicted.
+            space = np.int64(images[code] == 32)
+            out[at] = images[code]
+            at += 1 - (gap & space)
+            gap = space
+            index += 1
+            continue
+        if code < 0xE0:
+            code = (code & 0x1F) << 6 | (data[index + 1] & 0x3F)
+            index += 2
+        elif code < 0xF0:
+            code = (code & 0xF) << 12 | (data[index + 1] & 0x3F) << 6 | (data[index + 2] & 0x3F)
+            index += 3
+        else:
+            code = (code & 0x7) << 18 | (data[index + 1] & 0x3F) << 12
+            code |= (data[index + 2] & 0x3F) << 6 | (data[index + 3] & 0x3F)
+            index += 4
+        image = images[code] if code < len(images) else np.int64(-1)
+        if image < 0:
+            return -1
+        space = np.int64(image == 32)
+        image *= 1 - (gap & space)
+        while image:
+            out[at] = image & 0xFF
+            image >>= 8
+            at += 1
+        gap = space
+    return at - (gap and at > start)
+
+
+@njit(cache=True, nogil=True)
+def _fold_rows(parts, images, out, starts, ends):
+    """Fold all rows, parts joined by U+001F; rows without an image get the end -1."""
+    at = 0
+    for row in range(len(starts)):
+        starts[row] = at
+        end = at - 1
+        for offsets, data in parts:
+            if end >= at:
+                out[end] = 31
+            end = _fold(data, offsets[row], offsets[row + 1], images, out, end + 1)
+            if end < 0:
+                break
+        ends[row] = end
+        at = max(at, end)
+    return at
+
+
+def _buffers(array: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """The offsets and the bytes of a string array, both read-only."""
+    _, offsets, data = array.buffers()
+    ends = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+    content = np.frombuffer(data or b"", np.uint8)
+    ends.flags.writeable = content.flags.writeable = False
+    return ends, content
+
+
+def fold(batch: pa.RecordBatch) -> Texts:
+    """What `records.normalise` makes of every row of a batch."""
+    parts = tuple(_buffers(batch[name]) for name in PARTS)
+    size = sum(int(offsets[-1]) - int(offsets[0]) for offsets, _ in parts)
+    out = np.empty(size + len(PARTS) * len(batch), np.uint8)
+    starts, ends = np.empty((2, len(batch)), np.int64)
+    used = _fold_rows(parts, _images(), out, starts, ends)
+    rest = np.flatnonzero(ends < 0)
+    if not len(rest):
+        return out, starts, ends
+    rows = batch.select(PARTS).take(pa.array(rest)).to_pylist()
+    texts = [normalise(**row).encode() for row in rows]
+    ends[rest] = used + np.cumsum([len(text) for text in texts])
+    starts[rest] = ends[rest] - [len(text) for text in texts]
+    return np.append(out[:used], np.frombuffer(b"".join(texts), np.uint8)), starts, ends
+
+
+def each(
+    table: pa.Table, positions: NDArray[np.int64], work: Callable[[Texts], T], name: str
+) -> Iterator[T]:
+    """Do some work on the texts of the rows at ascending positions, chunk by chunk, in threads.
+
+    The results come in the order of the rows. Work that does not hold Python's lock is done on
+    all the processor's cores that this process may use.
+    """
+    batches = table.select(PARTS).to_batches(max_chunksize=CHUNK_ROWS)
+    bounds = np.cumsum([0, *(len(batch) for batch in batches)])
+    places = np.searchsorted(positions, bounds)
+
+    def chunk(index: int) -> tuple[int, T]:
+        inside = positions[places[index] : places[index + 1]] - bounds[index]
+        batch = batches[index]
+        return len(inside), work(fold(batch if len(inside) == len(batch) else batch.take(inside)))
+
+    with (
+        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        progress(None, name, "rows", len(positions)) as bar,
+    ):
+        for rows, result in pool.map(chunk, range(len(batches))):
+            bar.update(rows)
+            yield result
+
+
+def content_hashes(table: pa.Table) -> pa.Array:
+    """`records.content_hash` of every row."""
+
+    def digests(texts: Texts) -> str:
+        view, spans = texts[0].data, zip(texts[1].tolist(), texts[2].tolist(), strict=True)
+        parts = (hashlib.blake2b(view[a:b], digest_size=16).digest() for a, b in spans)
+        return b"".join(parts).hex()
+
+    hashes = "".join(each(table, np.arange(len(table)), digests, "hash")).encode()
+    offsets = np.arange(0, len(hashes) + 1, 32, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(table), pa.py_buffer(offsets), pa.py_buffer(hashes))
