@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import textstat
@@ -19,6 +20,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
 from winnow.score import QualityScorer
+from winnow.score.flesch import flesch_reading_ease
 
 
 def _tokenizer() -> Tokenizer:
@@ -64,11 +66,13 @@ def test_equals_the_documented_formulas_on_real_rows(winnow_data: Path) -> None:
     worst, count = 0.0, 0
     for path in sorted((winnow_data / "instructions").glob("*.parquet")):
         batch = next(pq.ParquetFile(path).iter_batches(720))
-        for row in batch.to_pylist():
-            question = (
-                f"{row['instruction']}\n{row['input']}" if row["input"] else row["instruction"]
-            )
-            worst = max(worst, difference(question, row["response"], tokenizer, scorer))
+        for row, scored in zip(
+            batch.to_pylist(), scorer.score_batch(batch).to_pylist(), strict=True
+        ):
+            question = row["instruction"] + (f"\n{row['input']}" if row["input"] else "")
+            total, parts = oracle(question, row["response"], lambda t: tokenizer.encode(t).tokens)
+            wanted = {"score": total} | parts
+            worst = max(worst, *(abs(scored[name] - wanted[name]) for name in wanted))
             count += 1
     print(f"{count} real rows, maximum difference {worst:.2e}")
     assert count > 15_000 and worst <= 1e-9
@@ -136,3 +140,39 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(project: Path) -> None:
     assert "3000 rows" in done.stdout
     assert _hashes(out) == wanted
     assert not state.exists()
+
+
+WORDS = st.sampled_from(
+    ["river", "River's", "don't", "'ve", "'", "naïve", "İstanbul", "\u212aelvin", "x1", "42", "a_b",
+     "e.g.", "...", "?!", "-", "(yes)", "日本語", "\u2028", "\x1c", "unhappiness", "rhythm", "ﬁsh"]
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.text(max_size=30) | st.lists(WORDS, max_size=12).map(" ".join), min_size=1))
+def test_flesch_is_textstats_to_the_last_bit(texts: list[str]) -> None:
+    found = flesch_reading_ease(pa.array(texts))
+    assert found.tolist() == [textstat.flesch_reading_ease(text) for text in texts]
+
+
+def test_flesch_of_real_words(winnow_data: Path) -> None:
+    words: set[str] = set()
+    for path in sorted((winnow_data / "instructions").glob("*.parquet")):
+        batch = next(pq.ParquetFile(path).iter_batches(1500))
+        words.update(word for text in batch["response"].to_pylist() for word in text.split())
+    texts = sorted(words)
+    found = flesch_reading_ease(pa.array(texts))
+    wanted = [textstat.flesch_reading_ease(text) for text in texts]
+    print(f"{len(texts)} real words, one text each")
+    assert len(texts) > 50_000 and found.tolist() == wanted
+
+
+def test_chunks_and_threads_change_no_byte(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_jsonl(project / "data/a.jsonl", corpus(500))
+    found = []
+    for chunk_rows, threads in ((500, 1), (37, 3)):
+        monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
+        write_params(project, TINY | {"score": {"chunk_rows": chunk_rows}})
+        make_until("score")
+        found.append(pq.read_table(project / "artifacts/score/train.parquet"))
+    assert found[0].equals(found[1])

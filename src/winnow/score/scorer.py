@@ -1,118 +1,128 @@
 """The quality score: clarity, response quality, diversity and complexity, each in [0, 1].
 
 No model is asked and nothing is downloaded: the score is a sum of plain tests on the text. It is a
-hypothesis about quality, and the experiments are the test of it.
+hypothesis about quality, and the experiments are the test of it. The kernels count, the formulas
+are here.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import textstat
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 from tokenizers import Tokenizer
+
+from winnow.records import questions
+from winnow.score import kernel
+from winnow.score.flesch import Flesch
+from winnow.score.text import Places, automaton, buffers, classes
+from winnow.vocabulary import encoder
+
+Values = npt.NDArray[np.float64]
 
 WEIGHTS = {"clarity": 0.25, "response_quality": 0.35, "diversity": 0.2, "complexity": 0.2}
 
 DIRECTIVES = ("explain", "describe", "write", "create", "analyze")
-LIST_ITEM = re.compile(r"^\d+\.|\-\s", re.MULTILINE)
 COMMON_TOPICS = ("python", "code", "explain", "write", "create")
 STEP_WORDS = ("first", "second", "then", "finally", "step")
 DEEP_QUESTIONS = ("why", "how", "analyze", "compare", "evaluate")
+QUESTION_MARK, PARAGRAPH, FENCE = "?", "\n\n", "```"
+
+PATTERNS = tuple(
+    dict.fromkeys(
+        (*DIRECTIVES, *COMMON_TOPICS, *STEP_WORDS, *DEEP_QUESTIONS, QUESTION_MARK, PARAGRAPH, FENCE)
+    )
+)
 
 
-def _by_length(words: int, low: int, high: int, scores: tuple[float, float]) -> float:
-    short, long = scores
-    return short if words < low else long if words > high else 1.0
+def _found(hits: Places, *patterns: str) -> Places:
+    """How many of the patterns are among those that were hit."""
+    chosen = sum(1 << PATTERNS.index(pattern) for pattern in patterns)
+    found: Places = np.bitwise_count(hits & chosen).astype(np.int64)
+    return found
 
 
-def _count(words: Sequence[str], text: str) -> int:
-    """How many of the words occur in the text, as substrings."""
-    return sum(word in text for word in words)
+def _by_length(words: Places, low: int, high: int, short: float, long: float) -> Values:
+    return np.where(words < low, short, np.where(words > high, long, 1.0))
 
 
-def _readability(instruction: str) -> float:
-    """Flesch reading ease (Flesch 1948) over 100, at most 1; 0.5 where it is not positive."""
-    try:
-        ease = textstat.flesch_reading_ease(instruction)
-    except Exception:  # whatever textstat raises, the documented score of it is 0.7
-        return 0.7
-    return min(ease / 100, 1.0) if ease > 0 else 0.5
+def clarity(counts: Mapping[str, Places], ease: Values) -> Values:
+    """Length of 5 to 100 words, a question mark or a directive, and readability; their mean.
+
+    Readability is Flesch reading ease over 100, at most 1; 0.5 where it is not positive; 0.7 where
+    it cannot be had (NaN).
+    """
+    length = _by_length(counts["question_words"], 5, 100, 0.5, 0.7)
+    directed = _found(counts["question_hits"], QUESTION_MARK, *DIRECTIVES) > 0
+    readable = np.where(ease > 0, np.minimum(ease / 100, 1.0), np.where(np.isnan(ease), 0.7, 0.5))
+    clear: Values = (length + np.where(directed, 1.0, 0.6) + readable) / 3
+    return clear
 
 
-def clarity(instruction: str) -> float:
-    """Length of 5 to 100 words, a question mark or a directive, and readability; their mean."""
-    length = _by_length(len(instruction.split()), 5, 100, (0.5, 0.7))
-    directed = "?" in instruction or _count(DIRECTIVES, instruction.lower()) > 0
-    return (length + (1.0 if directed else 0.6) + _readability(instruction)) / 3
-
-
-def response_quality(response: str) -> float:
+def response_quality(counts: Mapping[str, Places], varied: npt.NDArray[np.bool_]) -> Values:
     """Length of 10 to 500 words, paragraphs or a list, and sentences of varied length."""
-    length = _by_length(len(response.split()), 10, 500, (0.3, 0.8))
-    structure = 1.0 if "\n\n" in response or LIST_ITEM.search(response) else 0.7
-    sentences = response.split(".")
-    if len(sentences) > 2:
-        lengths = [len(sentence.split()) for sentence in sentences if sentence.strip()]
-        varied = bool(lengths) and np.std(lengths) > 3
-        coherence = 1.0 if varied else 0.7
-    else:
-        coherence = 0.6
-    return (length + structure + coherence) / 3
+    length = _by_length(counts["response_words"], 10, 500, 0.3, 0.8)
+    structured = (counts["listed"] > 0) | (_found(counts["response_hits"], PARAGRAPH) > 0)
+    coherence = np.where(counts["stops"] > 1, np.where(varied, 1.0, 0.7), 0.6)
+    return (length + np.where(structured, 1.0, 0.7) + coherence) / 3
 
 
-def diversity(combined: str, tokens: Sequence[str]) -> float:
+def diversity(counts: Mapping[str, Places]) -> Values:
     """Share of distinct tokens (doubled, at most 1) and bigrams, less a tenth a common topic."""
-    vocabulary = min(len(set(tokens)) / len(tokens) * 2, 1.0) if tokens else 0.0
-    # Joined as text, as documented: two bigrams that spell the same count as one.
-    bigrams = [f"{one}_{two}" for one, two in zip(tokens, tokens[1:], strict=False)]
-    distinct = len(set(bigrams)) / len(bigrams) if bigrams else 0.0
-    topic = 1.0 - _count(COMMON_TOPICS, combined.lower()) * 0.1
-    return (vocabulary + distinct + topic) / 3
+    tokens = counts["tokens"]
+    bigrams = np.maximum(tokens - 1, 1)
+    vocabulary = np.minimum(counts["distinct_tokens"] / np.maximum(tokens, 1) * 2, 1.0)
+    hits = counts["question_hits"] | counts["response_hits"]
+    topic = 1.0 - _found(hits, *COMMON_TOPICS) * 0.1
+    return (vocabulary + counts["distinct_bigrams"] / bigrams + topic) / 3
 
 
-def complexity(instruction: str, response: str) -> float:
+def complexity(counts: Mapping[str, Places]) -> Values:
     """Words that order steps (0.3 each, at most 1), code, and a question that asks why or how."""
-    steps = min(_count(STEP_WORDS, response.lower()) * 0.3, 1.0)
-    technical = 1.0 if "```" in response or "def " in response else 0.6
-    question = 1.0 if _count(DEEP_QUESTIONS, instruction.lower()) else 0.5
-    return (steps + technical + question) / 3
+    hits = counts["response_hits"]
+    steps = np.minimum(_found(hits, *STEP_WORDS) * 0.3, 1.0)
+    technical = (hits & kernel.DEF > 0) | (_found(hits, FENCE) > 0)
+    deep = _found(counts["question_hits"], *DEEP_QUESTIONS) > 0
+    hard: Values = (steps + np.where(technical, 1.0, 0.6) + np.where(deep, 1.0, 0.5)) / 3
+    return hard
+
+
+def _varied(counts: Mapping[str, Places], responses: pa.Array) -> npt.NDArray[np.bool_]:
+    """Whether the numbers of words of a response's sentences deviate by more than 3.
+
+    By whole numbers; where they are equal, it is numpy's rounding that decides, as documented.
+    """
+    number, total = counts["sentences"], counts["sentence_words"]
+    excess = number * counts["sentence_squares"] - total**2 - 9 * number**2
+    varied = excess > 0
+    for row in np.flatnonzero((excess == 0) & (total % np.maximum(number, 1) != 0)):
+        pieces = responses[int(row)].as_py().split(".")
+        varied[row] = np.std([len(piece.split()) for piece in pieces if piece.strip()]) > 3
+    return varied
 
 
 class QualityScorer:
-    """Scores instruction-response pairs.
+    """Scores instruction-response pairs. It learns words as it meets them, so it is one thread's.
 
     Args:
         tokenizer: a folder that holds tokenizer.json, a hub id such as "gpt2", a
-            `tokenizers.Tokenizer`, or anything with a `tokenize(text)` method.
+            `tokenizers.Tokenizer`, or a tokenizer of transformers that has one behind it.
 
     Raises:
         ValueError: the tokenizer cannot be had.
     """
 
     def __init__(self, tokenizer: Any = "gpt2") -> None:
-        self._tokenizer = self._load(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer
-
-    @staticmethod
-    def _load(name: str | Path) -> Tokenizer:
-        file = Path(name) / "tokenizer.json"
-        try:
-            return (
-                Tokenizer.from_file(str(file))
-                if file.exists()
-                else Tokenizer.from_pretrained(str(name))
-            )
-        except Exception as error:  # tokenizers raises bare Exception
-            raise ValueError(
-                f"no tokenizer {str(name)!r}: {file} does not exist and the hub gave {error}"
-            ) from None
-
-    def _tokenize(self, texts: list[str]) -> list[list[str]]:
-        if isinstance(self._tokenizer, Tokenizer):
-            encoded = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-            return [encoding.tokens for encoding in encoded]
-        return [self._tokenizer.tokenize(text) for text in texts]
+        if isinstance(tokenizer, str | Path):
+            tokenizer = _load(tokenizer)
+        tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
+        self._encode = encoder(tokenizer)
+        self._spelling = kernel.spell(tokenizer.get_vocab())
+        self._flesch, self._kinds = Flesch(), classes()
+        self._machine = automaton(PATTERNS)
 
     def score_sample(self, sample: Mapping[str, str]) -> tuple[float, dict[str, float]]:
         """Score one pair.
@@ -124,33 +134,53 @@ class QualityScorer:
         Returns:
             The weighted total and the four dimensions, each in [0, 1].
         """
-        total, parts, _ = self.score_batch([sample])[0]
-        return total, parts
+        row = {name: sample.get(name) or "" for name in ("instruction", "input", "response")}
+        scored = self.score_batch(pa.RecordBatch.from_pylist([row])).to_pylist()[0]
+        return scored["score"], {name: scored[name] for name in WEIGHTS}
 
-    def score_batch(
-        self, samples: Sequence[Mapping[str, str]]
-    ) -> list[tuple[float, dict[str, float], int]]:
-        """Score many pairs; returns total, dimensions and the number of tokens of each."""
-        instructions = [
-            f"{sample['instruction']}\n{sample['input']}"
-            if sample.get("input")
-            else sample["instruction"]
-            for sample in samples
-        ]
-        combined = [
-            f"{instruction} {sample['response']}"
-            for instruction, sample in zip(instructions, samples, strict=True)
-        ]
-        scored = []
-        for sample, instruction, text, tokens in zip(
-            samples, instructions, combined, self._tokenize(combined), strict=True
-        ):
-            parts = {
-                "clarity": clarity(instruction),
-                "response_quality": response_quality(sample["response"]),
-                "diversity": diversity(text, tokens),
-                "complexity": complexity(instruction, sample["response"]),
-            }
-            total = sum(parts[name] * weight for name, weight in WEIGHTS.items())
-            scored.append((total, parts, len(tokens)))
-        return scored
+    def score_batch(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Score many pairs.
+
+        Args:
+            rows: columns instruction, input and response; strings without nulls.
+
+        Returns:
+            Row by row: score, the four dimensions, num_tokens, num_response_words.
+        """
+        question, response = questions(rows), rows["response"].cast(pa.large_string())
+        combined = pc.binary_join_element_wise(
+            question, response, pa.scalar(" ", pa.large_string())
+        )
+        counts, ease = self._count(combined, pc.binary_length(question).to_numpy())
+        parts = {
+            "clarity": clarity(counts, ease),
+            "response_quality": response_quality(counts, _varied(counts, response)),
+            "diversity": diversity(counts),
+            "complexity": complexity(counts),
+        }
+        total = sum(parts[name] * weight for name, weight in WEIGHTS.items())
+        numbers = {"num_tokens": counts["tokens"], "num_response_words": counts["response_words"]}
+        return pa.RecordBatch.from_pydict({"score": total} | parts | numbers)
+
+    def _count(self, combined: pa.Array, lengths: Places) -> tuple[dict[str, Places], Values]:
+        data, offsets = buffers(combined)
+        borders = offsets[:-1] + lengths
+        counts = np.zeros((len(lengths), len(kernel.COUNTS)), np.int64)
+        kernel.scan(data, offsets, borders, self._kinds, *self._machine, counts)
+        kernel.count_tokens(*self._encode(combined), *self._spelling, counts)
+        columns = dict(zip(kernel.COUNTS, counts.T, strict=True))
+        return columns, self._flesch.ease(data, offsets[:-1], borders)
+
+
+def _load(name: str | Path) -> Tokenizer:
+    file = Path(name) / "tokenizer.json"
+    try:
+        return (
+            Tokenizer.from_file(str(file))
+            if file.exists()
+            else Tokenizer.from_pretrained(str(name))
+        )
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ValueError(
+            f"no tokenizer {str(name)!r}: {file} does not exist and the hub gave {error}"
+        ) from None

@@ -4,8 +4,11 @@ Writes artifacts/score: train.parquet, validation.parquet, test.parquet (SCORE_S
 and artifacts/score_metrics.json with what the scoring cost.
 """
 
-import shutil
+import os
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,22 +33,15 @@ SPLITS = ("train", "validation", "test")
 class ScoreConfig:
     """How the work is cut; the formulas have no knobs."""
 
-    chunk_rows: int = 1000
+    chunk_rows: int = 20000
     """Rows between two points from which a killed run goes on."""
 
 
-def _score(table: pa.Table, scorer: QualityScorer) -> pa.Table:
-    rows = table.to_pylist()
-    columns: dict[str, list[Any]] = {
-        name: [row.get(name) for row in rows] for name in SCORE_SCHEMA.names
-    }
-    scored = scorer.score_batch(rows)
-    columns["score"] = [total for total, _, _ in scored]
-    columns["num_tokens"] = [tokens for _, _, tokens in scored]
-    columns["num_response_words"] = [len(row["response"].split()) for row in rows]
-    for name in scored[0][1]:
-        columns[name] = [parts[name] for _, parts, _ in scored]
-    return pa.table(columns, schema=SCORE_SCHEMA)
+def _score(batch: pa.RecordBatch, scorer: QualityScorer) -> pa.Table:
+    names = {name: batch[name] for name in ("id", "hash", "source")}
+    scored = scorer.score_batch(batch)
+    columns = names | {name: scored[name] for name in scored.schema.names}
+    return pa.table({name: columns[name] for name in SCORE_SCHEMA.names}, SCORE_SCHEMA)
 
 
 def _finished(folder: Path, name: str) -> Path | None:
@@ -85,35 +81,55 @@ def run() -> None:
         ledger = publish.Ledger(rows_in=cost["rows"])
         with publish.publish_folder(FOLDER, card) as folder:
             for split in SPLITS:
-                table = pa.concat_tables(pq.read_table(path) for path in chunks[split])
-                pq.write_table(table, folder / f"{split}.parquet", compression="zstd")
-                ledger.rows_out += table.num_rows
+                with pq.ParquetWriter(
+                    folder / f"{split}.parquet", SCORE_SCHEMA, compression="zstd"
+                ) as writer:
+                    for path in chunks[split]:
+                        table = pq.read_table(path)
+                        writer.write_table(table)
+                        ledger.rows_out += table.num_rows
             card["ledger"] = ledger.close()
         publish.write_json(METRICS, cost)
-        shutil.rmtree(STATE, ignore_errors=True)
+        publish.discard(STATE)
     print(f"score: {ledger.rows_out} rows -> {FOLDER}")
 
 
+def _batches(chunk_rows: int) -> Iterator[tuple[str, str, pa.RecordBatch]]:
+    """Every split, the name of every chunk, and its rows: a chunk at a time in memory."""
+    for split in SPLITS:
+        file = pq.ParquetFile(SOURCE / f"{split}.parquet")
+        for number, batch in enumerate(file.iter_batches(chunk_rows)):
+            yield split, f"{split}-{number:06}", batch
+
+
 def _score_chunks(chunk_rows: int, state: Path) -> tuple[dict[str, list[Path]], dict[str, Any]]:
-    """Score what no finished chunk holds; returns the chunks' files by split, and the cost."""
-    scorer = QualityScorer(SOURCE / "tokenizer")
-    tables = {split: pq.read_table(SOURCE / f"{split}.parquet") for split in SPLITS}
-    total = sum(table.num_rows for table in tables.values())
+    """Score what no finished chunk holds, a thread a core; returns the chunks' files by split, and
+    the cost."""
+    total = sum(pq.read_metadata(SOURCE / f"{split}.parquet").num_rows for split in SPLITS)
     chunks: dict[str, list[Path]] = {split: [] for split in SPLITS}
-    rows_scored, seconds = 0, 0.0
+    own, threads, rows_scored = threading.local(), os.cpu_count() or 1, 0
+    ready = [QualityScorer(SOURCE / "tokenizer")]  # what the threads share is made once, before
     bar = progress(None, "score", "rows", total)
-    for split, table in tables.items():
-        for number, start in enumerate(range(0, table.num_rows, chunk_rows)):
-            part, name = table.slice(start, chunk_rows), f"{split}-{number:06}"
-            path = _finished(state, name)
-            if path is None:
-                began = time.perf_counter()
-                path = _publish_chunk(state, name, _score(part, scorer))
-                seconds += time.perf_counter() - began
-                rows_scored += part.num_rows
+
+    def prepare() -> None:
+        own.scorer = ready.pop() if ready else QualityScorer(SOURCE / "tokenizer")
+
+    def work(split: str, name: str, batch: pa.RecordBatch) -> tuple[str, Path, int]:
+        done = _finished(state, name)
+        path = done or _publish_chunk(state, name, _score(batch, own.scorer))
+        bar.update(batch.num_rows)
+        return split, path, 0 if done else batch.num_rows
+
+    began, jobs = time.perf_counter(), list[Future[tuple[str, Path, int]]]()
+    with bar, ThreadPoolExecutor(threads, initializer=prepare) as pool:
+        for chunk in _batches(chunk_rows):
+            jobs.append(pool.submit(work, *chunk))
+            if len(jobs) > 2 * threads:  # what waits is in memory
+                jobs[-2 * threads].result()
+        for job in jobs:
+            split, path, scored = job.result()
             chunks[split].append(path)
-            bar.update(part.num_rows)
-    bar.close()
-    rate = rows_scored / seconds if rows_scored else None
+            rows_scored += scored
+    rate = rows_scored / (time.perf_counter() - began) if rows_scored else None
     cost = {"rows": total, "rows_per_second": rate, "seconds": total / rate if rate else None}
     return chunks, cost
