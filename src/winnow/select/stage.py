@@ -10,9 +10,12 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import csv
 
 from winnow import config, publish
+from winnow.progress import progress
 from winnow.records import CURATED_SCHEMA, DIMENSIONS
 from winnow.select import tiers
 
@@ -29,6 +32,11 @@ class SelectConfig:
     """Of the random and matched draws."""
 
 
+def _fingerprint(hashes: pa.ChunkedArray) -> str:
+    """The SHA-256 of rows by their content hashes, in their order."""
+    return publish.bytes_hash("".join(hashes.to_pylist()).encode())
+
+
 def _save(path: Path, train: pa.Table, validation: pa.Table) -> None:
     from datasets import Dataset, DatasetDict
 
@@ -36,28 +44,33 @@ def _save(path: Path, train: pa.Table, validation: pa.Table) -> None:
     parts = {"train": train, "validation": validation}
     DatasetDict(
         {
-            name: Dataset(table, fingerprint=publish.fingerprint(table["hash"].to_pylist())[:16])
+            name: Dataset(table, fingerprint=_fingerprint(table["hash"])[:16])
             for name, table in parts.items()
         }
     ).save_to_disk(path)
 
 
-def _spreadsheet_safe(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula (OWASP ASVS 1.2.10)."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\0")) else text
+def _spreadsheet_safe(texts: pa.Array) -> pa.Array:
+    """Cells that no spreadsheet takes for a formula (OWASP ASVS 1.2.10)."""
+    formulas = pc.match_substring_regex(texts, r"^[=+\-@\t\r\x00]")
+    return pc.if_else(formulas, pc.binary_join_element_wise("'", texts, ""), texts)
 
 
 def _write_scores(path: Path, rows: pd.DataFrame) -> None:
-    table = rows[["id", "score", *DIMENSIONS]].rename_axis("idx").reset_index()
-    table["id"] = table["id"].map(_spreadsheet_safe)
-    table.to_csv(path, index=False, lineterminator="\n")
+    columns = {name: pa.array(rows[name]) for name in ("id", "score", *DIMENSIONS)}
+    columns = (
+        {"idx": pa.array(rows.index)}
+        | columns
+        | {"id": _spreadsheet_safe(columns["id"].cast(pa.string()))}
+    )
+    csv.write_csv(pa.table(columns), path, csv.WriteOptions(quoting_style="needed"))
 
 
 def _statistics(tier: config.Tier, rows: pd.DataFrame, pool: int, of: pd.Index | None) -> Any:
     score = rows["score"]
     return {
         "rule": tier.rule,
-        "sha256": publish.fingerprint(rows["hash"].tolist()),
+        "sha256": _fingerprint(pa.chunked_array([rows["hash"]])),
         "num_rows": len(rows),
         "num_tokens": int(rows["num_tokens"].sum()),
         "share": len(rows) / pool,
@@ -110,7 +123,7 @@ def run(experiments: list[str]) -> None:
         rows = pq.read_table(CURATED / "train.parquet", columns=CURATED_SCHEMA.names)
         validation = pq.read_table(CURATED / "validation.parquet")
         statistics = {}
-        for name, index in cuts.items():
+        for name, index in progress(cuts.items(), "select", "tiers"):
             tier = settings.tiers[name]
             of = tier.of and tiers.cut(tier.of, settings.tiers, scores, settings.seed)
             chosen = scores.loc[index]

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from winnow.config import Tier
 
@@ -34,15 +36,16 @@ def size(name: str, tiers: Mapping[str, Tier], pool: int) -> int:
 
 
 def _draw(scores: pd.DataFrame, salt: str) -> pd.Series:
-    """A seeded random key a row, from its content."""
-    names = scores["hash"] + "/" + scores["id"]
-    keys = [hashlib.blake2b(f"{salt}/{name}".encode(), digest_size=8).hexdigest() for name in names]
-    return pd.Series(keys, index=scores.index)
+    """A seeded random key a row, from its content alone: an id is a place in a file."""
+    key = hashlib.blake2b(salt.encode(), digest_size=8).hexdigest()  # pandas wants 16 characters
+    names = scores["hash"].to_numpy(object)
+    return pd.Series(pd.util.hash_array(names, hash_key=key, categorize=False), scores.index)
 
 
-def _first(scores: pd.DataFrame, by: pd.Series, number: int) -> pd.Index:
-    order = pd.DataFrame({"by": by, "hash": scores["hash"], "id": scores["id"]})
-    return order.sort_values(["by", "hash", "id"]).index[:number]
+def _first(scores: pd.DataFrame, by: pd.Series, number: int, order: str = "ascending") -> pd.Index:
+    table = pa.table({"by": by, "hash": scores["hash"], "id": scores["id"]})
+    keys = [("by", order), ("hash", "ascending"), ("id", "ascending")]
+    return scores.index[pc.select_k_unstable(table, number, keys).to_numpy()]
 
 
 def _matched(scores: pd.DataFrame, tier_rows: pd.Index, keys: pd.Series) -> pd.Index:
@@ -52,7 +55,8 @@ def _matched(scores: pd.DataFrame, tier_rows: pd.Index, keys: pd.Series) -> pd.I
     edges = np.unique(np.quantile(wanted, np.linspace(0, 1, LENGTH_BINS + 1)[1:-1]))
     bins = pd.Series(np.digitize(lengths, edges), index=scores.index)
     inside = lengths.between(wanted.min(), wanted.max())
-    order = pd.DataFrame({"bin": bins, "key": keys})[inside].sort_values(["bin", "key"])
+    order = pd.DataFrame({"bin": bins, "key": keys, "id": scores["id"]})[inside]
+    order = order.sort_values(["bin", "key", "id"])
     rank = order.groupby("bin").cumcount()
     quota = bins[tier_rows].value_counts()
     return order.index[rank < order["bin"].map(quota).fillna(0)]
@@ -74,11 +78,11 @@ def cut(name: str, tiers: Mapping[str, Tier], scores: pd.DataFrame, seed: int) -
     tier, number = tiers[name], size(name, tiers, len(scores))
     match tier.rule:
         case "top":
-            return _first(scores, -scores["score"], number)
+            return _first(scores, scores["score"], number, "descending")
         case "bottom":
             return _first(scores, scores["score"], number)
         case "longest":
-            return _first(scores, -scores["num_response_words"], number)
+            return _first(scores, scores["num_response_words"], number, "descending")
         case "random":
             return _first(scores, _draw(scores, f"random/{seed}"), number)
         case "matched":
