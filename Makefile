@@ -12,10 +12,11 @@ FULL_EXPERIMENTS := ultra_10k_500M, ultra_10k_1B, high_100k_500M, high_100k_1B, 
   matched_10k_500M, matched_100k_500M, random_10k_500M, longest_10k_500M
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo full ui test check format clean
+.PHONY: help .venv demo full ui test check format clean \
+  bench-score bench-dedup bench-data bench-reliability
 
 help:  ## list what can be done here
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' Makefile
 
 .venv: .venv/project  ## set up the environment, at the versions of requirements.lock
 
@@ -23,7 +24,8 @@ help:  ## list what can be done here
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "too old: make PY=python3.12")'
 	@echo "Setting up .venv with $$($(PY) --version): once, for some minutes"
 	@$(PY) -m venv --clear .venv
-	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install -qq --no-compile --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m compileall -q -j 0 -x '/(tests?|_internal)/' .venv/lib
 	@touch $@
 
 .venv/project: .venv/lock pyproject.toml
@@ -60,6 +62,18 @@ check: .venv  ## look for faults without running anything: style, types, workflo
 format: .venv  ## put the code into its style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+bench-score: .venv  ## measure the scorer beside the plain formulas: make bench-score WINNOW_DATA=<folder>
+	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.score $(ARGS)
+
+bench-dedup: .venv  ## measure near duplicates beside datasketch
+	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.dedup $(ARGS)
+
+bench-data: .venv  ## measure the data half on a million rows, and how it grows
+	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.data --figure docs/growth.png $(ARGS)
+
+bench-reliability: .venv  ## kill, fill and feed the data half, beside datasets and datatrove
+	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.reliability $(ARGS)
 
 clean:  ## remove caches; data, results, models and the record of runs stay
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -39,7 +39,7 @@ ELSEWHERE = {
     "make ui": ("tests/test_readme.py", '"-o", ".venv", "ui"'),
     "docker build -f docker/Dockerfile -t winnow-cuda:0.1.0 .": (CONTAINER, '"docker", "build"'),
     "mlflow run . -e train -P exp=high_100k_1B": (CONTAINER, '"train", "-P", "exp=random_30'),
-    "mlflow run . -e train -P exp=high_1k_1M -P seed=0 -b host": (CONTAINER, '["local", "host"]'),
+    "mlflow run . -e train -P exp=high_300_1M -P seed=0 -b host": (CONTAINER, '["local", "host"]'),
     "dvc plots show": (PIPELINE, '"dvc", "plots", "show"'),
     "dvc exp run -S analyze.confidence=0.95": (PIPELINE, '"dvc", "exp", "run", "-S"'),
 }
@@ -141,15 +141,15 @@ def test_the_columns_to_compare_are_in_the_record(clone: Path) -> None:
     # Without a file of tasks, as here, no completion of one is measured.
     known = {*found.data.params, *found.data.metrics, "generation.task_completion"}
     assert len(columns) >= 8 and columns <= known
-    assert found.info.run_name == "evaluate@low_1k_1M-0" and "`evaluate@high_1k_1M-0`" in TEXT
+    assert found.info.run_name == "evaluate@low_300_1M-0" and "`evaluate@high_300_1M-0`" in TEXT
 
 
 @pytest.fixture(scope="module")
 def champion(clone: Path) -> None:
     """The model that the Python loads, registered by a training and crowned as analyze does."""
-    for arguments in (["select", "high_1k_1M"], ["train", "high_1k_1M", "--seed", "0"]):
+    for arguments in (["select", "high_300_1M"], ["train", "high_300_1M", "--seed", "0"]):
         run(clone, sys.executable, "-m", "winnow", *arguments)
-    crown = "from winnow.tracking import record_analysis as r; r({}, {'high_1k_1M': 0}, [])"
+    crown = "from winnow.tracking import record_analysis as r; r({}, {'high_300_1M': 0}, [])"
     run(clone, sys.executable, "-c", crown)
 
 

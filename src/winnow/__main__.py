@@ -46,8 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     selectors = vars(parser().parse_args(arguments))
     stage = selectors.pop("stage")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    # On a busy machine threads that spin at barriers starve each other: waiting costs less.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that spin long at barriers starve each other on a busy machine; those that do not
+    # spin at all sleep through half of a small model's step.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         importlib.import_module(f"winnow.{stage}.stage").run(**selectors)
         return 0
@@ -55,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         code, message = 130, "stopped; the same command goes on from here"
     except Exception as error:
         code, message = 2, " ".join(str(error).split()) or type(error).__name__
+        # What a corpus names its columns and files must not steer the terminal.
+        message = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in message)
         if any(words in message for words in FULL_DISK):
             message = "No space left on device: make room, then the same command goes on"
         elif not isinstance(error, (ValueError, OSError)):

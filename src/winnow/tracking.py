@@ -209,7 +209,9 @@ def start(stage: str, cell: str, description: Mapping[str, Any], state: Path | N
 def _exists(client: MlflowClient, run_id: str) -> bool:
     try:
         return bool(client.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise ValueError(f"the run {run_id} cannot be read: {error}") from None
         return False
 
 

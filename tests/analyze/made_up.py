@@ -114,7 +114,9 @@ def cards(root: Path) -> None:
         "score": {"rows_in": POOL, "rows_out": POOL, "held_out": 0, "dropped": {}},
     }  # fmt: skip
     for stage, ledger in ledgers.items():
-        write(root / f"artifacts/{stage}/card.json", {"stage": stage, "ledger": ledger})
+        write(
+            root / f"artifacts/{stage}/card.json", {"stage": stage, "ledger": ledger, "files": {}}
+        )
     write(root / "artifacts/score_metrics.json",
           {"seconds": 8.2, "rows": POOL, "rows_per_second": POOL / 8.2})  # fmt: skip
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -20,7 +21,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from winnow.evaluate import generation, perplexity, stage
 from winnow.records import Row
 from winnow.train import stage as train
-from winnow.vocabulary import Vocabulary
+from winnow.vocabulary import Vocabulary, encoder
 
 CONTEXT = 48
 
@@ -31,7 +32,7 @@ def _vocabulary() -> Vocabulary:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = BpeTrainer(vocab_size=300, special_tokens=["<|end|>"], initial_alphabet=alphabet)
     tokenizer.train_from_iterator([row["output"] for row in corpus(40)], trainer)
-    return Vocabulary(tokenizer, tokenizer.get_vocab_size(), 0)
+    return Vocabulary(tokenizer, tokenizer.get_vocab_size(), 0, encoder(tokenizer))
 
 
 VOCABULARY = _vocabulary()
@@ -96,13 +97,14 @@ def test_a_summary_is_per_token_and_strata_add_up(model: GPT2LMHeadModel) -> Non
 
 def test_the_unigram_baseline() -> None:
     train, test = ROWS[:5], ROWS[5:]
+    arrays = [pa.array([row.text for row in rows], pa.large_string()) for rows in (train, test)]
     counts = [1] * VOCABULARY.size
     for row in train:
         for token in [*VOCABULARY.encodings([row.text])[0].ids, 0]:
             counts[token] += 1
     targets = [t for row in test for t in [*VOCABULARY.encodings([row.text])[0].ids, 0]]
     wanted = -sum(math.log(counts[t] / sum(counts)) for t in targets) / len(targets)
-    assert perplexity.unigram_loss(train, test, VOCABULARY) == pytest.approx(wanted)
+    assert perplexity.unigram_loss(*arrays, VOCABULARY) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from torch.nn import functional
 
@@ -126,10 +127,9 @@ def strata(items: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def unigram_loss(train: list[Row], test: list[Row], vocabulary: Vocabulary) -> float:
-    """Loss per token on the test rows of token frequencies of the training text (plus one)."""
-    counts = np.ones(vocabulary.size)
-    for document in vocabulary.encode([row.text for row in train]):
-        np.add.at(counts, document, 1)
-    targets = np.concatenate(vocabulary.encode([row.text for row in test]))
+def unigram_loss(train: pa.Array, test: pa.Array, vocabulary: Vocabulary) -> float:
+    """Loss per token on the test texts of token frequencies of the training texts (plus one)."""
+    seen = np.concatenate(vocabulary.encode(train))
+    counts = np.bincount(seen, minlength=vocabulary.size) + 1
+    targets = np.concatenate(vocabulary.encode(test))
     return float(-np.log(counts / counts.sum())[targets].mean())

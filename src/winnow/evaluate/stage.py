@@ -21,7 +21,7 @@ from transformers import GPT2LMHeadModel
 
 from winnow import config, publish, tracking
 from winnow.evaluate import generation, perplexity
-from winnow.records import ITEM_SCHEMA, ROW_SCHEMA, Row
+from winnow.records import ITEM_SCHEMA, ROW_SCHEMA, Row, texts
 from winnow.vocabulary import Vocabulary
 
 CURATED, SCORED, TIERS = (Path("artifacts") / name for name in ("curate", "score", "select"))
@@ -174,8 +174,8 @@ def _losses(
         model, test.rows, test.quintiles, test.vocabulary, arm.model.context, settings.batch_size
     )
     tier = load_from_disk(str(TIERS / arm.tier_name))["train"]
-    trained_on = _rows(tier.data.table)
-    baseline = perplexity.unigram_loss(trained_on, test.rows, test.vocabulary)
+    judged_on = pa.array([row.text for row in test.rows], pa.large_string())
+    baseline = perplexity.unigram_loss(texts(tier.data.table), judged_on, test.vocabulary)
     return items, perplexity.summarise(items) | {"baseline_loss": baseline}
 
 
@@ -188,9 +188,9 @@ def _generate(
     wanted = [*asked, *test.tasks]
     lengths = [len(item.ids) for item in test.vocabulary.encodings([p.text for p in wanted])]
     fitting = [prompt for prompt, length in zip(wanted, lengths, strict=True) if length <= room]
-    texts = [prompt for prompt in fitting if prompt.answer is None]
-    stride = max(1, len(texts) // max(1, settings.num_prompts))
-    prompts = texts[::stride][: settings.num_prompts]
+    rows = [prompt for prompt in fitting if prompt.answer is None]
+    stride = max(1, len(rows) // max(1, settings.num_prompts))
+    prompts = rows[::stride][: settings.num_prompts]
     prompts += [prompt for prompt in fitting if prompt.answer is not None]
     completions = generation.complete(
         model,
@@ -211,8 +211,8 @@ def _write_samples(
     path: Path, prompts: Sequence[generation.Prompt], completions: list[list[str]]
 ) -> None:
     with publish.atomic_file(path, "w") as file:
-        for prompt, texts in zip(prompts, completions, strict=True):
-            for text in texts:
+        for prompt, answers in zip(prompts, completions, strict=True):
+            for text in answers:
                 passed = None if prompt.answer is None else generation.passes(prompt, text)
                 sample = {"prompt": prompt.text, "completion": text, "passed": passed}
                 sample |= {"reference": prompt.reference, "answer": prompt.answer}

@@ -68,26 +68,26 @@ def pack(documents: list[Tokens], length: int, end_of_text: int) -> Sequences:
         length: of a sequence; the model's context.
         end_of_text: the token before a document, and the padding.
     """
-    pieces = []
-    for document in documents:
-        inputs = np.concatenate([[end_of_text], document[:-1]])
-        starts = range(0, len(document), length)
-        pieces += [(inputs[i : i + length], document[i : i + length]) for i in starts]
-    bins = list(_bins([len(labels) for _, labels in pieces], length))
+    pieces = [(document, at) for document in documents for at in range(0, len(document), length)]
+    sizes = [min(length, len(document) - at) for document, at in pieces]
+    bins, ramp = list(_bins(sizes, length)), np.arange(length, dtype=np.int32)
     shape = (len(bins), length)
     packed = Sequences(
         np.full(shape, end_of_text, np.int32), np.full(shape, IGNORED, np.int32),
-        np.tile(np.arange(length, dtype=np.int32), (len(bins), 1)),
+        np.zeros(shape, np.int32),
     )  # fmt: skip
     for row, items in enumerate(bins):
         place = 0
         for item in items:
-            inputs, labels = pieces[item]
-            here = slice(place, place + len(labels))
-            packed.inputs[row, here], packed.labels[row, here] = inputs, labels
-            packed.positions[row, here] = np.arange(len(labels))
-            place += len(labels)
-        packed.positions[row, place:] = np.arange(length - place)
+            (document, at), size = pieces[item], sizes[item]
+            end = place + size
+            packed.labels[row, place:end] = document[at : at + size]
+            packed.inputs[row, place + 1 : end] = document[at : at + size - 1]
+            if at:
+                packed.inputs[row, place] = document[at - 1]
+            packed.positions[row, place:end] = ramp[:size]
+            place = end
+        packed.positions[row, place:] = ramp[: length - place]
     return packed
 
 

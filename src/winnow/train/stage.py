@@ -15,7 +15,7 @@ from accelerate import PartialState
 from datasets import load_from_disk
 
 from winnow import config, publish, tracking
-from winnow.records import ROW_SCHEMA, Row
+from winnow.records import texts
 from winnow.train import data, loop
 from winnow.train import model as models
 from winnow.vocabulary import Tokens, Vocabulary
@@ -52,11 +52,6 @@ def run(experiment: str, seed: int | None, skip_existing: bool) -> None:
         for number in config.seeds() if seed is None else (seed,):
             with publish.lock(f"train-{arm.name}-{number}"):
                 _train(arm, number, settings, skip_existing)
-
-
-def _rows_of(dataset: Any) -> list[Row]:
-    columns = [dataset[name] for name in ROW_SCHEMA.names]
-    return [Row(*values) for values in zip(*columns, strict=True)]
 
 
 def _key(arm: config.Experiment, seed: int, precision: str) -> dict[str, Any]:
@@ -111,15 +106,14 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
         results = _fit(plan, cost, tracked)
         _publish(target, plan, key, description | {"run_id": tracked.id}, results)
         tracked.finish_training(target, results)
-    shutil.rmtree(state, ignore_errors=True)
+    publish.discard(state)
 
 
 def _read(arm: config.Experiment) -> tuple[Vocabulary, dict[str, list[Tokens]]]:
     """The tokenizer, and the tier's documents as tokens by split."""
     vocabulary = Vocabulary.read(TOKENIZER)
     tier = load_from_disk(str(TIERS / arm.tier_name))
-    texts = {split: [row.text for row in _rows_of(tier[split])] for split in tier}
-    return vocabulary, {split: vocabulary.encode(found) for split, found in texts.items()}
+    return vocabulary, {split: vocabulary.encode(texts(tier[split].data.table)) for split in tier}
 
 
 def _plan(
