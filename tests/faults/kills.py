@@ -1,0 +1,142 @@
+"""Kill a stage at its commit points and at random moments: is what it leaves whole and resumable?
+
+In a project whose earlier stages are done:    python kills.py <stage> <points> <random kills>
+
+<points> is how many of the commit points, evenly spread; 0 is all.
+
+Prints a JSON object a kill: where it was, whether the folder was whole or absent then, whether the
+next run ends in the bytes of an undisturbed one without debris, and the chunks that were redone.
+Each run is a process of its own, forked after the imports, and killed by SIGKILL.
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from winnow import publish
+
+POINTS = ("mkdir", "fsync", "replace", "unlink", "rmdir")
+"""Calls of the system by which work becomes permanent or vanishes: a kill falls before one."""
+
+
+def _hook(name: str, report: int, die_at: int | None, count: list[int]) -> None:
+    original: Callable[..., Any] = getattr(os, name)
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        count[0] += 1
+        if count[0] == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*arguments, **named)
+        made = Path(os.fspath(arguments[-1])) if name == "replace" else Path()
+        is_chunk = made.parts[:1] == (publish.STATE.name,) and made.is_file()
+        os.write(report, b"c" if is_chunk else b".")
+        return result
+
+    setattr(os, name, call)
+
+
+def attempt(
+    run: Callable[[], None], die_at: int | None = None, delay: float | None = None
+) -> tuple[bool, bytes]:
+    """Run a stage in a child that dies before its commit point `die_at`, or after some seconds.
+
+    Returns:
+        Whether it ended well, and a sign for each commit point that it passed: c for a chunk.
+    """
+    end, report = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        count = [0]
+        for name in POINTS:
+            _hook(name, report, die_at, count)
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        if not os.environ.get("KILLS_ALOUD"):
+            os.dup2(silence, 2)
+        try:
+            run()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(report)
+    if delay is not None:
+        time.sleep(delay)
+        os.kill(pid, signal.SIGKILL)
+    with os.fdopen(end, "rb") as file:
+        passed = file.read()
+    _, status = os.waitpid(pid, 0)
+    return status == 0, passed
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """The hash of every file of a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def debris() -> list[str]:
+    """What a finished run must not leave behind."""
+    roots = (Path("artifacts"), publish.STATE)
+    names = [path for root in roots for path in root.rglob("*") if path.name.startswith(".")]
+    return [str(path) for path in names]
+
+
+def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
+    """Kill the stage before commit points and at random moments; resume each time."""
+    module = importlib.import_module(f"winnow.{stage}.stage")
+    for late in ("pandas", "datasets", "matplotlib.pyplot") if stage == "select" else ("pandas",):
+        importlib.import_module(late)  # once, before the forks
+    run = (lambda: module.run([])) if stage == "select" else module.run
+    folder = Path("artifacts") / stage
+
+    def fresh() -> None:
+        shutil.rmtree(publish.STATE, ignore_errors=True)
+        if stage == "score":  # the others are killed while they replace an older folder
+            shutil.rmtree(folder, ignore_errors=True)
+
+    fresh()
+    assert attempt(run)[0], f"{stage} does not run at all"
+    fresh()
+    began = time.perf_counter()
+    ended, passed = attempt(run)
+    seconds = time.perf_counter() - began
+    wanted, chunks = tree(folder), passed.count(b"c")
+    dice, last = random.Random(0), len(passed)
+    points = min(points or last, last)
+    kills: list[tuple[int | None, float | None]] = [
+        (1 + round(index * (last - 1) / max(1, points - 1)), None) for index in range(points)
+    ]
+    kills += [(None, dice.uniform(0, seconds)) for _ in range(moments)]
+    for point, delay in kills:
+        fresh()
+        ended, before = attempt(run, point, delay)
+        whole = not (folder / publish.CARD).exists() or publish.is_complete(folder)
+        resumed, after = (True, b"c" * chunks) if ended else attempt(run)
+        done = before.count(b"c") if not ended else 0
+        yield {
+            "stage": stage,
+            "point": point,
+            "of": last,
+            "killed": not ended,
+            "whole": whole,
+            "resumed": resumed,
+            "equal": tree(folder) == wanted,
+            "debris": debris(),
+            "chunks": chunks,
+            "done": done,
+            "redone": done + after.count(b"c") - chunks,
+        }
+
+
+if __name__ == "__main__":
+    for kill in campaign(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])):
+        print(json.dumps(kill), flush=True)

@@ -1,0 +1,43 @@
+"""SIGKILL before every commit point and at random moments: the next run ends in the same bytes.
+
+pytest tests/faults/test_kills.py
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faults import kills
+from tiny import ROOT, make_until
+
+
+@pytest.mark.parametrize(
+    ("stage", "before", "points"),
+    [("ingest", "", 0), ("curate", "ingest", 6), ("score", "curate", 12), ("select", "score", 6)],
+)
+def test_killed_anywhere(project: Path, stage: str, before: str, points: int) -> None:
+    """All points of ingest, and some of the others: benchmarks/reliability.py goes through all."""
+    if before:
+        make_until(before)
+    path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, kills.__file__, stage, str(points), "3"],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    at_points = [kill for kill in found if kill["point"]]
+    assert len(at_points) >= 6 and all(kill["killed"] for kill in at_points)
+    for kill in found:
+        assert kill["whole"] and kill["resumed"] and kill["equal"] and not kill["debris"], kill
+        # What was finished is taken over: at most the chunk that was under way is done again.
+        # One that another thread had finished may be missing in the count before.
+        assert kill["redone"] <= 0, kill
+    if stage == "score":
+        done = [kill["done"] for kill in at_points]
+        assert done[0] == 0 and max(done) > 5
