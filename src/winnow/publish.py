@@ -8,6 +8,7 @@ other file with its size and SHA-256, the inputs and the parameters that made it
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -50,10 +51,11 @@ def bytes_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def code_hash(*packages: str) -> str:
-    """The SHA-256 over the Python source of the named winnow packages: `code_hash("score")`."""
+def code_hash(*names: str) -> str:
+    """The SHA-256 over the Python source of winnow's packages and modules of these names."""
     root = Path(__file__).parent
-    files = sorted(path for name in packages for path in (root / name).rglob("*.py"))
+    found = [[*root.glob(f"{name}.py"), *(root / name).rglob("*.py")] for name in names]
+    files = sorted(itertools.chain(*found))
     return fingerprint({str(path.relative_to(root)): file_hash(path) for path in files})
 
 

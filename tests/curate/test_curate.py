@@ -342,3 +342,25 @@ def test_a_tokenizer_folder_is_copied_and_a_missing_one_named(
     write_params(project, TINY | {"curate": TINY["curate"] | {"tokenizer": "no/such"}})  # type: ignore[operator]
     with pytest.raises(ValueError, match="no tokenizer 'no/such' here or on the hub"):
         make_until("curate")
+
+
+def test_a_tokenizer_brings_no_code(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Neither by auto_map, nor by the key of CVE-2026-4372, nor by a class of its own."""
+    source = tmp_path_factory.mktemp("tokenizer")
+    canary = source / "ran"
+    (source / "evil.py").write_text(f"open({str(canary)!r}, 'w')\n")
+    code = {
+        "auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"], "AutoConfig": "evil.Evil"},
+        "_attn_implementation_internal": "evil/kernels",
+        "tokenizer_class": "Evil",
+        "model_type": "evil",
+    }
+    for name in ("config.json", "tokenizer_config.json"):
+        (source / name).write_text(json.dumps(code))
+    params = TINY["curate"] | {"tokenizer": str(source)}  # type: ignore[operator]
+    write_params(project, TINY | {"curate": params})
+    with pytest.raises(ValueError, match="no tokenizer"):
+        make_until("curate")
+    assert not canary.exists() and not (project / "artifacts/curate").exists()

@@ -93,8 +93,11 @@ def debris() -> list[str]:
 def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
     """Kill the stage before commit points and at random moments; resume each time."""
     module = importlib.import_module(f"winnow.{stage}.stage")
+    # What every run would do anew is done once, before the forks.
     for late in ("pandas", "datasets", "matplotlib.pyplot") if stage == "select" else ("pandas",):
-        importlib.import_module(late)  # once, before the forks
+        importlib.import_module(late)
+    if stage == "score":
+        module.QualityScorer(module.SOURCE / "tokenizer").score_sample({})
     run = (lambda: module.run([])) if stage == "select" else module.run
     folder = Path("artifacts") / stage
 

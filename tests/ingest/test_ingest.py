@@ -216,18 +216,10 @@ def by_rows(source: sources.Source, batch: pa.RecordBatch) -> list[dict[str, str
 @given(batches())
 def test_columns_give_what_rows_give(batch: pa.RecordBatch) -> None:
     source = sources.Source("some.folder/x.parquet", lambda: iter(()))
-    rows: list[dict[str, str]] = []
-
-    class Shards:
-        def add(self, row: dict[str, str]) -> None:
-            rows.append(row)
-
-        def extend(self, batch: pa.RecordBatch) -> None:
-            rows.extend(batch.to_pylist())
-
     quarantine = io.StringIO()
-    sorter = stage._Sorter(Shards(), quarantine, publish.Ledger())  # type: ignore[arg-type]
-    sorter.take(source, sources.Batch(5, batch))
+    sorter = stage._Sorter(quarantine, publish.Ledger())
+    found = sorter.rows([(source, sources.Batch(5, batch))])
+    rows = [row for batch in found for row in batch.to_pylist()]
     entries = [json.loads(line) for line in quarantine.getvalue().splitlines()]
     wanted = by_rows(source, batch)
     assert rows == [row for row in wanted if isinstance(row, dict)]
@@ -245,7 +237,7 @@ def test_blank_means_the_same_for_columns() -> None:
 def test_the_order_is_that_of_the_file_across_batches_and_shards(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "SHARD_ROWS", 70)
+    monkeypatch.setattr(stage, "SHARD_BYTES", 8000)
     for module in (stage, sources):
         monkeypatch.setattr(module, "BATCH_ROWS", 16)
     wanted: list[dict[str, Any]] = [dict(row) for row in corpus(200)]
@@ -260,7 +252,7 @@ def test_the_order_is_that_of_the_file_across_batches_and_shards(
     assert [row["response"] for row in rows] == [wanted[n]["output"] for n in good] * 2
     assert [entry["position"] for entry in quarantine] == [20, 21, 90, 21, 22, 91]
     shards = sorted((project / "artifacts/ingest").glob("*.parquet"))
-    assert [pq.read_metadata(path).num_rows for path in shards] == [70] * 5 + [44]
+    assert len(shards) > 4
 
 
 def read_or_refused(path: Path) -> int | None:

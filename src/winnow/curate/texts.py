@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from winnow.progress import progress
 from winnow.records import normalise
+from winnow.utf8 import Bytes, Places, buffers, code_point
 
 PARTS = ("instruction", "input", "response")
 CHUNK_ROWS = 2048
 """Rows that a thread works on at once: a matter of memory, not of results."""
 
-Texts = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
+Texts = tuple[Bytes, Places, Places]
 """UTF-8 bytes, and where each row's text starts and ends in them."""
 T = TypeVar("T")
 
@@ -64,16 +65,8 @@ def _fold(data, index, end, images, out, at):
             gap = space
             index += 1
             continue
-        if code < 0xE0:
-            code = (code & 0x1F) << 6 | (data[index + 1] & 0x3F)
-            index += 2
-        elif code < 0xF0:
-            code = (code & 0xF) << 12 | (data[index + 1] & 0x3F) << 6 | (data[index + 2] & 0x3F)
-            index += 3
-        else:
-            code = (code & 0x7) << 18 | (data[index + 1] & 0x3F) << 12
-            code |= (data[index + 2] & 0x3F) << 6 | (data[index + 3] & 0x3F)
-            index += 4
+        code, size = code_point(data, index)
+        index += size
         image = images[code] if code < len(images) else np.int64(-1)
         if image < 0:
             return -1
@@ -94,7 +87,7 @@ def _fold_rows(parts, images, out, starts, ends):
     for row in range(len(starts)):
         starts[row] = at
         end = at - 1
-        for offsets, data in parts:
+        for data, offsets in parts:
             if end >= at:
                 out[end] = 31
             end = _fold(data, offsets[row], offsets[row + 1], images, out, end + 1)
@@ -105,19 +98,10 @@ def _fold_rows(parts, images, out, starts, ends):
     return at
 
 
-def _buffers(array: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """The offsets and the bytes of a string array, both read-only."""
-    _, offsets, data = array.buffers()
-    ends = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
-    content = np.frombuffer(data or b"", np.uint8)
-    ends.flags.writeable = content.flags.writeable = False
-    return ends, content
-
-
 def fold(batch: pa.RecordBatch) -> Texts:
     """What `records.normalise` makes of every row of a batch."""
-    parts = tuple(_buffers(batch[name]) for name in PARTS)
-    size = sum(int(offsets[-1]) - int(offsets[0]) for offsets, _ in parts)
+    parts = tuple(buffers(batch[name]) for name in PARTS)
+    size = sum(int(offsets[-1]) - int(offsets[0]) for _, offsets in parts)
     out = np.empty(size + len(PARTS) * len(batch), np.uint8)
     starts, ends = np.empty((2, len(batch)), np.int64)
     used = _fold_rows(parts, _images(), out, starts, ends)

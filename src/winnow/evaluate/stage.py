@@ -106,7 +106,7 @@ def _test_set(settings: EvaluateConfig) -> TestSet:
         "scores": publish.file_hash(SCORED / "test.parquet"),
         "tasks": publish.fingerprint([asdict(task) for task in tasks]),
         "settings": asdict(settings),
-        "code": publish.code_hash("evaluate"),
+        "code": publish.code_hash("evaluate", "records", "vocabulary"),
     }
     vocabulary = Vocabulary.read(CURATED / "tokenizer")
     return TestSet(_rows(table), quintiles.tolist(), tasks, vocabulary, key)

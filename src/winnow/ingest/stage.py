@@ -3,10 +3,9 @@
 Writes artifacts/ingest: rows-*.parquet, quarantine.jsonl (file, position, reason), card.json.
 """
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -23,12 +22,9 @@ from winnow.progress import progress
 from winnow.records import ROW_SCHEMA
 
 FOLDER = Path("artifacts/ingest")
-SHARD_ROWS, SHARD_BYTES = 100_000, 2**29
-"""Of a file, before compression, which is in memory until it is whole: a matter of layout, not of
-results."""
-
-BATCH_CHARACTERS = 2**26
-"""Of rows that came one by one and wait to become columns."""
+SHARD_BYTES = 2**26
+"""Of a file, before compression, all of which is in memory before it is written: a matter of
+layout, not of results."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,16 +44,18 @@ class IngestConfig:
 def _sample(sources: list[Source], limit: int | None) -> Iterator[tuple[Source, Record | Batch]]:
     """All records; under a limit the first ones of every source, as evenly as they allow."""
     left = limit
-    for index, source in enumerate(sources):
-        quota = None if left is None else -(-left // (len(sources) - index))
-        for part in () if quota == 0 else source.read():
-            if quota is not None and left is not None:
-                if isinstance(part, Batch):
-                    part = replace(part, columns=part.columns.slice(0, quota))
-                quota, left = quota - len(part), left - len(part)
-            yield source, part
-            if quota == 0:
-                break
+    with progress(None, "ingest", "rows", limit) as bar:
+        for index, source in enumerate(sources):
+            quota = None if left is None else -(-left // (len(sources) - index))
+            for part in () if quota == 0 else source.read():
+                if quota is not None and left is not None:
+                    if isinstance(part, Batch):
+                        part = replace(part, columns=part.columns.slice(0, quota))
+                    quota, left = quota - len(part), left - len(part)
+                yield source, part
+                bar.update(len(part))
+                if quota == 0:
+                    break
 
 
 def _row(source: Source, record: Record) -> dict[str, str]:
@@ -83,83 +81,52 @@ def _rows(source: Source, batch: Batch, columns: dict[str, pa.Array]) -> pa.Reco
     return pa.record_batch([columns[name] for name in ROW_SCHEMA.names], schema=ROW_SCHEMA)
 
 
-class _Shards:
-    """Writes rows, in their order, as numbered Parquet files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.number, self.rows, self.bytes, self.total = folder, 0, 0, 0, 0
-        self.writer: pq.ParquetWriter | None = None
-        self.waiting, self.characters = list[dict[str, str]](), 0
-
-    def __enter__(self) -> "_Shards":
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._settle()
-        with contextlib.nullcontext() if kind is None else contextlib.suppress(Exception):
-            self._close()
-
-    def add(self, row: dict[str, str]) -> None:
-        """Add one row."""
-        self.waiting.append(row)
-        self.characters += sum(map(len, row.values()))
-        if len(self.waiting) == BATCH_ROWS or self.characters > BATCH_CHARACTERS:
-            self._settle()
-
-    def extend(self, rows: pa.RecordBatch) -> None:
-        """Add a batch of rows."""
-        self._settle()
-        while rows.num_rows:
-            if self.writer is None:
-                path = self.folder / f"rows-{self.number:05}.parquet"
-                self.writer = pq.ParquetWriter(
-                    path, ROW_SCHEMA, compression="zstd", compression_level=3,
-                    use_dictionary=["source"],
-                )  # fmt: skip
-            part = rows.slice(0, SHARD_ROWS - self.rows)
-            self.writer.write_batch(part)
-            self.rows, self.bytes = self.rows + part.num_rows, self.bytes + part.nbytes
-            self.total += part.num_rows
-            rows = rows.slice(part.num_rows)
-            if self.rows == SHARD_ROWS or self.bytes > SHARD_BYTES:
-                self._close()
-
-    def _settle(self) -> None:
-        rows, self.waiting, self.characters = self.waiting, [], 0
-        if rows:
-            self.extend(pa.RecordBatch.from_pylist(rows, schema=ROW_SCHEMA))
-
-    def _close(self) -> None:
-        if self.writer:
-            self.writer.close()
-            self.writer, self.number, self.rows, self.bytes = None, self.number + 1, 0, 0
+def _shards(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The rows, in their order, as the tables of files."""
+    waiting, size = list[pa.RecordBatch](), 0
+    for batch in batches:
+        waiting.append(batch)
+        size += batch.nbytes
+        if size > SHARD_BYTES:
+            yield pa.Table.from_batches(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting)
 
 
 @dataclass(slots=True)
 class _Sorter:
     """Sends every record to the rows or, with the reason, to the quarantine."""
 
-    shards: _Shards
     quarantine: IO[str]
     ledger: publish.Ledger
     example: str = ""
     """The first record that is no row."""
 
-    def take(self, source: Source, part: Record | Batch) -> None:
-        """Sort the next record or batch of a source."""
-        self.ledger.rows_in += len(part)
-        columns = to_columns(part.columns) if isinstance(part, Batch) else None
-        if isinstance(part, Record) or columns is None:
-            for record in part.records():
+    def rows(self, parts: Iterable[tuple[Source, Record | Batch]]) -> Iterator[pa.RecordBatch]:
+        """Sort the records and batches of sources; gives the rows, in their order."""
+        waiting, characters = list[dict[str, str]](), 0
+        for source, part in parts:
+            self.ledger.rows_in += len(part)
+            columns = to_columns(part.columns) if isinstance(part, Batch) else None
+            for record in part.records() if columns is None else ():
                 if row := self._row(source, record):
-                    self.shards.add(row)
-            return
+                    waiting.append(row)
+                    characters += sum(map(len, row.values()))
+            if waiting and (columns or len(waiting) >= BATCH_ROWS or characters > SHARD_BYTES):
+                yield pa.RecordBatch.from_pylist(waiting, schema=ROW_SCHEMA)
+                waiting, characters = [], 0
+            if columns and isinstance(part, Batch):
+                yield self._filled(source, part, columns)
+        if waiting:
+            yield pa.RecordBatch.from_pylist(waiting, schema=ROW_SCHEMA)
+
+    def _filled(self, source: Source, batch: Batch, columns: dict[str, pa.Array]) -> pa.RecordBatch:
         filled = pc.and_(is_filled(columns["instruction"]), is_filled(columns["response"]))
         keep = filled.to_numpy(zero_copy_only=False).copy()
-        for record in part.records(np.flatnonzero(~keep).tolist()):
-            keep[record.position - part.position] = self._row(source, record) is not None
-        self.shards.extend(_rows(source, part, columns).filter(pa.array(keep)))
+        for record in batch.records(np.flatnonzero(~keep).tolist()):
+            keep[record.position - batch.position] = self._row(source, record) is not None
+        return _rows(source, batch, columns).filter(pa.array(keep))
 
     def _row(self, source: Source, record: Record) -> dict[str, str] | None:
         try:
@@ -195,16 +162,14 @@ def run(max_samples: int | None = None) -> None:
         "files_not_opened": dict(sorted(others.items())),
     }
     with publish.lock("ingest"), publish.publish_folder(FOLDER, card) as folder:
-        with (
-            (folder / "quarantine.jsonl").open("w", encoding="utf-8") as quarantine,
-            _Shards(folder) as shards,
-            progress(None, "ingest", "rows", limit) as bar,
-        ):
-            sorter = _Sorter(shards, quarantine, ledger)
-            for source, part in _sample(sources, limit):
-                sorter.take(source, part)
-                bar.update(len(part))
-        ledger.rows_out = shards.total
+        with (folder / "quarantine.jsonl").open("w", encoding="utf-8") as quarantine:
+            sorter = _Sorter(quarantine, ledger)
+            for number, shard in enumerate(_shards(sorter.rows(_sample(sources, limit)))):
+                pq.write_table(
+                    shard, folder / f"rows-{number:05}.parquet",
+                    compression="zstd", compression_level=3, use_dictionary=["source"],
+                )  # fmt: skip
+                ledger.rows_out += shard.num_rows
         if not ledger.rows_out:
             found = f"{ledger.rows_in} records, all quarantined, the first at {sorter.example}"
             raise ValueError(

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from winnow.score.text import DIGIT, SPACE, code_point
+from winnow.score.text import DIGIT, SPACE
+from winnow.utf8 import code_point
 
 COUNTS = (
     "question_words",

@@ -17,8 +17,9 @@ from tokenizers import Tokenizer
 
 from winnow.records import questions
 from winnow.score import kernel
-from winnow.score.flesch import Flesch
-from winnow.score.text import Places, automaton, buffers, classes
+from winnow.score.flesch import reading_ease
+from winnow.score.text import automaton, classes
+from winnow.utf8 import Places, buffers
 from winnow.vocabulary import encoder
 
 Values = npt.NDArray[np.float64]
@@ -52,12 +53,11 @@ def _by_length(words: Places, low: int, high: int, short: float, long: float) ->
 def clarity(counts: Mapping[str, Places], ease: Values) -> Values:
     """Length of 5 to 100 words, a question mark or a directive, and readability; their mean.
 
-    Readability is Flesch reading ease over 100, at most 1; 0.5 where it is not positive; 0.7 where
-    it cannot be had (NaN).
+    Readability is Flesch reading ease over 100, at most 1; 0.5 where it is not positive.
     """
     length = _by_length(counts["question_words"], 5, 100, 0.5, 0.7)
     directed = _found(counts["question_hits"], QUESTION_MARK, *DIRECTIVES) > 0
-    readable = np.where(ease > 0, np.minimum(ease / 100, 1.0), np.where(np.isnan(ease), 0.7, 0.5))
+    readable = np.where(ease > 0, np.minimum(ease / 100, 1.0), 0.5)
     clear: Values = (length + np.where(directed, 1.0, 0.6) + readable) / 3
     return clear
 
@@ -105,7 +105,7 @@ def _varied(counts: Mapping[str, Places], responses: pa.Array) -> npt.NDArray[np
 
 
 class QualityScorer:
-    """Scores instruction-response pairs. It learns words as it meets them, so it is one thread's.
+    """Scores instruction-response pairs. Threads may share one.
 
     Args:
         tokenizer: a folder that holds tokenizer.json, a hub id such as "gpt2", a
@@ -121,8 +121,7 @@ class QualityScorer:
         tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
         self._encode = encoder(tokenizer)
         self._spelling = kernel.spell(tokenizer.get_vocab())
-        self._flesch, self._kinds = Flesch(), classes()
-        self._machine = automaton(PATTERNS)
+        self._kinds, self._machine = classes(), automaton(PATTERNS)
 
     def score_sample(self, sample: Mapping[str, str]) -> tuple[float, dict[str, float]]:
         """Score one pair.
@@ -169,7 +168,7 @@ class QualityScorer:
         kernel.scan(data, offsets, borders, self._kinds, *self._machine, counts)
         kernel.count_tokens(*self._encode(combined), *self._spelling, counts)
         columns = dict(zip(kernel.COUNTS, counts.T, strict=True))
-        return columns, self._flesch.ease(data, offsets[:-1], borders)
+        return columns, reading_ease(data, offsets[:-1], borders)
 
 
 def _load(name: str | Path) -> Tokenizer:

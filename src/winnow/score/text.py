@@ -1,7 +1,7 @@
-"""Text as bytes, for kernels: what a character is, and which words a text holds.
+"""What a character is, and which words a text holds, as tables for kernels.
 
-The kernels read UTF-8 straight from Arrow's buffers. What they know about Unicode is asked of
-Python's own regular expressions once, so that they can only agree with them.
+What they know about Unicode is asked of Python's own regular expressions once, so that they can
+only agree with them.
 """
 
 import functools
@@ -10,48 +10,22 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-from numba import njit
 
-Bytes = npt.NDArray[np.uint8]
-Places = npt.NDArray[np.int64]
+from winnow.utf8 import Bytes
 
-SPACE, DIGIT, WORD, LETTER = 1, 2, 4, 8
-r"""\s, \d, \w, and what becomes an ASCII letter in lower case."""
-
-
-def buffers(texts: pa.Array) -> tuple[Bytes, Places]:
-    """The bytes of an array of strings, and where each text starts and the last one ends."""
-    large = texts.cast(pa.large_string())
-    _, offsets, data = large.buffers()
-    places = np.frombuffer(offsets, np.int64, len(large) + 1, 8 * large.offset)
-    return np.frombuffer(data or b"", np.uint8), places
+SPACE, DIGIT, WORD = 1, 2, 4
+r"""\s, \d, \w."""
 
 
 @functools.cache
 def classes() -> Bytes:
     """The classes of every code point."""
     everything = "".join(map(chr, range(0x110000)))
-    letters = r"[A-Za-z\u0130\u212a]+"  # capital I with a dot and the Kelvin sign
     found = np.zeros(len(everything), np.uint8)
-    for bit, pattern in ((SPACE, r"\s+"), (DIGIT, r"\d+"), (WORD, r"\w+"), (LETTER, letters)):
+    for bit, pattern in ((SPACE, r"\s+"), (DIGIT, r"\d+"), (WORD, r"\w+")):
         for match in re.finditer(pattern, everything):
             found[slice(*match.span())] |= bit
     return found
-
-
-@njit(cache=True, nogil=True, inline="always")
-def code_point(data, at):
-    """The code point at a place, and its length in bytes."""
-    first = np.int64(data[at])
-    if first < 0x80:
-        return first, 1
-    if first < 0xE0:
-        return (first & 31) << 6 | data[at + 1] & 63, 2
-    if first < 0xF0:
-        return (first & 15) << 12 | (data[at + 1] & 63) << 6 | data[at + 2] & 63, 3
-    high = (first & 7) << 18 | (data[at + 1] & 63) << 12
-    return high | (data[at + 2] & 63) << 6 | data[at + 3] & 63, 4
 
 
 def automaton(words: Sequence[str]) -> tuple[Bytes, npt.NDArray[np.uint32]]:

@@ -65,7 +65,7 @@ def _key(arm: config.Experiment, seed: int, precision: str) -> dict[str, Any]:
         "recipe": asdict(arm.recipe),
         "seed": seed,
         "precision": precision,
-        "code": publish.code_hash("train"),
+        "code": publish.code_hash("train", "records", "vocabulary"),
         "torch": torch.__version__,
     }
 
