@@ -12,7 +12,7 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from winnow.curate.texts import Texts, each
+from winnow.curate.texts import ONE, Texts, each
 
 PIVOTS = 256
 """In a bucket of more texts than these, all are compared with the first ones by hash alone: the
@@ -20,6 +20,9 @@ work grows linearly however many texts share a template, and no order of rows de
 
 LETTERS = np.random.default_rng(0).integers(0, 2**64, 256, np.uint64)
 """A random number for every byte, of which the hashes of words are made."""
+
+FACTOR = np.uint64(0x9E3779B97F4A7C15)
+"""Of the polynomials by which sequences are hashed."""
 
 
 @njit(cache=True, nogil=True)
@@ -37,24 +40,22 @@ def _shingle(data, start, end, ngram, out):
     Words are hashed by cyclic polynomials (Cohen 1997, Recursive hashing functions for n-grams); a
     text of fewer words than `ngram` is one shingle.
     """
-    word, count, inside = np.uint64(0), 0, 0
-    for index in range(start, end):
+    word, length, inside = np.uint64(0), np.uint64(0), np.uint64(0)
+    for char in data[start:end]:
         # Without branches: where words end cannot be predicted.
-        char = data[index]
-        between = (char == 32) | (char == 31)
-        out[count] = word
-        count += between & inside
+        between = np.uint64((char == 32) | (char == 31))
+        out[length] = word
+        length += between & inside
         word = (word << np.uint64(9) | word >> np.uint64(55)) ^ LETTERS[char]
-        if between:
-            word = np.uint64(0)
-        inside = 1 - between
-    out[count] = word
-    count += inside
+        word &= between - ONE  # nothing of it, or all
+        inside = ONE - between
+    out[length] = word
+    count = np.int64(length + inside)
     num_shingles, size = max(1, count - ngram + 1), min(ngram, count)
     for index in range(num_shingles):
         value = np.uint64(0)
         for k in range(size):
-            value = value * np.uint64(0x9E3779B97F4A7C15) + out[index + k]
+            value = value * FACTOR + out[index + k]
         out[index] = _mix(value)
     return num_shingles
 
@@ -89,8 +90,8 @@ def _bands(data, starts, ends, ngram, factors, bands):
         for band in range(bands):
             value = np.uint64(0)
             for k in range(band * width, band * width + width):
-                value = _mix(value ^ np.uint64(signature[k]))
-            found[row, band] = value
+                value = value * FACTOR + np.uint64(signature[k])
+            found[row, band] = _mix(value)
     return found, counts
 
 
