@@ -30,11 +30,11 @@ SEED, PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 
 @njit(cache=True, nogil=True)
-def _slot(keys, word):
-    """Where a word of letters is in the table, or where it would be, and its hash."""
+def _slot(keys, letters, start, end):
+    """Where a word is in the table, or where it would be, and its hash."""
     name = SEED
-    for letter in word:
-        name = (name ^ np.uint64(letter)) * PRIME
+    for at in range(start, end):
+        name = (name ^ np.uint64(letters[at])) * PRIME
     place = np.int64(name ^ (name >> np.uint64(32))) & (len(keys) - 1)
     while keys[place] != 0 and keys[place] != name:
         place = (place + 1) & (len(keys) - 1)
@@ -46,41 +46,34 @@ def _insert(keys, values, letters, ends, syllables):
     """Put words, one behind the other, and their syllables into the table."""
     start = 0
     for number in range(len(ends)):
-        place, keys[place] = _slot(keys, letters[start : ends[number]])
+        place, keys[place] = _slot(keys, letters, start, ends[number])
         values[place], start = syllables[number], ends[number]
 
 
 @njit(cache=True, nogil=True)
-def _hyphens(word, levels, children, values):
+def _hyphens(word, end, levels, children, values):
     """How many hyphens a word takes by Liang's patterns (Liang 1983), as pyphen places them.
 
     Args:
         word: letters between two stops.
+        end: of the word, stops included.
         levels: room for as many numbers and one more.
         children: of every node of the tree of patterns, by letter.
         values: what a node's pattern says before, between and behind its letters.
     """
-    levels[: len(word) + 1] = 0
-    for start in range(len(word) - 1):
+    levels[: end + 1] = 0
+    for start in range(end - 1):
         node = 0
-        for at in range(start, len(word)):
+        for at in range(start, end):
             node = children[node, word[at]]
             if node == 0:
                 break
             for place in range(at - start + 2):
                 levels[start + place] = max(levels[start + place], values[node, place])
     number = 0
-    for place in range(3, len(word) - 2):  # two letters at least before and behind
+    for place in range(3, end - 2):  # two letters at least before and behind
         number += levels[place] & 1
     return number
-
-
-@njit(cache=True, nogil=True)
-def _syllables(word, levels, tables):
-    """Those of a word, letters between two stops."""
-    keys, values, children, patterns = tables
-    place, _ = _slot(keys, word[1:-1])
-    return values[place] if keys[place] != 0 else 1 + _hyphens(word, levels, children, patterns)
 
 
 @njit(cache=True, nogil=True)
@@ -110,6 +103,7 @@ def _count(data, starts, ends, kinds, letters, tables, words, sentences, syllabl
     room = 3  # İ is two letters, and two bytes as well
     for row in range(len(starts)):
         room = max(room, ends[row] - starts[row] + 3)
+    keys, values, children, patterns = tables
     spelling, levels = np.full(room, STOP, np.uint8), np.zeros(room, np.uint8)
     for row in range(len(starts)):
         at, end = starts[row], ends[row]
@@ -137,11 +131,16 @@ def _count(data, starts, ends, kinds, letters, tables, words, sentences, syllabl
             elif kinds[char] & SPACE:
                 said += spoken
                 spoken = False
-                if has_letter:
-                    spelling[length] = STOP
-                    num_syllables += _syllables(spelling[: length + 1], levels, tables)
-                num_syllables += has_word and not has_letter
                 num_words += has_word
+                num_syllables += has_word and not has_letter
+                if has_letter:
+                    place, _ = _slot(keys, spelling, 1, length)
+                    if keys[place] != 0:
+                        num_syllables += values[place]
+                    else:
+                        spelling[length] = STOP
+                        hyphens = _hyphens(spelling, length + 1, levels, children, patterns)
+                        num_syllables += hyphens + 1
                 length, has_letter, has_word = 1, False, False
             elif stop:
                 closing = True
