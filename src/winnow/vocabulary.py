@@ -75,12 +75,13 @@ class Vocabulary:
     @classmethod
     def read(cls, folder: Path) -> "Vocabulary":
         """Read a folder in Hugging Face's format; text that spells a special token stays text."""
-        from transformers import AutoTokenizer
-
-        wrapped = AutoTokenizer.from_pretrained(folder)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         tokenizer.encode_special_tokens = True
-        return cls(tokenizer, len(wrapped), int(wrapped.eos_token_id), encoder(tokenizer))
+        # Not by transformers, which takes seconds to import.
+        named = json.loads((folder / "tokenizer_config.json").read_bytes())["eos_token"]
+        end = tokenizer.token_to_id(named if isinstance(named, str) else named["content"])
+        assert end is not None, "curate makes no tokenizer without one"
+        return cls(tokenizer, tokenizer.get_vocab_size(), end, encoder(tokenizer))
 
     def encodings(self, texts: list[str]) -> list[Encoding]:
         """Each text's encoding, with offsets, without end-of-text."""
