@@ -1,6 +1,6 @@
 """The whole data half on real rows: seconds and peak memory of every stage, and how they grow.
 
-    WINNOW_DATA=<folder> python -m benchmarks.data [--rows 10000 100000 1084618] [--figure FILE]
+    WINNOW_DATA=<folder> python -m benchmarks.data [--rows 10000 100000 1084593] [--figure FILE]
 
 Every stage is the real command in a process of its own, in a project in a temporary folder, with
 GPT-2's tokenizer; `pack` is what a training does first with its tier, here with all rows. A run of
@@ -118,7 +118,7 @@ def draw(path: Path, table: dict[int, dict[str, tuple[float, float]]]) -> None:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_084_618])
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_084_593])
     parser.add_argument("--figure", type=Path)
     arguments = parser.parse_args()
     measure(1000)

@@ -1,4 +1,7 @@
-"""Text as bytes, for kernels that read UTF-8 straight from Arrow's buffers."""
+"""Text as bytes, for kernels that read UTF-8 straight from Arrow's buffers.
+
+numba's cache of a kernel does not see a change of a function that stands here: `make clean` it.
+"""
 
 import numpy as np
 import numpy.typing as npt
