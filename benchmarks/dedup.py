@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasketch import MinHash, MinHashLSH
 
-from winnow.curate import steps, texts
+from winnow.curate import duplicates, texts
 
 THRESHOLD, PERMUTATIONS, NGRAM = 0.8, 128, 3
 ROWS, SLOW_ROWS, PAIRS, TURNS = 20_000, 1_000, 2_000, 3
@@ -67,7 +67,7 @@ def plant(table: pa.Table) -> tuple[pa.Table, list[float]]:
 def ours(table: pa.Table) -> Clusters:
     """Hash and cluster as `winnow curate` does."""
     hashes = texts.content_hashes(table)
-    verdict = steps.near(
+    verdict = duplicates.near(
         table.append_column("hash", hashes),
         np.arange(len(table)),
         threshold=THRESHOLD,

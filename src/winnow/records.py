@@ -19,6 +19,13 @@ ROW_SCHEMA = pa.schema(
 CURATED_SCHEMA = pa.schema([*ROW_SCHEMA, ("hash", pa.string()), ("cluster", pa.string())])
 """What curate writes: the row, its content hash, and the hash that names its duplicate cluster."""
 
+DROPPED_SCHEMA = pa.schema(
+    [*ROW_SCHEMA, ("hash", pa.string())]
+    + [("step", pa.int32()), ("reason", pa.string()), ("because", pa.string())]
+)
+"""What curate dropped: the row, the place of the step in the recipe, why, and what it collided
+with, which is the id of the row that stays instead, or an item of a benchmark, or null."""
+
 DIMENSIONS = ("clarity", "response_quality", "diversity", "complexity")
 
 SCORE_SCHEMA = pa.schema(

@@ -129,10 +129,11 @@ def test_bulk_hashes_of_real_rows(winnow_data: Path) -> None:
 
 
 def test_exact_keeps_the_longest_spelling() -> None:
-    _, rows, verdict = apply({"name": "exact"}, table(["a b", "A  B", "other", "a B"]))
+    given_rows = table(["a b", "A  B", "other", "a B"])
+    _, rows, verdict = apply({"name": "exact"}, given_rows)
     assert rows.tolist() == [1, 2]
     assert verdict.gone.tolist() == [0, 3]
-    assert verdict.kept.tolist() == [1, 1]
+    assert verdict.because.to_pylist() == [given_rows["id"][1].as_py()] * 2
     assert verdict.reasons == ["exact duplicate"] * 2
 
 
@@ -179,14 +180,13 @@ def test_near_finds_planted_copies() -> None:
         " ".join(dice.choice("abcdefghij") * 2 + str(dice.randrange(99)) for _ in range(60))
         for _ in range(300)
     ]
-    _, rows, verdict = apply(
-        {"name": "near", "threshold": 0.8},
-        table(responses + [f"{text} and more" for text in responses]),
-    )
+    given_rows = table(responses + [f"{text} and more" for text in responses])
+    _, rows, verdict = apply({"name": "near", "threshold": 0.8}, given_rows)
     assert len(verdict.gone) >= 297
     assert len(rows) + len(verdict.gone) == 600
     # The longer one stays, so every drop is an original that names its copy.
-    assert (verdict.gone < 300).all() and (verdict.kept == verdict.gone + 300).all()
+    assert (verdict.gone < 300).all()
+    assert verdict.because.equals(given_rows["id"].take(verdict.gone + 300).combine_chunks())
 
 
 def test_planted_pairs_are_found_at_least_as_often_as_by_datasketch() -> None:
@@ -276,7 +276,7 @@ def test_neither_chunks_nor_threads_nor_shards_decide_anything(
         return {p.name: p.read_bytes() for p in out.glob("*.*") if p.name != "card.json"}
 
     one = files()
-    assert len(json.loads(one["dropped.jsonl"].splitlines()[0])) == 4
+    assert len(pq.read_table(pa.BufferReader(one["dropped.parquet"]))) > 300
     monkeypatch.setattr(texts, "CHUNK_ROWS", 7)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(5)))
     card = publish.read_json(folder / publish.CARD)
@@ -314,7 +314,7 @@ def test_the_ledger_names_every_row(project: Path) -> None:
     make_until("curate")
     out = project / "artifacts/curate"
     card = json.loads((out / "card.json").read_text())
-    dropped = [json.loads(line) for line in (out / "dropped.jsonl").read_text().splitlines()]
+    dropped = pq.read_table(out / "dropped.parquet").to_pylist()
     ledger = card["ledger"]
     assert ledger["rows_in"] == len(rows)
     assert ledger["dropped"]["exact duplicate"] == 7
@@ -326,7 +326,8 @@ def test_the_ledger_names_every_row(project: Path) -> None:
         for name in pq.read_table(out / f"{split}.parquet")["id"].to_pylist()
     }
     assert all(
-        entry["kept"] in kept or any(d["id"] == entry["kept"] for d in dropped) for entry in dropped
+        entry["because"] in kept or any(d["id"] == entry["because"] for d in dropped)
+        for entry in dropped
     )
     assert ledger["held_out"] == card["splits"]["validation"] + card["splits"]["test"]
 

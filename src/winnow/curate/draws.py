@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from winnow.curate.steps import Positions, codes
+from winnow.curate.duplicates import codes
+from winnow.curate.verdict import Positions
 
 
 def _keys(names: pa.Array, seed: int) -> NDArray[np.uint64]:

@@ -34,7 +34,7 @@ def _mix(value):
 
 
 @njit(cache=True, nogil=True)
-def _shingle(data, start, end, ngram, out):
+def shingle(data, start, end, ngram, out):
     """Write the shingles of one text to `out`, and return how many.
 
     Words are hashed by cyclic polynomials (Cohen 1997, Recursive hashing functions for n-grams); a
@@ -78,7 +78,7 @@ def _bands(data, starts, ends, ngram, factors, bands):
     shingles = np.empty(_capacity(starts, ends), np.uint64)
     signature = np.empty(len(factors), np.uint32)
     for row in range(len(starts)):
-        counts[row] = _shingle(data, starts[row], ends[row], ngram, shingles)
+        counts[row] = shingle(data, starts[row], ends[row], ngram, shingles)
         signature[:] = np.uint32(0xFFFFFFFF)
         # Two at once, as the signature is then read and written half as often.
         for index in range(0, counts[row], 2):
@@ -129,7 +129,7 @@ def _sets(data, starts, ends, ngram):
     counts = np.empty(len(starts), np.int64)
     at = 0
     for row in range(len(starts)):
-        count = _shingle(data, starts[row], ends[row], ngram, shingles)
+        count = shingle(data, starts[row], ends[row], ngram, shingles)
         _sort(shingles[:count], places, ordered)
         first = at
         for index in range(count):

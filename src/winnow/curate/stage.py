@@ -1,13 +1,14 @@
 """Clean the rows by the recipe, hold out, make the tokenizer.    winnow curate
 
-Writes artifacts/curate: train.parquet, validation.parquet, test.parquet, dropped.jsonl (id, hash,
-reason, the id that stays), tokenizer/, card.json with the ledger.
+Writes artifacts/curate: train.parquet, validation.parquet, test.parquet, dropped.parquet
+(DROPPED_SCHEMA), tokenizer/, card.json with the ledger; and artifacts/curate_metrics.json with what
+every step took.
 """
 
-import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +17,14 @@ import pyarrow.parquet as pq
 from winnow import config, publish
 from winnow.curate import draws, steps, tokenizer
 from winnow.curate.texts import content_hashes
-from winnow.records import CURATED_SCHEMA, ROW_SCHEMA, Row
+from winnow.curate.verdict import Positions, Verdict
+from winnow.records import CURATED_SCHEMA, DROPPED_SCHEMA, ROW_SCHEMA, Row
 
 SOURCE = Path("artifacts/ingest")
 FOLDER = Path("artifacts/curate")
+METRICS = Path("artifacts/curate_metrics.json")
 ROW_GROUP = 20_000
 """Rows that a reader of train.parquet has to hold at once."""
-DROPPED = ("id", "hash", "reason", "kept")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,15 +54,15 @@ def _read() -> tuple[pa.Table, dict[str, Any]]:
     return table.append_column("hash", hashes).append_column("cluster", hashes), card
 
 
-def _write_dropped(file: IO[str], table: pa.Table, verdict: steps.Verdict) -> None:
-    gone, kept = table.select(["id", "hash"]).take(verdict.gone), table["id"].take(verdict.kept)
-    columns = [*gone.to_pydict().values(), verdict.reasons, kept.to_pylist()]
-    encode = json.JSONEncoder(ensure_ascii=False).encode
-    for values in zip(*columns, strict=True):
-        file.write(encode(dict(zip(DROPPED, values, strict=True))) + "\n")
+def _dropped(table: pa.Table, step: int, verdict: Verdict) -> pa.Table:
+    """The rows that a step drops, as DROPPED_SCHEMA."""
+    gone = table.select([*ROW_SCHEMA.names, "hash"]).take(verdict.gone)
+    number = pa.array(np.full(len(gone), step, np.int32))
+    columns = [*gone.columns, number, pa.array(verdict.reasons, pa.string()), verdict.because]
+    return pa.table(columns, schema=DROPPED_SCHEMA)
 
 
-def _write_rows(file: Path, table: pa.Table, rows: steps.Positions) -> None:
+def _write_rows(file: Path, table: pa.Table, rows: Positions) -> None:
     """Write rows in their order, a row group at a time."""
     table = table.select(CURATED_SCHEMA.names)
     with pq.ParquetWriter(file, CURATED_SCHEMA, compression="zstd") as writer:
@@ -71,7 +73,7 @@ def _write_rows(file: Path, table: pa.Table, rows: steps.Positions) -> None:
             writer.write_table(table.slice(group[0], len(among)).filter(pa.array(among)))
 
 
-def _tokenizer_texts(table: pa.Table, rows: steps.Positions, number: int, seed: int) -> Any:
+def _tokenizer_texts(table: pa.Table, rows: Positions, number: int, seed: int) -> Any:
     drawn = draws.sample(table, rows, number, seed)
     for row in table.select(ROW_SCHEMA.names).take(drawn).to_pylist():
         yield Row(**row).text
@@ -90,11 +92,16 @@ def run() -> None:
         "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
     }
     with publish.lock("curate"), publish.publish_folder(FOLDER, card) as folder:
-        with (folder / "dropped.jsonl").open("w", encoding="utf-8") as file:
-            for step in settings.steps:
+        costs = []
+        path = folder / "dropped.parquet"
+        with pq.ParquetWriter(path, DROPPED_SCHEMA, compression="zstd") as file:
+            for number, step in enumerate(settings.steps):
+                began, before = time.perf_counter(), len(rows)
                 table, rows, verdict = steps.apply(step, table, rows)
-                _write_dropped(file, table, verdict)
+                file.write_table(_dropped(table, number, verdict))
                 ledger.dropped.update(verdict.reasons)
+                seconds = time.perf_counter() - began
+                costs.append({"step": step["name"], "rows": before, "seconds": seconds})
         split = draws.hold_out(table, rows, wanted, settings.seed)
         card["splits"] = {}
         for index, name in enumerate(("train", *wanted)):
@@ -105,6 +112,7 @@ def run() -> None:
         texts = _tokenizer_texts(table, kept, settings.tokenizer_rows, settings.seed)
         tokenizer.save(settings.tokenizer, texts, settings.vocab_size, folder / "tokenizer")
         card["ledger"] = ledger.close()
+    publish.write_json(METRICS, {"steps": costs})
     print(
         f"curate: {ledger.rows_out} rows kept, {ledger.dropped.total()} dropped, "
         f"{ledger.held_out} held out -> {FOLDER}"

@@ -8,6 +8,7 @@ no single simple image go through Python.
 import functools
 import hashlib
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,11 +36,16 @@ Texts = tuple[Bytes, Places, Places]
 T = TypeVar("T")
 
 
+def _bare(text: str) -> str:
+    return re.sub(r"[\W_]", " ", text)
+
+
 @functools.cache
-def _images() -> NDArray[np.int64]:
+def _images(bare: bool) -> NDArray[np.int64]:
     """By code point, what it becomes in NFKC and lower case wherever it stands; -1 if that varies.
 
-    An image is UTF-8, its first byte the lowest of the number; white space becomes a space.
+    An image is UTF-8, its first byte the lowest of the number; white space becomes a space, and so
+    does, of `bare` ones, all that is neither letter nor digit.
     It varies for what composes with its neighbours (Unicode Standard Annex 15, section 9: quick
     check), and for the capital sigma; images that are longer than the character are left out too.
     """
@@ -48,9 +54,11 @@ def _images() -> NDArray[np.int64]:
     images = np.full(0x20000, -1)
     for char in characters:
         form = unicodedata.normalize("NFKC", char)
-        lower = " " if form.isspace() else form.lower()
+        lower = _bare(form.lower()) if bare else form.lower()
+        lower = " " if lower.isspace() else lower
         varies = any(c == "Σ" or c in composing or unicodedata.combining(c) for c in form)
-        if not varies and len(lower.encode()) <= len(char.encode()) and len(lower.split()) < 2:
+        single = lower == " " or lower.split() == [lower]
+        if not varies and single and len(lower.encode()) <= len(char.encode()):
             images[ord(char)] = int.from_bytes(lower.encode(), "little")
     return images
 
@@ -103,27 +111,32 @@ def _fold_rows(parts, images, out, starts, ends):
     return at
 
 
-def fold(batch: pa.RecordBatch) -> Texts:
-    """What `records.normalise` makes of every row of a batch."""
+def fold(batch: pa.RecordBatch, bare: bool = False) -> Texts:
+    """What `records.normalise` makes of every row of a batch; if `bare`, letters and digits."""
     parts = tuple(buffers(batch[name]) for name in PARTS)
     size = sum(int(offsets[-1]) - int(offsets[0]) for _, offsets in parts)
     out = np.empty(size + len(PARTS) * len(batch), np.uint8)
     starts, ends = np.empty((2, len(batch)), np.int64)
-    used = _fold_rows(parts, _images(), out, starts, ends)
+    used = _fold_rows(parts, _images(bare), out, starts, ends)
     rest = np.flatnonzero(ends < 0)
     if not len(rest):
         return out, starts, ends
     rows = batch.select(PARTS).take(pa.array(rest)).to_pylist()
-    texts = [normalise(**row).encode() for row in rows]
+    whole = [normalise(**row) for row in rows]
+    texts = [(" ".join(_bare(text).split()) if bare else text).encode() for text in whole]
     ends[rest] = used + np.cumsum([len(text) for text in texts])
     starts[rest] = ends[rest] - [len(text) for text in texts]
     return np.append(out[:used], np.frombuffer(b"".join(texts), np.uint8)), starts, ends
 
 
 def each(
-    table: pa.Table, positions: NDArray[np.int64], work: Callable[[Texts], T], name: str
+    table: pa.Table,
+    positions: NDArray[np.int64],
+    work: Callable[[Texts], T],
+    name: str,
+    bare: bool = False,
 ) -> Iterator[T]:
-    """Do some work on the texts of the rows at ascending positions, chunk by chunk, in threads.
+    """Do some work on the folded texts of the rows at ascending positions, in chunks and threads.
 
     The results come in the order of the rows. Work that does not hold Python's lock is done on
     all the processor's cores that this process may use.
@@ -135,7 +148,8 @@ def each(
     def chunk(index: int) -> tuple[int, T]:
         inside = positions[places[index] : places[index + 1]] - bounds[index]
         batch = batches[index]
-        return len(inside), work(fold(batch if len(inside) == len(batch) else batch.take(inside)))
+        batch = batch if len(inside) == len(batch) else batch.take(inside)
+        return len(inside), work(fold(batch, bare))
 
     with (
         ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,

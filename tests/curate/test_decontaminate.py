@@ -1,0 +1,120 @@
+"""Dirty rows are those of a plain comparison of n-grams, whatever the benchmark's format."""
+
+import gzip
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny import TINY, corpus, make_until, write_jsonl, write_params
+
+from winnow.curate.decontaminate import decontaminate
+from winnow.curate.texts import PARTS
+
+
+def table(*responses: str) -> pa.Table:
+    """Rows of which only the response differs."""
+    return pa.table({name: responses if name == "response" else [""] * len(responses)
+                     for name in PARTS})  # fmt: skip
+
+
+def grams(text: str, size: int) -> Iterator[tuple[str, ...]]:
+    """The rule itself."""
+    folded = unicodedata.normalize("NFKC", text).lower()
+    words = re.findall(r"[^\W_]+", folded)
+    return (tuple(words[at : at + size]) for at in range(len(words) - size + 1))
+
+
+WORDS = st.sampled_from("one Two three. (four) fünf ₆ ½ a_b 日本 ΟΔΟΣ -".split())  # noqa: SIM905
+TEXTS = st.lists(st.lists(WORDS, max_size=12).map(" ".join), min_size=1, max_size=8)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(TEXTS, TEXTS)
+def test_dirty_rows_are_those_that_share_an_ngram(
+    tmp_path: Path, items: list[str], responses: list[str]
+) -> None:
+    path = tmp_path / "bench.jsonl"
+    path.write_text("".join(json.dumps({"q": item}) + "\n" for item in items))
+    rows = table(*responses)
+    verdict = decontaminate(rows, np.arange(len(rows)), benchmarks=[str(path)], ngram=3)
+    known = {gram for item in items for gram in grams(item, 3)}
+    wanted = [row for row, text in enumerate(responses) if known & set(grams(text, 3))]
+    assert verdict.gone.tolist() == wanted
+    for row, because in zip(verdict.gone, verdict.because.to_pylist(), strict=True):
+        name, _, number = because.rpartition(":")
+        assert name == "bench.jsonl"
+        assert set(grams(items[int(number)], 3)) & set(grams(responses[row], 3))
+
+
+SECRET = "How many eggs does Janet sell at the market every single day of the week?"
+FORMATS = {
+    "a.jsonl": json.dumps({"id": 7, "turns": [SECRET]}),
+    "b.json": json.dumps([{"q": "short"}, {"q": SECRET}]),
+    "c.json": json.dumps({"canary": "x", "examples": [{"input": SECRET}]}),
+    "d.csv": f'subject,"{SECRET}",A\n',
+    "e.txt": f"first\n{SECRET}\n",
+}
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "f.jsonl.gz", "g.parquet", "folder"])
+def test_benchmarks_of_every_format(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "f.jsonl.gz":
+        path.write_bytes(gzip.compress(FORMATS["a.jsonl"].encode()))
+    elif name == "g.parquet":
+        pq.write_table(pa.table({"question": [SECRET]}), path)
+    elif name == "folder":
+        path.mkdir()
+        (path / "a.jsonl").write_text(FORMATS["a.jsonl"])
+        (path / "README.md").write_text(SECRET)
+    else:
+        path.write_text(FORMATS[name])
+    rows = table("clean", f"Q: {SECRET.upper()}", "also clean")
+    verdict = decontaminate(rows, np.arange(3), benchmarks=[str(path)])
+    assert verdict.gone.tolist() == [1]
+    inside = "folder/a.jsonl" if name == "folder" else name
+    assert verdict.reasons == [f"in the benchmark {inside}"]
+    assert verdict.because.to_pylist() == [f"{inside}:{1 if name in ('b.json', 'e.txt') else 0}"]
+
+
+def test_a_benchmark_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    rows, torn = table("x"), tmp_path / "torn.jsonl"
+    torn.write_text('{"q": ')
+    for path, words in ((tmp_path / "no.jsonl", "is no file"), (torn, "torn.jsonl cannot be read")):
+        with pytest.raises(ValueError, match=words):
+            decontaminate(rows, np.arange(1), benchmarks=[str(path)])
+    with pytest.raises(ValueError, match="expected a list"):
+        decontaminate(rows, np.arange(1), benchmarks="data")
+
+
+def test_in_a_recipe(project: Path) -> None:
+    rows = corpus()
+    rows[5]["output"] += f" {SECRET}"
+    write_jsonl(project / "data/a.jsonl", rows)
+    write_jsonl(project / "bench.jsonl", [{"q": SECRET}])
+    steps = [*TINY["curate"]["steps"], {"name": "decontaminate", "benchmarks": ["bench.jsonl"]}]  # type: ignore[index]
+    write_params(project, TINY | {"curate": TINY["curate"] | {"steps": steps}})  # type: ignore[operator]
+    make_until("score")
+    dropped = pq.read_table(project / "artifacts/curate/dropped.parquet").to_pylist()
+    (row,) = (row for row in dropped if row["step"] == 2)
+    assert row["id"] == "a.jsonl:6" and row["because"] == "bench.jsonl:0"
+    assert row["reason"] == "in the benchmark bench.jsonl" and SECRET in row["response"]
+    scored = pq.read_table(project / "artifacts/score/dropped.parquet")
+    assert scored["id"].to_pylist() == [row["id"] for row in dropped]
+
+
+def test_sources_that_hold_a_benchmark_are_found(winnow_data: Path) -> None:
+    """All rows of two sources are answers to GSM8K's test questions; of other ones, none is."""
+    for source, share in (("gsm8k_model_solutions", 1.0), ("zeroeval_gsm8k", 1.0), ("medquad", 0)):
+        rows = pq.read_table(winnow_data / f"instructions/{source}.parquet").slice(0, 6000)
+        test = str(winnow_data / "benchmarks/gsm8k/test.jsonl")
+        verdict = decontaminate(rows, np.arange(len(rows)), benchmarks=[test])
+        assert len(verdict.gone) == share * len(rows)
