@@ -74,3 +74,9 @@ def engine() -> None:
     found = shutil.which("docker") is not None
     answers = found and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
     need(answers, "no Docker engine answers")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> None:
+    """Skip or fail where no Chromium is installed."""
+    need(shutil.which("chromium") is not None, "Chromium is not installed")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
-from winnow.records import DIMENSIONS, ITEM_SCHEMA, SCORE_SCHEMA
+from winnow.records import CURATED_SCHEMA, DIMENSIONS, DROPPED_SCHEMA, ITEM_SCHEMA, SCORE_SCHEMA
 
 POOL = 6000
 TESTED = 200
@@ -74,6 +74,7 @@ def pool(root: Path) -> pa.Table:
         path = root / f"artifacts/score/{split}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table.slice(0, TESTED) if split == "test" else table, path)
+    _curated(root, table)
     _tiers(root, score, generator)
     lines = [{"hash": h, "quality": "clean" if c else ("noisy", "cut")[i % 2], "family": "f"}
              for i, (h, c) in enumerate(zip(columns["hash"], clean, strict=True))]  # fmt: skip
@@ -81,6 +82,37 @@ def pool(root: Path) -> pa.Table:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return table
+
+
+DROPPED = 380
+
+
+def _curated(root: Path, table: pa.Table) -> None:
+    """The curated rows of the splits, and rows that two steps dropped, with their scores."""
+    texts = {
+        name: [f"{name} of {i}" for i in table["id"].to_pylist()]
+        for name in ("instruction", "input", "response")
+    }
+    rows = table.select(["id", "source", "hash"])
+    for name, column in texts.items():
+        rows = rows.append_column(name, pa.array(column))
+    curated = rows.append_column("cluster", rows["hash"]).select(CURATED_SCHEMA.names)
+    parts = {"train": curated, "validation": curated.slice(0, 0), "test": curated.slice(0, 3)}
+    for split, part in parts.items():
+        path = root / f"artifacts/curate/{split}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(part, path)
+    steps = [0] * (DROPPED - 100) + [1] * 100
+    gone = rows.slice(0, DROPPED).append_column("step", pa.array(steps, pa.int32()))
+    gone = gone.append_column("reason", pa.array([f"near <b>{step}</b>" for step in steps]))
+    because = [f"{i + DROPPED:06}" for i in range(DROPPED)]
+    gone = gone.append_column("because", pa.array(because)).select(DROPPED_SCHEMA.names)
+    evil = pa.array(["<script>document.title = 'evil'</script>"] * DROPPED)
+    gone = gone.set_column(gone.column_names.index("response"), "response", evil)
+    pq.write_table(gone.cast(DROPPED_SCHEMA), root / "artifacts/curate/dropped.parquet")
+    pq.write_table(table.slice(0, DROPPED), root / "artifacts/score/dropped.parquet")
+    costs = [{"step": "exact", "seconds": 1.5}, {"step": "near", "seconds": 2.5}]
+    write(root / "artifacts/curate_metrics.json", {"steps": costs})
 
 
 def _tiers(root: Path, score: np.ndarray, generator: np.random.Generator) -> None:

@@ -1,20 +1,28 @@
 """The stage end to end, over a made-up results tree."""
 
+import base64
 import csv
+import hashlib
 import json
 import math
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
+from browser import dom
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import POOL, TIERS, build
+from made_up import DROPPED, POOL, TESTED, TIERS, build
 
 from winnow import publish
 from winnow.analyze import audit, stage
+from winnow.analyze.curation import PER_REASON
 
 ALL = [f"{tier}_1M" for tier in TIERS]
 
@@ -126,7 +134,7 @@ def test_the_page_is_one_inert_file(tmp_path: Path, tracker: Any) -> None:
     stage.run()
     found = page()
     assert not {"script", "link", "img", "iframe", "object", "form"} & set(found.tags)
-    assert found.links == []
+    assert found.links == ["removed.html"]
     assert len(found.ids) == len(set(found.ids))
     assert "<script>alert(1)</script>" in found.words, "shown as text"
     text = Path("analysis/report.html").read_text(encoding="utf-8")
@@ -134,6 +142,50 @@ def test_the_page_is_one_inert_file(tmp_path: Path, tracker: Any) -> None:
     assert "#fe0" not in text, "every placeholder colour became a variable"
     assert text.count("<svg") == 4 and text.count('role="img"') == 5
     assert str(tmp_path) not in text
+
+
+def test_what_curation_did(tmp_path: Path, tracker: Any) -> None:
+    build(tmp_path, ALL[:2], [0])
+    stage.run()
+    found = analysis()
+    first, second = found["curation"]
+    all_rows = 2 * POOL + TESTED + DROPPED
+    assert [first["before"]["rows"], first["after"]["rows"]] == [all_rows, all_rows - DROPPED + 100]
+    assert second["before"] == first["after"] and second["after"]["rows"] == all_rows - DROPPED
+    gone = pq.read_table("artifacts/score/dropped.parquet").slice(DROPPED - 100)
+    lost = second["before"]["tokens"] - second["after"]["tokens"]
+    assert lost == pc.sum(gone["num_tokens"]).as_py()
+    total = [part["rows"] * part["mean_score"] for part in (second["before"], second["after"])]
+    assert total[0] - total[1] == pytest.approx(pc.sum(gone["score"]).as_py())
+    # The made-up hold-out shares three clusters with the pool.
+    tier = pd.read_csv("artifacts/select/ultra_300_scores.csv")["idx"]
+    shared = int((tier < 3).sum())
+    both = {"rows": shared, "clusters": shared}
+    wanted = {"validation": {"rows": 0, "clusters": 0}, "test": both}
+    assert found["leakage"]["ultra_300"] == wanted
+
+
+def test_removed_rows_are_inert(tmp_path: Path, tracker: Any) -> None:
+    build(tmp_path, ALL[:2], [0])
+    stage.run()
+    text = Path("analysis/removed.html").read_text(encoding="utf-8")
+    found = Page(text)
+    assert found.tags.count("article") == 2 * PER_REASON
+    assert found.tags.count("script") == 1 and not found.links
+    assert "document.title = 'evil'" in found.words and "near <b>1</b>" in found.words
+    script = re.search(r"<script>(.*)</script>", text, re.DOTALL)
+    assert script
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'\"" in text
+
+
+def test_removed_rows_are_searched(tmp_path: Path, tracker: Any, chromium: None) -> None:
+    build(tmp_path, ALL[:2], [0])
+    stage.run()
+    address = Path("analysis/removed.html").resolve().as_uri()
+    shown = dom(f"{address}#NEAR%20%3Cb%3E1", tmp_path / "profile")
+    assert shown.count("<article>") == shown.count('<article hidden="">') == PER_REASON
+    assert f"<output>{PER_REASON}</output>" in shown and "<title>Winnow: removed rows" in shown
 
 
 def test_a_second_run_writes_the_same_bytes(tmp_path: Path, tracker: Any) -> None:

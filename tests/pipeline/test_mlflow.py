@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import dom
 from clones import QUICK, SLOW, Grid, run_grid, shell
-from tiny import need
 
 MLFLOW = str(Path(sys.executable).with_name("mlflow"))
 
@@ -107,24 +107,6 @@ def test_every_cell_of_the_grid_is_a_run(grid: Grid) -> None:
     file = grid.folder / f"results/{QUICK}/0/evaluation/metrics.json"
     assert loss == pytest.approx(json.loads(file.read_text())["loss"])
     assert client(grid.folder).get_model_version_by_alias(QUICK, "champion").tags["seed"] == "0"
-
-
-def dom(page: str, profile: Path) -> str:
-    """A page's document, after its scripts have run, by headless Chromium."""
-    quiet = "background-networking component-update sync quic gpu".split()  # noqa: SIM905
-    command = ["chromium", "--headless", "--no-sandbox", "--no-first-run", "--dump-dom"]
-    command += [f"--disable-{name}" for name in quiet] + ["--virtual-time-budget=20000"]
-    done = subprocess.run(
-        [*command, f"--user-data-dir={profile}", page], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
-@pytest.fixture
-def chromium() -> None:
-    """Skip or fail where no Chromium is installed."""
-    need(shutil.which("chromium") is not None, "Chromium is not installed")
 
 
 @pytest.fixture

@@ -50,9 +50,10 @@ def _palette(colours: dict[str, str]) -> Markup:
     return Markup("".join(f"--{name}:{value};" for name, value in colours.items()))
 
 
-def _light() -> dict[str, str]:
+def light() -> Markup:
+    """The colours of a page on paper, as CSS variables."""
     base = {"ink": LIGHT.ink, "muted": LIGHT.muted, "line": LIGHT.line, "paper": "#fdfcf9"}
-    return base | LIGHT.rules | LIGHT.medals
+    return _palette(base | LIGHT.rules | LIGHT.medals)
 
 
 def _strata(analysis: Json, arms: tuple[Arm, ...]) -> list[Json]:
@@ -109,19 +110,20 @@ def _samples(arms: tuple[Arm, ...]) -> list[Json]:
     ]
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates that escape all they are given, with our ways to write numbers."""
+    made = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     for function in (words.count, words.short, words.percent, words.decimal, words.signed,
                      words.figures, words.duration, words.plural, words.listed):  # fmt: skip
-        environment.filters[function.__name__] = function
-    return environment
+        made.filters[function.__name__] = function
+    return made
 
 
 def render(study: Study, analysis: Json, drawings: dict[str, Drawing]) -> str:
     """The report as HTML."""
-    template = _environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
+    template = environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         analysis=analysis,
         study=study,
@@ -133,6 +135,6 @@ def render(study: Study, analysis: Json, drawings: dict[str, Drawing]) -> str:
         definitions={key: DEFINITIONS[key] for key in GENERATION},
         glyphs=GLYPHS,
         rules=RULES,
-        light=_palette(_light()),
+        light=light(),
         dark=_palette(DARK),
     )

@@ -1,7 +1,7 @@
 """Say how much to keep, with an interval, and write the report.    winnow analyze
 
 Reads results/ for every experiment and seed of params.yaml, and the cards of the stages before.
-Writes analysis/ (report.html, analysis.json, figures, curves.csv, tiers.csv),
+Writes analysis/ (report.html, removed.html, analysis.json, figures, curves.csv, tiers.csv),
 results/experiment_summary.json and metrics.json.
 """
 
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from winnow import config, publish
-from winnow.analyze import audit, documented, tables
+from winnow.analyze import audit, curation, documented, tables
 from winnow.analyze.advice import recommendations
 from winnow.analyze.answer import Verdict, headline, judge, rank_agreement
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.drawing import Drawing
 from winnow.analyze.figures import all_figures
-from winnow.analyze.report import render
+from winnow.analyze.report import environment, light, render
 from winnow.analyze.results import RESULTS, Study, read_pool, read_study
 
 FOLDER, SUMMARY, METRICS = (
@@ -106,6 +106,8 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
         "rank_agreement": rank_agreement(study, losses),
         "strata": tables.strata(study),
         "ledgers": study.ledgers,
+        "curation": curation.gains(),
+        "leakage": curation.leakage([arm.tier_name for arm in study.arms]),
         "tiers": {arm.tier_name: study.statistics[arm.tier_name] for arm in study.arms},
         "scoring": study.scoring,
         "score_audit": audit.score_audit(pool),
@@ -149,6 +151,8 @@ def _publish(study: Study, analysis: Json, drawings: dict[str, Drawing], setting
         tables.write_curves(folder / "curves.csv", study)
         tables.write_tiers(folder / "tiers.csv", analysis)
         (folder / "report.html").write_text(render(study, analysis, drawings), encoding="utf-8")
+        removed = curation.removed_page(environment(), analysis["curation"], light())
+        (folder / "removed.html").write_text(removed, encoding="utf-8")
     publish.write_json(SUMMARY, summary_of(analysis))
     publish.write_json(METRICS, tables.metrics(analysis))
 

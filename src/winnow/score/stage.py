@@ -1,7 +1,7 @@
 """Score every curated row, chunk by chunk, resumable at any moment.    winnow score
 
-Writes artifacts/score: train.parquet, validation.parquet, test.parquet (SCORE_SCHEMA), card.json;
-and artifacts/score_metrics.json with what the scoring cost.
+Writes artifacts/score: train.parquet, validation.parquet, test.parquet, dropped.parquet
+(SCORE_SCHEMA), card.json; and artifacts/score_metrics.json with what the scoring cost.
 """
 
 import os
@@ -25,7 +25,8 @@ SOURCE = Path("artifacts/curate")
 FOLDER = Path("artifacts/score")
 METRICS = Path("artifacts/score_metrics.json")
 STATE = publish.STATE / "score"
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test", "dropped")
+"""What was dropped is scored too, to say what dropping it did to the score."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +79,7 @@ def run() -> None:
         state = STATE / key[:16]
         state.mkdir(parents=True, exist_ok=True)
         chunks, cost = _score_chunks(settings.chunk_rows, state)
-        ledger = publish.Ledger(rows_in=cost["rows"])
+        ledger = publish.Ledger(rows_in=source["ledger"]["rows_in"])
         with publish.publish_folder(FOLDER, card) as folder:
             for split in SPLITS:
                 with pq.ParquetWriter(
@@ -105,10 +106,10 @@ def _batches(chunk_rows: int) -> Iterator[tuple[str, str, pa.RecordBatch]]:
 def _score_chunks(chunk_rows: int, state: Path) -> tuple[dict[str, list[Path]], dict[str, Any]]:
     """Score what no finished chunk holds, a thread a core; returns the chunks' files by split, and
     the cost."""
-    total = sum(pq.read_metadata(SOURCE / f"{split}.parquet").num_rows for split in SPLITS)
+    sizes = {name: pq.read_metadata(SOURCE / f"{name}.parquet").num_rows for name in SPLITS}
     chunks: dict[str, list[Path]] = {split: [] for split in SPLITS}
     scorer, threads, rows_scored = QualityScorer(SOURCE / "tokenizer"), os.cpu_count() or 1, 0
-    bar = progress(None, "score", "rows", total)
+    bar = progress(None, "score", "rows", sum(sizes.values()))
 
     def work(split: str, name: str, batch: pa.RecordBatch) -> tuple[str, Path, int]:
         done = _finished(state, name)
@@ -127,5 +128,6 @@ def _score_chunks(chunk_rows: int, state: Path) -> tuple[dict[str, list[Path]], 
             chunks[split].append(path)
             rows_scored += scored
     rate = rows_scored / (time.perf_counter() - began) if rows_scored else None
-    cost = {"rows": total, "rows_per_second": rate, "seconds": total / rate if rate else None}
+    kept = sum(sizes.values()) - sizes["dropped"]
+    cost = {"rows": kept, "rows_per_second": rate, "seconds": kept / rate if rate else None}
     return chunks, cost
