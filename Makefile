@@ -13,7 +13,8 @@ FULL_EXPERIMENTS := ultra_10k_500M, ultra_10k_1B, high_100k_500M, high_100k_1B, 
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo full ui test check format clean \
-  bench-score bench-dedup bench-data bench-decontaminate bench-language bench-reliability
+  bench-score bench-dedup bench-data bench-decontaminate bench-language bench-graders \
+  bench-reliability
 
 help:  ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-19s %s\n", $$1, $$2}' Makefile
@@ -77,6 +78,9 @@ bench-decontaminate: .venv  ## measure which real rows hold benchmarks' items
 
 bench-language: .venv  ## measure detectors of languages beside each other
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.language $(ARGS)
+
+bench-graders: .venv  ## measure whether the score agrees with graders, and whether it beats length
+	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.graders $(ARGS)
 
 bench-reliability: .venv  ## kill, fill and feed the data half, beside datasets and datatrove
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.reliability $(ARGS)

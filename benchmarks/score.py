@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 import textstat
 from tokenizers import Tokenizer
 
+from winnow.records import WEIGHTS
 from winnow.score.flesch import flesch_reading_ease
-from winnow.score.scorer import WEIGHTS, QualityScorer
+from winnow.score.scorer import QualityScorer
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/score"))
 from oracle import score as oracle  # noqa: E402

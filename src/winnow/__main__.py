@@ -27,6 +27,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="read no more than N rows, from all files alike",
     )
+    commands["score"].add_argument(
+        "--explain", metavar="FILE", help="say what moved the score of the pair in a JSON file"
+    )
     commands["select"].add_argument(
         "experiments", nargs="*", help="also cut the tiers of these declared experiments"
     )

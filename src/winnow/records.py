@@ -26,7 +26,10 @@ DROPPED_SCHEMA = pa.schema(
 """What curate dropped: the row, the place of the step in the recipe, why, and what it collided
 with, which is the id of the row that stays instead, or an item of a benchmark, or null."""
 
-DIMENSIONS = ("clarity", "response_quality", "diversity", "complexity")
+WEIGHTS = {"clarity": 0.25, "response_quality": 0.35, "diversity": 0.2, "complexity": 0.2}
+"""Of the dimensions in the score."""
+
+DIMENSIONS = tuple(WEIGHTS)
 
 SCORE_SCHEMA = pa.schema(
     [("id", pa.string()), ("hash", pa.string()), ("source", pa.string()), ("score", pa.float64())]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +24,7 @@ from made_up import DROPPED, POOL, TESTED, TIERS, build
 from winnow import publish
 from winnow.analyze import audit, stage
 from winnow.analyze.curation import PER_REASON
+from winnow.records import DIMENSIONS
 
 ALL = [f"{tier}_1M" for tier in TIERS]
 
@@ -163,6 +165,29 @@ def test_what_curation_did(tmp_path: Path, tracker: Any) -> None:
     both = {"rows": shared, "clusters": shared}
     wanted = {"validation": {"rows": 0, "clusters": 0}, "test": both}
     assert found["leakage"]["ultra_300"] == wanted
+
+
+def test_the_audit_finds_a_score_that_is_only_length() -> None:
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(1, 5000, 500)
+    clarity = np.log1p(lengths) / 10
+    columns = {name: generator.random(500) for name in DIMENSIONS} | {"clarity": clarity}
+    pool = pa.table(columns | {
+        "score": clarity, "num_tokens": lengths,
+        "hash": [f"{i:04}" for i in generator.permutation(500)],
+        "source": ["short" if length < 2500 else "long" for length in lengths],
+    })  # fmt: skip
+    length = audit.length_audit(pool)
+    assert length["top_among_longest"] == 1 and length["explained"] == pytest.approx(1)
+    found = audit.score_audit(pool)
+    assert found["score"]["variance_between_sources"] > 0.3
+    assert found["diversity"]["variance_between_sources"] < 0.05
+    assert found["score"]["rank_correlation_with_length"] == pytest.approx(1)
+    # The score here is clarity alone, so without a dimension that it lacks its top is another.
+    assert found["diversity"]["top_that_changes_without_it"] > 0
+    assert found["score"]["top_that_changes_without_it"] is None
+    shuffled = pool.take(generator.permutation(500))
+    assert audit.length_audit(shuffled) == pytest.approx(length)
 
 
 def test_removed_rows_are_inert(tmp_path: Path, tracker: Any) -> None:

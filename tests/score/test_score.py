@@ -1,6 +1,7 @@
 """The scorer equals the documented formulas, offline, and the stage survives being killed."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import textstat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import score as oracle
-from tiny import TINY, corpus, make_until, write_jsonl, write_params
+from tiny import TINY, Winnow, corpus, make_until, write_jsonl, write_params
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
@@ -165,6 +166,26 @@ def test_flesch_of_real_words(winnow_data: Path) -> None:
     wanted = [textstat.flesch_reading_ease(text) for text in texts]
     print(f"{len(texts)} real words, one text each")
     assert len(texts) > 50_000 and found.tolist() == wanted
+
+
+def test_one_pair_is_explained(project: Path, winnow: Winnow) -> None:
+    make_until("curate")
+    pair = {"instruction": "Explain tides?", "response": "First the moon.\n\nThen the sun. So. `"}
+    (project / "pair.json").write_text(json.dumps(pair))
+    done = winnow("score", "--explain", "pair.json")
+    assert done.returncode == 0, done.stderr
+    scorer = QualityScorer(project / "artifacts/curate/tokenizer")
+    total, dimensions = scorer.score_sample(pair)
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["score", f"{total:.3f}"] and len(lines) == 5
+    assert "question or directive 1.00" in lines[1] and "paragraphs or list 1.00" in lines[2]
+    assert "steps 0.60" in lines[4] and "code 0.60" in lines[4]
+    for name, parts in scorer.explain(pair).items():
+        assert sum(parts.values()) / 3 == pytest.approx(dimensions[name])
+    (project / "pair.json").write_text("[]")
+    done = winnow("score", "--explain", "pair.json")
+    assert done.returncode == 2 and "pair.json: expected one JSON object" in done.stderr
+    assert not (project / "artifacts/score").exists()
 
 
 def test_chunks_and_threads_change_no_byte(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from winnow.analyze.documented import with_reasons
 from winnow.analyze.results import Study, read_test_hashes, read_tier_rows
-from winnow.records import DIMENSIONS
+from winnow.records import DIMENSIONS, WEIGHTS
 
 MEASURES = ("score", *DIMENSIONS)
 CLEAN = "clean"
@@ -47,23 +48,69 @@ def auc(values: Floats, positive: NDArray[np.bool_]) -> float | None:
     return float((ranks(values)[positive].sum() - wins * (wins + 1) / 2) / (wins * losses))
 
 
+TOP = 0.1
+"""The share of the pool that is its top where tops are compared."""
+
+
+def _by_hash(pool: pa.Table) -> NDArray[np.int64]:
+    """The place of every row in the order of content hashes."""
+    ranks: NDArray[np.int64] = pc.rank(pool["hash"], tiebreaker="first").to_numpy()
+    return ranks
+
+
+def _top(values: Floats, ties: NDArray[np.int64]) -> set[int]:
+    """The places of the highest values; ties go by hash, so the order of rows decides nothing."""
+    order = np.lexsort((ties, -values))
+    return set(order[: max(1, round(TOP * len(values)))].tolist())
+
+
+def _share_by(groups: pa.ChunkedArray, values: Floats) -> float | None:
+    """The share of the variance that lies between groups (eta squared); None where none varies."""
+    codes = groups.combine_chunks().dictionary_encode().indices.to_numpy()
+    total = float(((values - values.mean()) ** 2).sum())
+    counts = np.bincount(codes)
+    means = np.bincount(codes, values) / counts
+    return float((counts * (means - values.mean()) ** 2).sum() / total) if total > 0 else None
+
+
 def score_audit(pool: pa.Table) -> Json:
-    """Mean, spread, share of rows at the maximum and correlation with length, by dimension."""
+    """Mean, spread, saturation, what follows length or source, and what each dimension decides."""
     lengths = pool["num_tokens"].to_numpy().astype(np.float64)
-    found = {}
+    scores, ties = pool["score"].to_numpy(), _by_hash(pool)
+    top, found = _top(scores, ties), {}
     for name in MEASURES:
         values = pool[name].to_numpy().astype(np.float64)
-        length = rank_correlation(values, lengths)
         row = {
             "mean": float(values.mean()),
             "std": float(values.std()),
             "share_at_maximum": float((values == values.max()).mean()),
-            "rank_correlation_with_length": length,
+            "rank_correlation_with_length": rank_correlation(values, lengths),
+            "variance_between_sources": _share_by(pool["source"], values),
+            "top_that_changes_without_it": None,
         }
         why = "it, or the length, is the same in all rows"
-        reasons = {} if length is not None else {"rank_correlation_with_length": why}
+        reasons = {key: why for key, value in row.items() if value is None}
+        reasons["top_that_changes_without_it"] = "it is the score"
+        if name in WEIGHTS:
+            del reasons["top_that_changes_without_it"]
+            without = _top(scores - WEIGHTS[name] * values, ties)
+            row["top_that_changes_without_it"] = 1 - len(top & without) / len(top)
         found[name] = with_reasons(row, reasons)
     return found
+
+
+def length_audit(pool: pa.Table) -> Json:
+    """How much of the score's top is only length, and how much of the score length explains."""
+    lengths, scores = (pool[name].to_numpy().astype(np.float64) for name in ("num_tokens", "score"))
+    top, longest = (_top(values, _by_hash(pool)) for values in (scores, lengths))
+    logs = np.log1p(lengths)
+    varies = logs.std() > 0 and scores.std() > 0
+    row = {
+        "share": TOP,
+        "top_among_longest": len(top & longest) / len(top),
+        "explained": float(np.corrcoef(logs, scores)[0, 1] ** 2) if varies else None,
+    }
+    return with_reasons(row, {} if varies else {"explained": "one of both never varies"})
 
 
 def read_truth(path: Path) -> dict[str, str]:

@@ -111,6 +111,7 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
         "tiers": {arm.tier_name: study.statistics[arm.tier_name] for arm in study.arms},
         "scoring": study.scoring,
         "score_audit": audit.score_audit(pool),
+        "length_audit": audit.length_audit(pool),
         "planted_truth": audit.planted_truth(pool, truth, study) if truth else None,
         "bootstrap": {
             "num_items": study.num_items,

