@@ -24,7 +24,7 @@ DROPPED_SCHEMA = pa.schema(
     + [("step", pa.int32()), ("reason", pa.string()), ("because", pa.string())]
 )
 """What curate dropped: the row, the place of the step in the recipe, why, and what it collided
-with, which is the id of the row that stays instead, or an item of a benchmark, or null."""
+with: the id of the row that stays instead, an item of a benchmark, the language found."""
 
 WEIGHTS = {"clarity": 0.25, "response_quality": 0.35, "diversity": 0.2, "complexity": 0.2}
 """Of the dimensions in the score."""

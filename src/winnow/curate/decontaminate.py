@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numba import njit
 from numpy.typing import NDArray
 
-from winnow.curate.minhash import shingle
+from winnow.curate.minhash import capacity, shingle
 from winnow.curate.texts import PARTS, Texts, each
 from winnow.curate.verdict import NONE, Positions, Verdict
 
@@ -99,10 +99,7 @@ def read_items(sources: Sequence[str], ngram: int) -> tuple[list[str], list[str]
 @njit(cache=True, nogil=True)
 def _grams(data, starts, ends, ngram):
     """The n-grams of all texts, hashed, one after the other, and how many each has."""
-    room = 2
-    for row in range(len(starts)):
-        room = max(room, (ends[row] - starts[row]) // 2 + 2)
-    own = np.empty(room, np.uint64)
+    own = np.empty(capacity(starts, ends), np.uint64)
     found = np.empty((ends - starts).sum() // 2 + 2 * len(starts), np.uint64)
     counts, at = np.empty(len(starts), np.int64), 0
     for row in range(len(starts)):

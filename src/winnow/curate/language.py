@@ -57,7 +57,7 @@ def language(
             "params.yaml: curate.steps language: expected a list of languages to keep and a "
             f"threshold in [0, 1], found {keep!r}, {threshold!r}"
         )
-    gone, reasons = [], []
+    gone, reasons, because = [], [], []
     with progress(None, "language", "rows", len(rows)) as bar:
         for start in range(0, len(rows), CHUNK_ROWS):
             chosen = rows[start : start + CHUNK_ROWS]
@@ -67,6 +67,7 @@ def language(
             for row, (code, share) in zip(chosen, detect(lines.to_pylist(), model), strict=True):
                 if code not in keep or share < threshold:
                     gone.append(row)
-                    reasons.append(f"language {code}" if code not in keep else f"hardly {code}")
+                    reasons.append("another language" if code not in keep else "language not sure")
+                    because.append(f"{code} {share:.2f}")
             bar.update(len(chosen))
-    return Verdict(np.array(gone, np.int64), reasons, pa.nulls(len(gone), pa.string()))
+    return Verdict(np.array(gone, np.int64), reasons, pa.array(because, pa.string()))

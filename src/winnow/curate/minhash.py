@@ -61,7 +61,7 @@ def shingle(data, start, end, ngram, out):
 
 
 @njit(cache=True, nogil=True)
-def _capacity(starts, ends):
+def capacity(starts, ends):
     """Room for the words of any of these texts, and for one that is written ahead."""
     longest = 0
     for row in range(len(starts)):
@@ -75,7 +75,7 @@ def _bands(data, starts, ends, ngram, factors, bands):
     width = len(factors) // bands
     found = np.empty((len(starts), bands), np.uint64)
     counts = np.empty(len(starts), np.int64)
-    shingles = np.empty(_capacity(starts, ends), np.uint64)
+    shingles = np.empty(capacity(starts, ends), np.uint64)
     signature = np.empty(len(factors), np.uint32)
     for row in range(len(starts)):
         counts[row] = shingle(data, starts[row], ends[row], ngram, shingles)
@@ -122,9 +122,9 @@ def _sort(values, places, out):
 @njit(cache=True, nogil=True)
 def _sets(data, starts, ends, ngram):
     """The sorted different shingles of every text, one after the other, and each one's number."""
-    capacity = _capacity(starts, ends)
-    shingles, ordered = np.empty((2, capacity), np.uint64)
-    places = np.empty(capacity + 1, np.int64)
+    room = capacity(starts, ends)
+    shingles, ordered = np.empty((2, room), np.uint64)
+    places = np.empty(room + 1, np.int64)
     found = np.empty((ends - starts).sum() // 2 + 2 * len(starts), np.uint64)
     counts = np.empty(len(starts), np.int64)
     at = 0
