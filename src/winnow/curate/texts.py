@@ -139,7 +139,7 @@ def each(
     """Do some work on the folded texts of the rows at ascending positions, in chunks and threads.
 
     The results come in the order of the rows. Work that does not hold Python's lock is done on
-    all the processor's cores that this process may use.
+    all of the processor's cores.
     """
     batches = table.select(PARTS).to_batches(max_chunksize=CHUNK_ROWS)
     bounds = np.cumsum([0, *(len(batch) for batch in batches)])
@@ -152,7 +152,7 @@ def each(
         return len(inside), work(fold(batch, bare))
 
     with (
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
         progress(None, name, "rows", len(positions)) as bar,
     ):
         for rows, result in pool.map(chunk, range(len(batches))):
