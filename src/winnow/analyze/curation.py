@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jinja2 import Environment
 from markupsafe import Markup
+from pyarrow import dataset
 
 from winnow import publish
 from winnow.analyze.results import ARTIFACTS, read_tier_rows
@@ -94,11 +95,11 @@ def _sample() -> pa.Table:
 
 def _texts_of(ids: pa.Array) -> dict[str, str]:
     """The texts of rows, kept or dropped, by id."""
-    found = {}
+    found = dict[str, str]()
     for name in (*KEPT, "dropped"):
-        table = pq.read_table(CURATED / f"{name}.parquet", columns=ROW_SCHEMA.names)
-        for row in table.filter(pc.is_in(table["id"], value_set=ids)).to_pylist():
-            found[row["id"]] = _text(row)
+        rows = dataset.dataset(CURATED / f"{name}.parquet")  # of a million rows a few are held
+        wanted = rows.to_table(ROW_SCHEMA.names, filter=pc.field("id").isin(ids))
+        found |= {row["id"]: _text(row) for row in wanted.to_pylist()}
     return found
 
 
