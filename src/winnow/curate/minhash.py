@@ -63,10 +63,7 @@ def shingle(data, start, end, ngram, out):
 @njit(cache=True, nogil=True)
 def capacity(starts, ends):
     """Room for the words of any of these texts, and for one that is written ahead."""
-    longest = 0
-    for row in range(len(starts)):
-        longest = max(longest, ends[row] - starts[row])
-    return longest // 2 + 2
+    return np.append(ends - starts, 0).max() // 2 + 2
 
 
 @njit(cache=True, nogil=True)

@@ -79,17 +79,10 @@ def _hyphens(word, end, levels, children, values):
 @njit(cache=True, nogil=True)
 def _is_kept_apostrophe(data, at, end):
     """Whether the apostrophe before `at` belongs to a contraction: 't, 's, 'd, 've, 'll or 're."""
-    if at >= end:
-        return False
-    one = data[at]
-    if one == ord("t") or one == ord("s") or one == ord("d"):
+    one, two = data[at] if at < end else 0, data[at + 1] if at + 1 < end else 0
+    if two == ord("e") and (one == ord("v") or one == ord("r")):
         return True
-    two = data[at + 1] if at + 1 < end else 0
-    return (
-        (one == ord("v") and two == ord("e"))
-        or (one == ord("l") and two == ord("l"))
-        or (one == ord("r") and two == ord("e"))
-    )
+    return one == ord("t") or one == ord("s") or one == ord("d") or one == two == ord("l")
 
 
 @njit(cache=True, nogil=True)
@@ -100,9 +93,7 @@ def _count(data, starts, ends, kinds, letters, tables, words, sentences, syllabl
     apostrophes, and has one syllable if none of them is a letter. A sentence is a run from a \w to
     behind the next [.!?]+; those of two words or less are not counted.
     """
-    room = 3  # İ is two letters, and two bytes as well
-    for row in range(len(starts)):
-        room = max(room, ends[row] - starts[row] + 3)
+    room = np.append(ends - starts, 0).max() + 3  # İ is two letters, and two bytes as well
     keys, values, children, patterns = tables
     spelling, levels = np.full(room, STOP, np.uint8), np.zeros(room, np.uint8)
     for row in range(len(starts)):

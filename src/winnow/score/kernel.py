@@ -10,15 +10,15 @@ from winnow.score.text import DIGIT, SPACE
 from winnow.utf8 import code_point
 
 COUNTS = (
-    "question_words",
-    "question_hits",  # bits: the words of the automaton
     "response_words",
-    "response_hits",
+    "response_hits",  # bits: the words of the automaton
     "listed",  # 1: a numbered line, or a hyphen before white space
     "stops",
     "sentences",  # of a word or more
     "sentence_words",
     "sentence_squares",  # sum of the squares of their numbers of words
+    "question_words",
+    "question_hits",
     "tokens",
     "distinct_tokens",
     "distinct_bigrams",
@@ -32,26 +32,7 @@ UNDERSCORE, BASE = np.uint64(ord("_") + 1), np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True, nogil=True)
-def _is_def(data, at):
-    return data[at] == ord("d") and data[at + 1] == ord("e") and data[at + 2] == ord("f")
-
-
-@njit(cache=True, nogil=True)
-def _scan_question(data, at, end, kinds, machine, ends, out):
-    words, hits, state, in_word = 0, 0, 0, False
-    while at < end:
-        char, size = code_point(data, at)
-        state = np.int64(machine[state, char]) if size == 1 else 0
-        hits |= np.int64(ends[state])
-        is_space = kinds[char] & SPACE != 0
-        words += not (is_space or in_word)
-        in_word = not is_space
-        at += size
-    out[0], out[1] = words, hits
-
-
-@njit(cache=True, nogil=True)
-def _scan_response(data, start, end, kinds, machine, ends, out):
+def _scan(data, start, end, kinds, machine, ends, out):
     words = hits = state = stops = sentences = total = squares = spoken = 0
     in_word, in_piece = False, False  # of a word, of a word within a sentence
     listed, numbered, begun, hyphen = False, False, True, False  # begun: a line, so far digits
@@ -64,8 +45,8 @@ def _scan_response(data, start, end, kinds, machine, ends, out):
         if kind & SPACE:
             in_word = in_piece = False
             listed |= hyphen
-            if char == 32 and at >= start + 3 and _is_def(data, at - 3):
-                hits |= DEF
+            if char == 32 and at >= start + 3 and data[at - 1] == ord("f"):
+                hits |= DEF * (data[at - 3] == ord("d") and data[at - 2] == ord("e"))
         else:
             words += not in_word
             in_word = True
@@ -83,9 +64,9 @@ def _scan_response(data, start, end, kinds, machine, ends, out):
         numbered = begun and kind & DIGIT != 0
         begun = char == 10 or numbered
         at += size
-    out[2], out[3], out[4], out[5] = words, hits, listed, stops
-    out[6], out[7] = sentences + (spoken > 0), total + spoken
-    out[8] = squares + spoken * spoken
+    out[0], out[1], out[2], out[3] = words, hits, listed, stops
+    out[4], out[5] = sentences + (spoken > 0), total + spoken
+    out[6] = squares + spoken * spoken
 
 
 @njit(cache=True, nogil=True)
@@ -103,8 +84,9 @@ def scan(data, offsets, borders, kinds, machine, ends, out):
     """
     for row in range(len(borders)):
         border = borders[row]
-        _scan_question(data, offsets[row], border, kinds, machine, ends, out[row])
-        _scan_response(data, border + 1, offsets[row + 1], kinds, machine, ends, out[row])
+        _scan(data, offsets[row], border, kinds, machine, ends, out[row])
+        out[row, 7], out[row, 8] = out[row, 0], out[row, 1]
+        _scan(data, border + 1, offsets[row + 1], kinds, machine, ends, out[row])
 
 
 def spell(vocabulary: Mapping[str, int]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
@@ -133,10 +115,7 @@ def count_tokens(ids, offsets, hashes, powers, out):
         powers: of tokens, from `spell`.
         out: rows by COUNTS.
     """
-    longest = 1
-    for row in range(len(offsets) - 1):
-        longest = max(longest, offsets[row + 1] - offsets[row])
-    slots = 16
+    slots, longest = 16, np.append(np.diff(offsets), 1).max()
     while slots < 2 * longest:
         slots *= 2
     token_row = np.full(len(hashes), -1)
