@@ -23,4 +23,6 @@ def test_every_place_names_the_same_stages() -> None:
     assert list(commands) == verbs
     assert _keys("dvc.yaml", "stages") == verbs
     assert [name for name in _keys("MLproject", "entry_points") if name != "main"] == verbs
-    assert [name for name in _keys("params.yaml") if name not in ("seeds", "experiments")] == verbs
+    assert [
+        name for name in _keys("params.yaml") if name not in ("seeds", "experiments", "engine")
+    ] == verbs

@@ -25,6 +25,7 @@ def need(condition: bool, reason: str) -> None:
 
 
 TINY = {
+    "engine": "local",
     "seeds": [0, 1],
     "experiments": ["high_40_tiny", "matched_40_tiny"],
     "ingest": {"source": "data"},

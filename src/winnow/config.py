@@ -148,7 +148,7 @@ def _document() -> dict[str, Any]:
         raise ValueError(f"{PARAMS} is missing: run winnow in the project's folder") from None
     except YAMLError as error:
         raise ValueError(f"{PARAMS} is not valid YAML: {error}") from None
-    known = {*STAGES, "experiments", "seeds"}
+    known = {*STAGES, "engine", "experiments", "seeds"}
     if not isinstance(document, dict):
         raise ValueError(f"{PARAMS}: expected a mapping, found {document!r}")
     for key in document:

@@ -11,6 +11,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,17 @@ def _search(grams, counts, keys, items, sieve, shift):
     return found
 
 
+def _hash_grams(texts: Texts, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    found: tuple[Any, Any] = _grams(*texts, ngram)
+    return found
+
+
+def _first_known(ngram: int, *known_and_texts: Any) -> NDArray[np.int64]:
+    *known, texts = known_and_texts
+    found: NDArray[np.int64] = _search(*_grams(*texts, ngram), *known)
+    return found
+
+
 def decontaminate(
     table: pa.Table, rows: Positions, *, benchmarks: Sequence[str], ngram: int = 12
 ) -> Verdict:
@@ -147,12 +159,9 @@ def decontaminate(
     if not names:
         return NONE
 
-    def hash_grams(folded: Texts) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        found: tuple[Any, Any] = _grams(*folded, ngram)
-        return found
-
     blank = pa.array([""] * len(texts))
     items = pa.table([texts, blank, blank], names=PARTS)
+    hash_grams = partial(_hash_grams, ngram=ngram)
     parts = list(each(items, np.arange(len(texts)), hash_grams, "benchmarks", bare=True))
     grams, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
     keys, first = np.unique(grams, return_index=True)
@@ -161,10 +170,7 @@ def decontaminate(
     sieve = np.zeros(1 << (64 - int(shift)), bool)
     sieve[keys >> shift] = True
 
-    def search(folded: Texts) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = _search(*_grams(*folded, ngram), keys, owners, sieve, shift)
-        return found
-
+    search = partial(_first_known, ngram, keys, owners, sieve, shift)
     found = np.concatenate([*each(table, rows, search, "decontaminate", bare=True), np.arange(0)])
     dirty = found >= 0
     hits = found[dirty]

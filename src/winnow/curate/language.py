@@ -1,20 +1,20 @@
 """Rows in a language that was not asked for, by fastText (Joulin et al. 2016, arXiv 1607.01759)."""
 
-import functools
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from winnow import engine
 from winnow.curate.texts import CHUNK_ROWS, PARTS
 from winnow.curate.verdict import Positions, Verdict
 from winnow.progress import progress
 
 
-@functools.cache
+@cache
 def _predictor(model: str | None) -> Callable[..., list[tuple[float, str]]]:
     import fasttext
 
@@ -41,6 +41,12 @@ def detect(texts: list[str], model: str | None = None) -> list[tuple[str, float]
             for top in found]  # fmt: skip
 
 
+def _detect_rows(model: str | None, rows: pa.Table) -> list[tuple[str, float]]:
+    texts = pc.binary_join_element_wise(*rows.columns, " ")
+    lines = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, r"\s+", " "))
+    return detect(lines.to_pylist(), model)
+
+
 def language(
     table: pa.Table,
     rows: Positions,
@@ -63,17 +69,16 @@ def language(
             "params.yaml: curate.steps language: expected a list of languages to keep and a "
             f"threshold in [0, 1], found {keep!r}, {threshold!r}"
         )
-    gone, reasons, because = [], [], []
+    found = list[tuple[str, float]]()
+    chunks = (rows[start : start + CHUNK_ROWS] for start in range(0, len(rows), CHUNK_ROWS))
+    parts = (table.select(PARTS).take(chosen) for chosen in chunks)
     with progress(None, "language", "rows", len(rows)) as bar:
-        for start in range(0, len(rows), CHUNK_ROWS):
-            chosen = rows[start : start + CHUNK_ROWS]
-            parts = table.select(PARTS).take(chosen).columns
-            texts = pc.binary_join_element_wise(*parts, " ")
-            lines = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, r"\s+", " "))
-            for row, (code, share) in zip(chosen, detect(lines.to_pylist(), model), strict=True):
-                if code not in keep or share < threshold:
-                    gone.append(row)
-                    reasons.append("another language" if code not in keep else "language not sure")
-                    because.append(f"{code} {share:.2f}")
-            bar.update(len(chosen))
-    return Verdict(np.array(gone, np.int64), reasons, pa.array(because, pa.string()))
+        for part in engine.each(partial(_detect_rows, model), parts):
+            found += part
+            bar.update(len(part))
+    gone = [at for at, (code, share) in enumerate(found) if code not in keep or share < threshold]
+    return Verdict(
+        rows[gone],
+        ["language not sure" if found[at][0] in keep else "another language" for at in gone],
+        pa.array([f"{found[at][0]} {found[at][1]:.2f}" for at in gone], pa.string()),
+    )

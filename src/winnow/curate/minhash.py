@@ -5,6 +5,7 @@ Rajaraman and Ullman, Mining of Massive Datasets, ch. 3) name the pairs that may
 verified on the sets themselves, and clusters are the connected components of the verified pairs.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
+from winnow import engine
 from winnow.curate.texts import ONE, Texts, each
+from winnow.progress import progress
 
 PIVOTS = 256
 """In a bucket of more texts than these, all are compared with the first ones by hash alone: the
@@ -179,6 +182,13 @@ def _join(members, bounds, shingles, starts, sizes, threshold, parent):
                 break
 
 
+@njit(cache=True, nogil=True)
+def _unite(parent, ones, others):
+    for k in range(len(ones)):
+        a, b = _root(parent, ones[k]), _root(parent, others[k])
+        parent[max(a, b)] = min(a, b)
+
+
 def _buckets(band: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The indices that share a value with another, value by value, and where each value starts."""
     order = np.argsort(band, kind="stable")
@@ -214,6 +224,34 @@ def shape(threshold: float, permutations: int) -> tuple[int, int]:
     return permutations, 1
 
 
+def _hash_bands(texts: Texts, **numbers: Any) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    found: tuple[Any, Any] = _bands(*texts, **numbers)
+    return found
+
+
+def _make_sets(texts: Texts, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    found: tuple[Any, Any] = _sets(*texts, ngram)
+    return found
+
+
+def _joined(
+    shingles: NDArray[np.uint64],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    threshold: float,
+    part: tuple[NDArray[np.uint64], NDArray[np.int64]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Texts that join an earlier one by what a band shows, and that earlier one.
+
+    The forest that comes with the band only saves work: a text of a tree is compared no more.
+    """
+    band, before = part
+    parent = before.copy()
+    _join(*_buckets(band), shingles, starts, sizes, threshold, parent)
+    later = np.flatnonzero(parent != before)
+    return later, parent[later]
+
+
 def clusters(
     table: pa.Table,
     positions: NDArray[np.int64],
@@ -237,15 +275,7 @@ def clusters(
     num_bands, width = shape(threshold, permutations)
     # Shingles are well mixed already: to multiply by an odd number modulo 2**32 permutes them.
     factors = np.random.default_rng(1).integers(0, 2**32, num_bands * width, np.uint32) | 1
-
-    def hash_bands(texts: Texts) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        found: tuple[Any, Any] = _bands(*texts, ngram, factors, num_bands)
-        return found
-
-    def make_sets(texts: Texts) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        found: tuple[Any, Any] = _sets(*texts, ngram)
-        return found
-
+    hash_bands = partial(_hash_bands, ngram=ngram, factors=factors, bands=num_bands)
     # What comes in the order of the table is put in the order of hashes.
     order = np.argsort(positions)
     bands = np.empty((len(positions), num_bands), np.uint64)
@@ -257,6 +287,7 @@ def clusters(
     chosen = _sharing(bands)
     bands, sizes, order = bands[chosen], sizes[chosen], np.argsort(positions[chosen])
     shingles, at, end = np.empty(sizes.sum(), np.uint64), 0, 0
+    make_sets = partial(_make_sets, ngram=ngram)
     for found, counts in each(table, positions[chosen][order], make_sets, "verify"):
         places, at = order[at : at + len(counts)], at + len(counts)
         shingles[end : end + len(found)], end = found, end + len(found)
@@ -264,8 +295,10 @@ def clusters(
     starts = np.empty_like(sizes)
     starts[order] = np.cumsum(sizes[order]) - sizes[order]
     parent = np.arange(len(chosen))
-    for band in bands.T:
-        _join(*_buckets(band), shingles, starts, sizes, threshold, parent)
+    join = partial(_joined, shingles, starts, sizes, threshold)
+    parts = ((band, parent.copy()) for band in progress(list(bands.T), "compare", "bands"))
+    for pairs in engine.each(join, parts):
+        _unite(parent, *pairs)
     while (parent != parent[parent]).any():
         parent = parent[parent]
     first = np.arange(len(positions))

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow import config, publish
+from winnow import config, engine, publish
 from winnow.curate import draws, steps, tokenizer
 from winnow.curate.texts import content_hashes
 from winnow.curate.verdict import Positions, Verdict
@@ -82,6 +82,11 @@ def _tokenizer_texts(table: pa.Table, rows: Positions, number: int, seed: int) -
 def run() -> None:
     """Apply the recipe in its order, hold out by cluster, publish with the ledger."""
     settings = config.load("curate", CurateConfig)
+    with publish.lock("curate"), engine.running():
+        _curate(settings)
+
+
+def _curate(settings: CurateConfig) -> None:
     wanted = {"validation": settings.validation, "test": settings.test}
     table, source = _read()
     rows = np.arange(len(table))
@@ -91,7 +96,7 @@ def run() -> None:
         "params": settings,
         "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
     }
-    with publish.lock("curate"), publish.publish_folder(FOLDER, card) as folder:
+    with publish.publish_folder(FOLDER, card) as folder:
         costs = []
         path = folder / "dropped.parquet"
         with pq.ParquetWriter(path, DROPPED_SCHEMA, compression="zstd") as file:

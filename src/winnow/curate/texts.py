@@ -7,11 +7,9 @@ no single simple image go through Python.
 
 import functools
 import hashlib
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +17,7 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
+from winnow import engine
 from winnow.progress import progress
 from winnow.records import normalise
 from winnow.utf8 import Bytes, Places, buffers, code_point
@@ -129,6 +128,14 @@ def fold(batch: pa.RecordBatch, bare: bool = False) -> Texts:
     return np.append(out[:used], np.frombuffer(b"".join(texts), np.uint8)), starts, ends
 
 
+def _on_part(
+    work: Callable[[Texts], T], bare: bool, part: tuple[pa.RecordBatch, NDArray[np.int64]]
+) -> tuple[int, T]:
+    batch, inside = part
+    batch = batch if len(inside) == len(batch) else batch.take(inside)
+    return len(batch), work(fold(batch, bare))
+
+
 def each(
     table: pa.Table,
     positions: NDArray[np.int64],
@@ -136,38 +143,28 @@ def each(
     name: str,
     bare: bool = False,
 ) -> Iterator[T]:
-    """Do some work on the folded texts of the rows at ascending positions, in chunks and threads.
-
-    The results come in the order of the rows. Work that does not hold Python's lock is done on
-    all of the processor's cores.
+    """Do some work on the folded texts of the rows at ascending positions, in chunks, by the engine
+    (see `engine.each`). The results come in the order of the rows.
     """
     batches = table.select(PARTS).to_batches(max_chunksize=CHUNK_ROWS)
     bounds = np.cumsum([0, *(len(batch) for batch in batches)])
     places = np.searchsorted(positions, bounds)
-
-    def chunk(index: int) -> tuple[int, T]:
-        inside = positions[places[index] : places[index + 1]] - bounds[index]
-        batch = batches[index]
-        batch = batch if len(inside) == len(batch) else batch.take(inside)
-        return len(inside), work(fold(batch, bare))
-
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        progress(None, name, "rows", len(positions)) as bar,
-    ):
-        for rows, result in pool.map(chunk, range(len(batches))):
+    parts = ((batch, positions[places[index] : places[index + 1]] - bounds[index])
+             for index, batch in enumerate(batches))  # fmt: skip
+    with progress(None, name, "rows", len(positions)) as bar:
+        for rows, result in engine.each(functools.partial(_on_part, work, bare), parts):
             bar.update(rows)
             yield result
 
 
+def _digests(texts: Texts) -> str:
+    view, spans = texts[0].data, zip(texts[1].tolist(), texts[2].tolist(), strict=True)
+    parts = (hashlib.blake2b(view[a:b], digest_size=16).digest() for a, b in spans)
+    return b"".join(parts).hex()
+
+
 def content_hashes(table: pa.Table) -> pa.Array:
     """`records.content_hash` of every row."""
-
-    def digests(texts: Texts) -> str:
-        view, spans = texts[0].data, zip(texts[1].tolist(), texts[2].tolist(), strict=True)
-        parts = (hashlib.blake2b(view[a:b], digest_size=16).digest() for a, b in spans)
-        return b"".join(parts).hex()
-
-    hashes = "".join(each(table, np.arange(len(table)), digests, "hash")).encode()
+    hashes = "".join(each(table, np.arange(len(table)), _digests, "hash")).encode()
     offsets = np.arange(0, len(hashes) + 1, 32, dtype=np.int32)
     return pa.StringArray.from_buffers(len(table), pa.py_buffer(offsets), pa.py_buffer(hashes))

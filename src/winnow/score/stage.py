@@ -4,11 +4,10 @@ Writes artifacts/score: train.parquet, validation.parquet, test.parquet, dropped
 (SCORE_SCHEMA), card.json; and artifacts/score_metrics.json with what the scoring cost.
 """
 
+import functools
 import json
-import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow import config, publish
+from winnow import config, engine, publish
 from winnow.progress import progress
 from winnow.records import SCORE_SCHEMA, WEIGHTS
 from winnow.score.scorer import QualityScorer
@@ -99,7 +98,7 @@ def run(explain: str | None = None) -> None:
     }
     code = publish.code_hash("score", "records", "utf8", "vocabulary")
     key = publish.fingerprint([card, settings.chunk_rows, code])
-    with publish.lock("score"):
+    with publish.lock("score"), engine.running():
         state = STATE / key[:16]
         state.mkdir(parents=True, exist_ok=True)
         chunks, cost = _score_chunks(settings.chunk_rows, state)
@@ -119,39 +118,62 @@ def run(explain: str | None = None) -> None:
     print(f"score: {ledger.rows_out} rows -> {FOLDER}")
 
 
-def _batches(chunk_rows: int) -> Iterator[tuple[str, str, pa.RecordBatch]]:
-    """Every split, the name of every chunk, and its rows: a chunk at a time in memory."""
-    for split in SPLITS:
-        file = pq.ParquetFile(SOURCE / f"{split}.parquet")
-        for number, batch in enumerate(file.iter_batches(chunk_rows)):
-            yield split, f"{split}-{number:06}", batch
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Rows of a split, from `start` on, and where their scores go, for whichever machine."""
+
+    source: Path
+    state: Path
+    split: str
+    start: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}-{self.start:09}"
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """The rows, read from no more row groups than hold them."""
+        file, end = pq.ParquetFile(self.source / f"{self.split}.parquet"), 0
+        for group in range(file.num_row_groups):
+            begin, end = end, end + file.metadata.row_group(group).num_rows
+            skip = max(0, self.start - begin)
+            if begin + skip < min(end, self.start + self.size):
+                rows = file.read_row_group(group).slice(skip, self.start + self.size - begin - skip)
+                yield from rows.to_batches()
+
+
+@functools.lru_cache(1)
+def _scorer(source: Path, state: Path) -> QualityScorer:
+    """One for all chunks of a run, which its state names."""
+    return QualityScorer(source / "tokenizer")
+
+
+def _score_chunk(chunk: _Chunk) -> tuple[_Chunk, Path, bool]:
+    """Publish the chunk's scores unless they are there; says whether they were."""
+    if done := _finished(chunk.state, chunk.name):
+        return chunk, done, True
+    scorer = _scorer(chunk.source, chunk.state)
+    table = pa.concat_tables(_score(batch, scorer) for batch in chunk.rows())
+    return chunk, _publish_chunk(chunk.state, chunk.name, table), False
 
 
 def _score_chunks(chunk_rows: int, state: Path) -> tuple[dict[str, list[Path]], dict[str, Any]]:
-    """Score what no finished chunk holds, a thread a core; returns the chunks' files by split, and
-    the cost."""
+    """Score what no finished chunk holds; returns the chunks' files by split, and the cost."""
     sizes = {name: pq.read_metadata(SOURCE / f"{name}.parquet").num_rows for name in SPLITS}
+    parts = [
+        _Chunk(SOURCE.absolute(), state.absolute(), split, start, min(chunk_rows, size - start))
+        for split, size in sizes.items()
+        for start in range(0, size, chunk_rows)
+    ]
     chunks: dict[str, list[Path]] = {split: [] for split in SPLITS}
-    scorer, threads, rows_scored = QualityScorer(SOURCE / "tokenizer"), os.cpu_count() or 1, 0
-    bar = progress(None, "score", "rows", sum(sizes.values()))
-
-    def work(split: str, name: str, batch: pa.RecordBatch) -> tuple[str, Path, int]:
-        done = _finished(state, name)
-        path = done or _publish_chunk(state, name, _score(batch, scorer))
-        bar.update(batch.num_rows)
-        return split, path, 0 if done else batch.num_rows
-
-    began, jobs = time.perf_counter(), list[Future[tuple[str, Path, int]]]()
-    with bar, ThreadPoolExecutor(threads) as pool:
-        for chunk in _batches(chunk_rows):
-            jobs.append(pool.submit(work, *chunk))
-            if len(jobs) > 2 * threads:  # what waits is in memory
-                jobs[-2 * threads].result()
-        for job in jobs:
-            split, path, scored = job.result()
-            chunks[split].append(path)
-            rows_scored += scored
-    rate = rows_scored / (time.perf_counter() - began) if rows_scored else None
+    began, scored = time.perf_counter(), 0
+    with progress(None, "score", "rows", sum(sizes.values())) as bar:
+        for chunk, path, done in engine.each(_score_chunk, parts):
+            chunks[chunk.split].append(path)
+            scored += 0 if done else chunk.size
+            bar.update(chunk.size)
+    rate = scored / (time.perf_counter() - began) if scored else None
     kept = sum(sizes.values()) - sizes["dropped"]
     cost = {"rows": kept, "rows_per_second": rate, "seconds": kept / rate if rate else None}
     return chunks, cost

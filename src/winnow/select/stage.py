@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from winnow import config, publish
+from winnow import config, engine, publish
 from winnow.progress import progress
 from winnow.records import CURATED_SCHEMA, DIMENSIONS
 from winnow.select import tiers
@@ -118,7 +118,11 @@ def run(experiments: list[str]) -> None:
         "params": {"seed": settings.seed},
         "inputs": {str(SCORED): publish.fingerprint(scored["files"])},
     }
-    with publish.lock("select"), publish.publish_folder(FOLDER, card) as folder:
+    with (
+        publish.lock("select"),
+        engine.running(),
+        publish.publish_folder(FOLDER, card) as folder,
+    ):
         cuts = {name: tiers.cut(name, settings.tiers, scores, settings.seed) for name in wanted}
         rows = pq.read_table(CURATED / "train.parquet", columns=CURATED_SCHEMA.names)
         validation = pq.read_table(CURATED / "validation.parquet")

@@ -6,13 +6,18 @@ content, so neither the order of rows nor the number of workers changes a tier.
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from winnow import engine
 from winnow.config import Tier
+
+PART_ROWS = 2**18
+"""Rows of which a core finds the first ones at once: a matter of memory, not of results."""
 
 LENGTH_BINS = 50
 """Quantile bins of the tier's token lengths within which a matched control is drawn."""
@@ -42,10 +47,19 @@ def _draw(scores: pd.DataFrame, salt: str) -> pd.Series:
     return pd.Series(pd.util.hash_array(names, hash_key=key, categorize=False), scores.index)
 
 
-def _first(scores: pd.DataFrame, by: pd.Series, number: int, order: str = "ascending") -> pd.Index:
-    table = pa.table({"by": by, "hash": scores["hash"], "id": scores["id"]})
+def _best(number: int, order: str, rows: pa.Table) -> pa.Table:
+    """The first rows in an order that ends in hash and id; all of them where there are no more."""
     keys = [("by", order), ("hash", "ascending"), ("id", "ascending")]
-    return scores.index[pc.select_k_unstable(table, number, keys).to_numpy()]
+    return rows.take(pc.select_k_unstable(rows, number, keys))
+
+
+def _first(scores: pd.DataFrame, by: pd.Series, number: int, order: str = "ascending") -> pd.Index:
+    """Labels of the first rows: those of every part, by the engine, then those of all of them."""
+    table = pa.table({"by": by, "hash": scores["hash"], "id": scores["id"], "at": scores.index})
+    parts = (table.slice(start, PART_ROWS) for start in range(0, len(table), PART_ROWS))
+    if number < PART_ROWS:
+        table = pa.concat_tables(engine.each(partial(_best, number, order), parts))
+    return pd.Index(_best(number, order, table)["at"].to_numpy())
 
 
 def _matched(scores: pd.DataFrame, tier_rows: pd.Index, keys: pd.Series) -> pd.Index:

@@ -1,0 +1,96 @@
+"""Where batches are worked on: the cores of this machine, or a Ray cluster.
+
+`engine` in params.yaml says which; results and their order are the same. On Ray, work and batches
+go to wherever the cluster has a free core, and what a machine takes down with it is done again.
+"""
+
+import contextlib
+import logging
+import os
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, TypeVar
+
+from winnow import config
+
+I = TypeVar("I")  # noqa: E741
+T = TypeVar("T")
+
+_on_ray = False
+
+
+@contextlib.contextmanager
+def running() -> Iterator[None]:
+    """Use the engine of params.yaml for the block.
+
+    Ray is what RAY_ADDRESS names, else one that is started here. Its machines need the same winnow,
+    and the project's folder at the same path.
+
+    Raises:
+        ValueError: the engine is unknown or not installed.
+    """
+    global _on_ray
+    if config.load("engine", Literal["local", "ray"]) == "local":  # type: ignore[arg-type]
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray.data
+    except ImportError:
+        raise ValueError("params.yaml: engine: ray is missing: pip install winnow[ray]") from None
+    ray.init(include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    _on_ray = True
+    try:
+        yield
+    finally:
+        _on_ray = False
+        ray.shutdown()
+
+
+def each(work: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
+    """Do some work on every item, as many at once as there are cores, and give the results in the
+    order of the items.
+
+    Args:
+        work: a function of a module, or a partial of one, so that another machine finds it.
+        items: they are taken as they are needed here, and all at once by Ray.
+    """
+    if _on_ray:
+        yield from _each_on_ray(work, items)
+        return
+    cores, waiting = os.cpu_count() or 1, deque[Any]()
+    with ThreadPoolExecutor(cores) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 4 * cores:  # what waits is in memory
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _each_on_ray(work: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
+    import ray.data
+
+    # Put once for all, as arrays that a worker reads where they lie.
+    shared, parts = ray.put(work), [ray.put(item) for item in items]
+
+    def apply(row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            result = ray.get(shared)(ray.get(parts[row["id"]]))
+        except ValueError as error:  # for the user, who shall not read of Ray
+            result = error
+        return {"result": pickle.dumps(result)}
+
+    if parts:
+        tasks = ray.data.range(len(parts), override_num_blocks=len(parts)).map(apply)
+        for row in tasks.iter_rows():
+            result = pickle.loads(row["result"])
+            if isinstance(result, ValueError):
+                raise result
+            yield result
