@@ -82,15 +82,15 @@ def _each_on_ray(work: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
 
     def apply(row: dict[str, Any]) -> dict[str, Any]:
         try:
-            result = ray.get(shared)(ray.get(parts[row["id"]]))
+            result: Any = ray.get(shared)(ray.get(parts[row["id"]])), None
         except ValueError as error:  # for the user, who shall not read of Ray
-            result = error
+            result = None, error
         return {"result": pickle.dumps(result)}
 
     if parts:
         tasks = ray.data.range(len(parts), override_num_blocks=len(parts)).map(apply)
         for row in tasks.iter_rows():
-            result = pickle.loads(row["result"])
-            if isinstance(result, ValueError):
-                raise result
+            result, error = pickle.loads(row["result"])
+            if error:
+                raise error
             yield result

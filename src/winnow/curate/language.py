@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow import engine
-from winnow.curate.texts import CHUNK_ROWS, PARTS
+from winnow.curate.texts import Part, parts, taken
 from winnow.curate.verdict import Positions, Verdict
 from winnow.progress import progress
 
@@ -41,8 +41,8 @@ def detect(texts: list[str], model: str | None = None) -> list[tuple[str, float]
             for top in found]  # fmt: skip
 
 
-def _detect_rows(model: str | None, rows: pa.Table) -> list[tuple[str, float]]:
-    texts = pc.binary_join_element_wise(*rows.columns, " ")
+def _detect_rows(model: str | None, part: Part) -> list[tuple[str, float]]:
+    texts = pc.binary_join_element_wise(*taken(part).columns, " ")
     lines = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, r"\s+", " "))
     return detect(lines.to_pylist(), model)
 
@@ -70,12 +70,10 @@ def language(
             f"threshold in [0, 1], found {keep!r}, {threshold!r}"
         )
     found = list[tuple[str, float]]()
-    chunks = (rows[start : start + CHUNK_ROWS] for start in range(0, len(rows), CHUNK_ROWS))
-    parts = (table.select(PARTS).take(chosen) for chosen in chunks)
     with progress(None, "language", "rows", len(rows)) as bar:
-        for part in engine.each(partial(_detect_rows, model), parts):
-            found += part
-            bar.update(len(part))
+        for languages in engine.each(partial(_detect_rows, model), parts(table, rows)):
+            found += languages
+            bar.update(len(languages))
     gone = [at for at, (code, share) in enumerate(found) if code not in keep or share < threshold]
     return Verdict(
         rows[gone],

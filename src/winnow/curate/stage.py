@@ -75,7 +75,10 @@ def _write_rows(file: Path, table: pa.Table, rows: Positions) -> None:
 
 def _tokenizer_texts(table: pa.Table, rows: Positions, number: int, seed: int) -> Any:
     drawn = draws.sample(table, rows, number, seed)
-    for row in table.select(ROW_SCHEMA.names).take(drawn).to_pylist():
+    # Not `take` of all, which joins the chunks first and fails above 2 GiB of text.
+    among = np.isin(np.arange(len(table)), drawn, assume_unique=True)
+    texts = table.select(ROW_SCHEMA.names).filter(pa.array(among))
+    for row in texts.take(np.argsort(np.argsort(drawn))).to_pylist():
         yield Row(**row).text
 
 

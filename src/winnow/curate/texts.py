@@ -128,12 +128,28 @@ def fold(batch: pa.RecordBatch, bare: bool = False) -> Texts:
     return np.append(out[:used], np.frombuffer(b"".join(texts), np.uint8)), starts, ends
 
 
-def _on_part(
-    work: Callable[[Texts], T], bare: bool, part: tuple[pa.RecordBatch, NDArray[np.int64]]
-) -> tuple[int, T]:
+Part = tuple[pa.RecordBatch, NDArray[np.int64]]
+"""A stretch of the table's texts, and which of its rows are meant."""
+
+
+def parts(table: pa.Table, positions: NDArray[np.int64]) -> Iterator[Part]:
+    """The rows at ascending positions, in parts for the engine."""
+    batches = table.select(PARTS).to_batches(max_chunksize=CHUNK_ROWS)
+    bounds = np.cumsum([0, *(len(batch) for batch in batches)])
+    places = np.searchsorted(positions, bounds)
+    for index, batch in enumerate(batches):
+        yield batch, positions[places[index] : places[index + 1]] - bounds[index]
+
+
+def taken(part: Part) -> pa.RecordBatch:
+    """The rows of a part."""
     batch, inside = part
-    batch = batch if len(inside) == len(batch) else batch.take(inside)
-    return len(batch), work(fold(batch, bare))
+    return batch if len(inside) == len(batch) else batch.take(inside)
+
+
+def _on_part(work: Callable[[Texts], T], bare: bool, part: Part) -> tuple[int, T]:
+    rows = taken(part)
+    return len(rows), work(fold(rows, bare))
 
 
 def each(
@@ -146,21 +162,16 @@ def each(
     """Do some work on the folded texts of the rows at ascending positions, in chunks, by the engine
     (see `engine.each`). The results come in the order of the rows.
     """
-    batches = table.select(PARTS).to_batches(max_chunksize=CHUNK_ROWS)
-    bounds = np.cumsum([0, *(len(batch) for batch in batches)])
-    places = np.searchsorted(positions, bounds)
-    parts = ((batch, positions[places[index] : places[index + 1]] - bounds[index])
-             for index, batch in enumerate(batches))  # fmt: skip
+    on_part = functools.partial(_on_part, work, bare)
     with progress(None, name, "rows", len(positions)) as bar:
-        for rows, result in engine.each(functools.partial(_on_part, work, bare), parts):
+        for rows, result in engine.each(on_part, parts(table, positions)):
             bar.update(rows)
             yield result
 
 
 def _digests(texts: Texts) -> str:
     view, spans = texts[0].data, zip(texts[1].tolist(), texts[2].tolist(), strict=True)
-    parts = (hashlib.blake2b(view[a:b], digest_size=16).digest() for a, b in spans)
-    return b"".join(parts).hex()
+    return b"".join(hashlib.blake2b(view[a:b], digest_size=16).digest() for a, b in spans).hex()
 
 
 def content_hashes(table: pa.Table) -> pa.Array:
