@@ -13,8 +13,8 @@ FULL_EXPERIMENTS := ultra_10k_500M, ultra_10k_1B, high_100k_500M, high_100k_1B, 
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo full ui test check format clean \
-  bench-score bench-dedup bench-data bench-decontaminate bench-language bench-graders \
-  bench-reliability
+  bench-score bench-dedup bench-data bench-decontaminate bench-extract bench-language \
+  bench-graders bench-reliability
 
 help:  ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-19s %s\n", $$1, $$2}' Makefile
@@ -75,6 +75,9 @@ bench-data: .venv  ## measure the data half on a million rows, and how it grows
 
 bench-decontaminate: .venv  ## measure which real rows hold benchmarks' items
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.decontaminate $(ARGS)
+
+bench-extract: .venv  ## measure extractors of pages' texts beside each other
+	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.extract $(ARGS)
 
 bench-language: .venv  ## measure detectors of languages beside each other
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.language $(ARGS)

@@ -66,6 +66,14 @@ def _fresh(project: Path) -> Path:
             },
             ("h", "system: s", "g"),
         ),
+        (
+            {"html": "<TITLE lang=en>a &amp;\n b</TITLE>"},
+            ("a & b", "", "<TITLE lang=en>a &amp;\n b</TITLE>"),
+        ),
+        ({"title": "t", "html": "<title>x</title>"}, ("t", "", "<title>x</title>")),
+        ({"title": None, "html": "<title>x</title>"}, ("x", "", "<title>x</title>")),
+        ({"query": "q", "title": "t", "html": "<p>"}, ("q", "", "<p>")),
+        ({"question": "q", "html": "<p>", "answer": "a"}, ("q", "", "a")),
     ],
 )
 def test_the_names_users_have(record: Any, pair: tuple[str, str, str]) -> None:
@@ -83,6 +91,13 @@ def test_the_names_users_have(record: Any, pair: tuple[str, str, str]) -> None:
         (["row"], "the record is a list"),
         (None, "the record is a NoneType"),
         ({"messages": [{"role": "user", "content": "u"}]}, "does not end with"),
+        ({"html": "<html></html>"}, "the page has no title"),
+        ({"html": "<title> &nbsp;</title><title>x</title>"}, "the page has no title"),
+        ({"html": "<title>" * 300_000}, "the page has no title"),
+        ({"html": None}, "the page has no title"),
+        ({"title": "t", "html": ""}, "empty response"),
+        ({"title": ["t"], "html": "<p>"}, "title is a list, not text"),
+        ({"title": "t", "body": "<p>"}, "columns cannot be mapped, found: title, body"),
     ],
 )
 def test_what_is_no_pair_says_why(record: Any, reason: str) -> None:
@@ -109,6 +124,22 @@ def test_all_formats_give_the_same_rows(project: Path) -> None:
     assert texts == [(row["instruction"], row["input"], row["output"]) for row in wanted] * 6
     assert [row["source"] for row in rows[::5]] == list("abcdef")
     assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_pages_in_all_formats(project: Path) -> None:
+    data = _fresh(project)
+    pages = [{"url": "u", "html": f"<html><title>Page {n}</title>\n<p>a, b"} for n in range(3)]
+    pages.append({"url": "u", "html": "<html><p>a"})
+    write_jsonl(data / "a.jsonl", pages)
+    pq.write_table(pa.Table.from_pylist(pages), data / "b.parquet")
+    with (data / "c.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["url", "html"])
+        writer.writeheader()
+        writer.writerows(pages)
+    rows, quarantine, _ = ingest(project)
+    assert [row["instruction"] for row in rows] == [f"Page {n}" for n in range(3)] * 3
+    assert [row["response"] for row in rows] == [page["html"] for page in pages[:3]] * 3
+    assert [entry["reason"] for entry in quarantine] == ["the page has no title"] * 3
 
 
 def test_a_saved_dataset(project: Path) -> None:

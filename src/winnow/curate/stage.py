@@ -55,8 +55,10 @@ def _read() -> tuple[pa.Table, dict[str, Any]]:
 
 
 def _dropped(table: pa.Table, step: int, verdict: Verdict) -> pa.Table:
-    """The rows that a step drops, as DROPPED_SCHEMA."""
-    gone = table.select([*ROW_SCHEMA.names, "hash"]).take(verdict.gone)
+    """The rows that a step drops, as it was given them, as DROPPED_SCHEMA."""
+    # Not `take`, which joins all chunks first and fails above 2 GiB of text.
+    among = np.isin(np.arange(len(table)), verdict.gone, assume_unique=True)
+    gone = table.select([*ROW_SCHEMA.names, "hash"]).filter(pa.array(among))
     number = pa.array(np.full(len(gone), step, np.int32))
     columns = [*gone.columns, number, pa.array(verdict.reasons, pa.string()), verdict.because]
     return pa.table(columns, schema=DROPPED_SCHEMA)
@@ -105,8 +107,9 @@ def _curate(settings: CurateConfig) -> None:
         with pq.ParquetWriter(path, DROPPED_SCHEMA, compression="zstd") as file:
             for number, step in enumerate(settings.steps):
                 began, before = time.perf_counter(), len(rows)
-                table, rows, verdict = steps.apply(step, table, rows)
-                file.write_table(_dropped(table, number, verdict))
+                given = table
+                table, rows, verdict = steps.apply(step, given, rows)
+                file.write_table(_dropped(given, number, verdict))
                 ledger.dropped.update(verdict.reasons)
                 seconds = time.perf_counter() - began
                 costs.append({"step": step["name"], "rows": before, "seconds": seconds})

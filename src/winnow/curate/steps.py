@@ -1,7 +1,8 @@
 """The steps a recipe can list: each takes the rows that are left and says which go, and why.
 
 A step is a function of the table, the positions of the rows that are left in it, and its numbers.
-It returns a `Verdict` and never changes a row: the texts are never copied until they are written.
+It returns a `Verdict` and never changes a row: only `extract` gives new texts, and without it they
+are never copied until they are written.
 To add a step, write it in a file of its own and name it in STEPS.
 """
 
@@ -11,13 +12,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from winnow.curate.decontaminate import decontaminate
 from winnow.curate.duplicates import exact, near
+from winnow.curate.extract import extract
 from winnow.curate.language import language
+from winnow.curate.texts import content_hashes
 from winnow.curate.verdict import Positions, Verdict
 
 STEPS: dict[str, Callable[..., Verdict]] = {
+    "extract": extract,
     "exact": exact,
     "near": near,
     "decontaminate": decontaminate,
@@ -25,11 +30,35 @@ STEPS: dict[str, Callable[..., Verdict]] = {
 }
 
 
+def _replace(
+    column: pa.ChunkedArray, among: NDArray[np.bool_], values: pa.ChunkedArray
+) -> pa.ChunkedArray:
+    """A column with other values in some rows, chunk by chunk: one may not exceed 2 GiB of text."""
+    chunks, start, used = [], 0, 0
+    for chunk in column.chunks:
+        inside = among[start : start + len(chunk)]
+        new = values.slice(used, inside.sum()).combine_chunks()
+        chunks.append(pc.replace_with_mask(chunk, pa.array(inside), new))
+        start, used = start + len(chunk), used + len(new)
+    return pa.chunked_array(chunks)
+
+
+def _rewrite(table: pa.Table, rows: Positions, responses: pa.ChunkedArray) -> pa.Table:
+    """The table with other responses in some rows, whose hashes and clusters are made anew."""
+    among = np.isin(np.arange(len(table)), rows, assume_unique=True)
+    changed = table.select(["instruction", "input"]).filter(pa.array(among))
+    hashes = pa.chunked_array([content_hashes(changed.append_column("response", responses))])
+    for name, values in (("response", responses), ("hash", hashes), ("cluster", hashes)):
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, _replace(table[name], among, values))
+    return table
+
+
 def apply(
     step: dict[str, Any], table: pa.Table, rows: Positions
 ) -> tuple[pa.Table, Positions, Verdict]:
-    """Run one step of the recipe; returns the table, in which only clusters have new names, the
-    positions of the rows that stay, and what the step found.
+    """Run one step of the recipe; returns the table, in which only clusters have new names and
+    pages are texts, the positions of the rows that stay, and what the step found.
 
     Raises:
         ValueError: the step or one of its numbers is unknown.
@@ -44,6 +73,8 @@ def apply(
         verdict = STEPS[name](table, rows, **numbers)
     except TypeError as error:
         raise ValueError(f"params.yaml: curate.steps {name}: {error}") from None
+    if verdict.responses is not None:
+        table = _rewrite(table, *verdict.responses)
     if verdict.clusters is not None:
         given = np.isin(np.arange(len(table)), rows, assume_unique=True)
         names = pc.replace_with_mask(table["cluster"], pa.array(given), verdict.clusters)

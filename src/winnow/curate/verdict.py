@@ -12,7 +12,7 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Which rows go, why, and what stays instead."""
+    """Which rows go, why, and what stays instead; or what they become."""
 
     gone: Positions
     reasons: list[str]
@@ -21,6 +21,8 @@ class Verdict:
     """What each of them collided with; see `records.DROPPED_SCHEMA`."""
     clusters: pa.Array | None = None
     """New names of clusters for all rows that the step was given, where it found clusters."""
+    responses: tuple[Positions, pa.ChunkedArray] | None = None
+    """Rows that stay with another response, and these, where it changed any."""
 
 
 NONE = Verdict(np.arange(0), [], pa.array([], pa.string()))

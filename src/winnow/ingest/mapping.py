@@ -3,6 +3,8 @@
 `to_pair` is the rule; `to_columns` follows it for a whole batch of flat text columns at once.
 """
 
+import re
+from html import unescape
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +17,12 @@ NAMES = {
 }
 CHATS = (("messages", "role", "content"), ("conversations", "from", "value"))
 """The list of turns and the two keys of a turn, in the chat format and in ShareGPT's."""
+
+PAGE = "html"
+"""A column that is the response where there is no other one: a page, and its title its instruction.
+
+The step `extract` of curate makes it a text.
+"""
 
 USERS, ASSISTANTS = {"user", "human"}, {"assistant", "gpt"}
 
@@ -49,6 +57,13 @@ def _from_turns(turns: Any, role_key: str, text_key: str) -> tuple[str, str, str
     return said[-2][1], earlier, said[-1][1]
 
 
+def _title(page: str) -> str:
+    """The text of a page's first title element, without the character references."""
+    start = re.search(r"<title(?:\s[^<>]*)?>", page, re.IGNORECASE)
+    end = start and re.compile("</title", re.IGNORECASE).search(page, start.end())
+    return " ".join(unescape(page[start.end() : end.start()]).split()) if start and end else ""
+
+
 def to_pair(value: Any) -> tuple[str, str, str]:
     """Map a record to (instruction, input, response).
 
@@ -65,13 +80,21 @@ def to_pair(value: Any) -> tuple[str, str, str]:
             part: next((name for name in names if name in value), None)
             for part, names in NAMES.items()
         }
-        if columns["instruction"] is None or columns["response"] is None:
+        page = columns["response"] is None and PAGE in value
+        if page:
+            columns["response"] = PAGE
+        if columns["response"] is None or not (columns["instruction"] or page):
             raise Unmapped(
                 f"columns cannot be mapped, found: {', '.join(map(str, value)) or 'none'}"
             )
         instruction, context, response = (
             to_text(value[name], name) if name else "" for name in columns.values()
         )
+        if page and not columns["instruction"]:
+            named = to_text(value.get("title"), "title")
+            instruction = named if named.strip() else _title(response)
+            if not instruction:
+                raise Unmapped("the page has no title")
     for name, text in (("instruction", instruction), ("response", response)):
         if not text.strip():
             raise Unmapped(f"empty {name}")
