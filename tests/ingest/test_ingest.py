@@ -214,7 +214,8 @@ KINDS = st.sampled_from([pa.string(), pa.large_string(), pa.string_view()])
 @st.composite
 def batches(draw: st.DrawFn) -> pa.RecordBatch:
     """Columns of text by names that mean something or nothing, and now and then no text at all."""
-    known = [name for names in NAMES.values() for name in names] + ["source", "id", "messages"]
+    known = [name for names in NAMES.values() for name in names]
+    known += ["source", "id", "messages", "html", "title"]
     names = draw(st.lists(st.sampled_from(known), min_size=2, max_size=6, unique=True))
     count = draw(st.integers(1, 6))
     columns = []
