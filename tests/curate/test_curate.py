@@ -224,7 +224,7 @@ def test_bands_find_nine_of_ten_pairs_at_the_threshold(threshold: float) -> None
 
 
 def test_unknown_steps_and_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown step 'magic'; known are exact, near"):
+    with pytest.raises(ValueError, match="unknown step 'magic'; known are extract, exact, near"):
         apply({"name": "magic"}, table(["a"]))
     with pytest.raises(ValueError, match="near: .*treshold"):
         apply({"name": "near", "treshold": 0.5}, table(["a"]))
