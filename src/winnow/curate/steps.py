@@ -14,11 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from winnow.curate.classifier import classifier
 from winnow.curate.decontaminate import decontaminate
 from winnow.curate.duplicates import exact, near
 from winnow.curate.extract import extract
 from winnow.curate.language import language
+from winnow.curate.linear import linear
 from winnow.curate.texts import content_hashes
+from winnow.curate.toxicity import toxicity
 from winnow.curate.verdict import Positions, Verdict
 
 STEPS: dict[str, Callable[..., Verdict]] = {
@@ -27,6 +30,9 @@ STEPS: dict[str, Callable[..., Verdict]] = {
     "near": near,
     "decontaminate": decontaminate,
     "language": language,
+    "classifier": classifier,
+    "linear": linear,
+    "toxicity": toxicity,
 }
 
 

@@ -14,12 +14,13 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numba import njit
 from numpy.typing import NDArray
 
 from winnow import engine
 from winnow.progress import progress
-from winnow.records import normalise
+from winnow.records import normalise, questions
 from winnow.utf8 import Bytes, Places, buffers, code_point
 
 PARTS = ("instruction", "input", "response")
@@ -172,6 +173,16 @@ def each(
 def _digests(texts: Texts) -> str:
     view, spans = texts[0].data, zip(texts[1].tolist(), texts[2].tolist(), strict=True)
     return b"".join(hashlib.blake2b(view[a:b], digest_size=16).digest() for a, b in spans).hex()
+
+
+def plain(table: pa.Table, positions: NDArray[np.int64]) -> pa.Array:
+    """What a judge of prose reads: the question, an empty line and the response of some rows.
+
+    Without the marks of `records.Row.text`, which such a judge never saw. Large strings.
+    """
+    rows = table.select(PARTS).take(positions)
+    response, gap = rows["response"].cast(pa.large_string()), pa.scalar("\n\n", pa.large_string())
+    return pc.binary_join_element_wise(questions(rows), response, gap).combine_chunks()
 
 
 def content_hashes(table: pa.Table) -> pa.Array:

@@ -1,0 +1,143 @@
+"""Rows that are not like those that somebody chose: a judge learned here, without a download.
+
+Logistic regression on hashed words, signs and pairs of them (Weinberger et al. 2009, Feature
+hashing for large scale multitask learning), fitted on a labelled file of the user's. It tells kinds
+of text apart, not truth from error: what it is worth is for a held-out part of the labels to say.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from winnow.curate.texts import CHUNK_ROWS, PARTS, content_hashes, plain
+from winnow.curate.verdict import Positions, Verdict
+from winnow.progress import progress
+
+KEY = "params.yaml: curate.steps linear.labelled"
+FEATURES = 2**20
+TOKEN = r"\w+|[^\w\s]"
+
+
+def _records(path: Path) -> list[Any]:
+    """The rows of a Parquet file, or of JSON lines."""
+    try:
+        if path.suffix == ".parquet":
+            rows: list[Any] = pq.read_table(path).to_pylist()
+            return rows
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        return [json.loads(line) for line in lines if line.strip()]
+    except FileNotFoundError:
+        raise ValueError(f"{KEY}: no file {str(path)!r}") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{KEY}: {path} is no Parquet file and no JSON lines: {error}") from None
+
+
+def _is_labelled(row: Any) -> bool:
+    """Whether a record is a pair with a label; the input may be empty, null or missing."""
+    if not isinstance(row, dict) or row.get("label") not in (True, False):
+        return False
+    texts = [row.get("instruction"), row.get("input") or "", row.get("response")]
+    return all(isinstance(text, str) for text in texts) and bool(texts[0] and texts[2])
+
+
+def read_labelled(path: Path) -> tuple[pa.Table, NDArray[np.bool_]]:
+    """The labelled rows, each content once and in the order of content hashes, and their labels.
+
+    Raises:
+        ValueError: the file is missing, a row is not as it should be, one content has two labels,
+            or all have the same one.
+    """
+    rows = _records(path)
+    for number, row in enumerate(rows, 1):
+        if not _is_labelled(row):
+            found = f"a {type(row).__name__}"
+            if isinstance(row, dict):
+                found = f"{', '.join(map(str, row))}, and label {row.get('label')!r}"
+            raise ValueError(
+                f"{KEY}: {path}, row {number}: expected texts instruction, response and maybe "
+                f"input, and a label of true or false, found {found}"
+            )
+    table = pa.table({name: pa.array([row.get(name) or "" for row in rows], pa.string())
+                      for name in PARTS})  # fmt: skip
+    labels = np.array([bool(row["label"]) for row in rows], bool)
+    hashes = np.array(content_hashes(table).to_pylist(), str)
+    order = np.argsort(hashes, kind="stable")
+    same = hashes[order][1:] == hashes[order][:-1]
+    differ = labels[order][1:] != labels[order][:-1]
+    if (same & differ).any():
+        first, second = sorted(order[np.flatnonzero(same & differ)[0] :][:2] + 1)
+        raise ValueError(f"{KEY}: {path}: rows {first} and {second} are one text with two labels")
+    once = order[np.append(True, ~same)[: len(order)]]
+    if len(np.unique(labels)) < 2:
+        raise ValueError(
+            f"{KEY}: {path}: expected rows of both labels, found {len(rows)} rows, "
+            f"{labels.sum()} of them true"
+        )
+    return table.take(once).append_column("hash", pa.array(hashes[once])), labels[once]
+
+
+def _features(texts: list[str]) -> Any:
+    """Hashed words, signs and pairs of them, as a sparse matrix with rows of length one."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    hasher = HashingVectorizer(token_pattern=TOKEN, ngram_range=(1, 2), n_features=FEATURES)
+    return hasher.transform(texts)
+
+
+def fit(table: pa.Table, labels: NDArray[np.bool_], seed: int = 0) -> Any:
+    """Fit scikit-learn's classifier; the order of the rows and the seed matter to the last bits."""
+    from sklearn.linear_model import SGDClassifier
+
+    texts = plain(table, np.arange(len(table))).to_pylist()
+    return SGDClassifier(loss="log_loss", random_state=seed).fit(_features(texts), labels)
+
+
+def probabilities(model: Any, table: pa.Table, rows: Positions) -> NDArray[np.float64]:
+    """Of some rows, that their label would be true."""
+    found = [np.zeros(0)]
+    with progress(None, "linear", "rows", len(rows)) as bar:
+        for start in range(0, len(rows), CHUNK_ROWS):
+            chosen = rows[start : start + CHUNK_ROWS]
+            found.append(model.predict_proba(_features(plain(table, chosen).to_pylist()))[:, 1])
+            bar.update(len(chosen))
+    return np.concatenate(found)
+
+
+def linear(
+    table: pa.Table, rows: Positions, *, labelled: str, minimum: float = 0.5, seed: int = 0
+) -> Verdict:
+    """Drop rows that are less probable than `minimum` to be labelled true.
+
+    A row whose content is in the labelled file goes by its label, not by what was learned from it.
+
+    Args:
+        table: has texts and hashes; the question and the response are judged together, as
+            `texts.plain`.
+        rows: the positions of those that are left.
+        labelled: JSON lines or Parquet with instruction, response, maybe input, and label.
+        minimum: a probability, where the labels' shares in that file are those in the corpus.
+        seed: of the order in which the fit goes through the labelled rows.
+
+    Raises:
+        ValueError: see `read_labelled`.
+    """
+    if not 0 <= minimum <= 1:
+        raise ValueError(
+            f"params.yaml: curate.steps linear.minimum: expected one in [0, 1], found {minimum!r}"
+        )
+    known, labels = read_labelled(Path(labelled))
+    found = probabilities(fit(known, labels, seed), table, rows)
+    places = pc.index_in(table["hash"].take(rows), known["hash"].combine_chunks())
+    given = places.fill_null(-1).to_numpy()
+    gone = np.where(given < 0, found < minimum, ~labels[given])
+    reasons = [f"linear model below {minimum:g}" if place < 0 else "labelled false"
+               for place in given[gone]]  # fmt: skip
+    because = [f"{share:.2f}" if place < 0 else None
+               for share, place in zip(found[gone], given[gone], strict=True)]  # fmt: skip
+    return Verdict(rows[gone], reasons, pa.array(because, pa.string()))

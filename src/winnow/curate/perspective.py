@@ -1,0 +1,199 @@
+"""Google's Perspective API: a remote judge of toxicity, asked slowly and nothing twice.
+
+https://developers.perspectiveapi.com. The key is in the environment variable PERSPECTIVE_API_KEY
+and nowhere else: it goes into a header, and no message of ours quotes what the service says beyond
+the names of its errors. Every answer is a file below .winnow/perspective, named by the hash of what
+was asked, so that a killed run goes on where it was.
+"""
+
+import email.utils
+import http.client
+import json
+import os
+import re
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from winnow import publish
+from winnow.progress import progress
+
+URL = "https://commentanalyzer.googleapis.com/v1alpha1/comments:analyze"
+CACHE = publish.STATE / "perspective"
+OF_THE_TEXT = (
+    "COMMENT_EMPTY",
+    "COMMENT_TOO_LONG",
+    "LANGUAGE_DETECTION_FAILED",
+    "LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE",
+)
+"""The service's errors that are a matter of one text; any other one would meet every text."""
+TIMEOUT = 60.0
+"""Seconds until a request counts as unanswered."""
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Seconds before each repetition of a request that failed for no fault of its text."""
+LONGEST_PAUSE = 600.0
+"""Seconds that the service may ask for; beyond that it is for the user to come back."""
+PATIENCE = 5
+"""Texts in a row without an answer, after which the service is taken to be down."""
+
+
+class _AsItComes(urllib.request.HTTPErrorProcessor):
+    """No answer is an exception, and none is a redirection, with which the key would travel."""
+
+    def http_response(self, request: Any, response: Any) -> Any:
+        return response
+
+    https_response = http_response
+
+
+def _key() -> str:
+    key = os.environ.get("PERSPECTIVE_API_KEY", "").strip()
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", key):  # else http.client would quote it in its error
+        raise ValueError(
+            "the environment variable PERSPECTIVE_API_KEY "
+            + ("holds no key" if key else "is not set: toxicity.perspective needs it")
+        )
+    return key
+
+
+def _seconds(header: str | None) -> float:
+    """What Retry-After says: seconds, or a date; 0 where it says nothing."""
+    if header is None:
+        return 0.0
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        return email.utils.parsedate_to_datetime(header).timestamp() - time.time()
+    except ValueError:
+        return 0.0
+
+
+def _names(body: bytes) -> list[str]:
+    """The names of what went wrong; what else the service says of it might quote the key."""
+    try:
+        error = json.loads(body)["error"]
+        found = [part.get(name) for part in error.get("details", [])
+                 for name in ("errorType", "reason")]  # fmt: skip
+        found.append(error.get("status"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return []
+    return [name for name in found if re.fullmatch(r"[A-Z_]+", str(name))]
+
+
+@dataclass(slots=True)
+class Perspective:
+    """The service at an agreed pace.
+
+    Args:
+        attributes: such as TOXICITY; see the service's list.
+        per_second: requests a second, repetitions among them.
+    """
+
+    attributes: Sequence[str]
+    per_second: float
+    _next: float = 0.0
+
+    def _send(self, body: bytes) -> tuple[int, bytes, str | None]:
+        """The status (0 for no answer), the answer and its Retry-After."""
+        time.sleep(max(0.0, self._next - time.monotonic()))
+        self._next = time.monotonic() + 1 / self.per_second
+        headers = {"Content-Type": "application/json", "X-Goog-Api-Key": _key()}
+        request = urllib.request.Request(URL, body, headers)
+        try:
+            with urllib.request.build_opener(_AsItComes).open(request, timeout=TIMEOUT) as answer:
+                return answer.status, answer.read(), answer.headers.get("Retry-After")
+        except (OSError, http.client.HTTPException):
+            return 0, b"", None
+
+    def _read(self, answer: bytes) -> dict[str, Any] | None:
+        """The scores in an answer; None where it is not what was promised."""
+        try:
+            found = json.loads(answer)["attributeScores"]
+            scores = [float(found[name]["summaryScore"]["value"]) for name in self.attributes]
+        except (ValueError, KeyError, TypeError):
+            return None
+        return {"scores": scores} if np.isfinite(scores).all() else None
+
+    def _ask(self, body: bytes) -> dict[str, Any] | None:
+        """The scores, or why there can be none for this text; None for no answer.
+
+        Raises:
+            ValueError: no text would be answered.
+        """
+        for pause in (*PAUSES, None):
+            status, answer, retry_after = self._send(body)
+            if status == 200:
+                return self._read(answer)
+            names = _names(answer)
+            if status == 400 and (of_text := [name for name in names if name in OF_THE_TEXT]):
+                return {"unscored": of_text[0]}
+            if status and status != 429 and status < 500:
+                raise ValueError(
+                    f"the Perspective API refuses ({' '.join([f'HTTP {status}', *names])}): check "
+                    "PERSPECTIVE_API_KEY and the labels of toxicity"
+                )
+            if pause is not None:
+                wait = max(pause, _seconds(retry_after))
+                if wait > LONGEST_PAUSE:
+                    raise ValueError(
+                        f"the Perspective API asks to come back in {wait:.0f} s: run this again "
+                        "then, what it answered is kept"
+                    )
+                self._next = time.monotonic() + max(wait, 1 / self.per_second)
+        return None
+
+    def scores(self, texts: pa.Array) -> tuple[NDArray[np.float64], list[str | None]]:
+        """Probabilities in [0, 1] as [texts, attributes], and by text why there are none.
+
+        A text that has no score has NaN, never 0. Answers that say that a text cannot be scored
+        are kept as well; a text without an answer is asked for again in the next run.
+
+        Raises:
+            ValueError: the key is missing or refused, the service is down, or no text at all could
+                be scored.
+        """
+        _key()
+        found = np.full((len(texts), len(self.attributes)), np.nan)
+        reasons: list[str | None] = []
+        silent = 0
+        for place, text in enumerate(progress(texts, "perspective", "rows", len(texts))):
+            asked = {
+                "comment": {"text": text.as_py()},
+                "requestedAttributes": {name: {} for name in self.attributes},
+                "doNotStore": True,
+            }
+            body = json.dumps(asked).encode()
+            # By the very text, not by the content hash, in which shouting is folded away.
+            name = publish.bytes_hash(body)
+            path = CACHE / name[:2] / f"{name}.json"
+            if path.exists():
+                answer = publish.read_json(path)
+            elif answer := self._ask(body):
+                publish.write_json(path, answer)
+                silent = 0
+            else:
+                silent += 1
+                answer = {"unscored": "no answer"}
+            if silent == PATIENCE:
+                raise ValueError(
+                    f"the Perspective API does not answer ({PATIENCE} rows in a row): run this "
+                    "again later, what it answered is kept"
+                )
+            found[place] = answer.get("scores", np.nan)
+            reasons.append(answer.get("unscored"))
+        if len(texts) and all(reasons):
+            raise ValueError(f"the Perspective API scored no row: {counted(reasons)}")
+        return found, reasons
+
+
+def counted(reasons: Sequence[str | None]) -> str:
+    """How many texts have no score, by reason."""
+    counts = sorted(Counter(filter(None, reasons)).items())
+    return ", ".join(f"{number} {reason}" for reason, number in counts)

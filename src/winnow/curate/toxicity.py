@@ -1,0 +1,112 @@
+"""Rows that a judge of toxicity holds for toxic: a classifier, or Google's Perspective API.
+
+What counts as toxic is what the model's makers' raters held for it; no such judge is neutral.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from winnow.curate.perspective import Perspective, counted
+from winnow.curate.texts import plain
+from winnow.curate.transformer import Classifier
+from winnow.curate.verdict import NONE, Positions, Verdict
+
+KEY = "params.yaml: curate.steps toxicity"
+
+
+def _probabilities(judge: Classifier, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """As transformers' pipeline has it: labels that exclude each other share a softmax."""
+    kind = judge.model.config.problem_type
+    exact = logits.astype(np.float64)
+    if kind == "regression":
+        raise ValueError(f"{KEY}.model: {judge.name} is a regression: it gives no probabilities")
+    if kind == "multi_label_classification" or len(judge.labels) == 1:
+        return np.asarray(1 / (1 + np.exp(-exact)))
+    powers = np.exp(exact - exact.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _by_classifier(
+    texts: pa.Array, model: str, revision: str | None, labels: Sequence[str] | None, batch: int
+) -> tuple[list[str], NDArray[np.float64]]:
+    """The labels that count, and their probabilities as [texts, labels]."""
+    judge = Classifier.load(model, revision, "toxicity")
+    chosen = list(labels or judge.labels)
+    # All labels of a model may be anything: neutral, or who is spoken of.
+    if (labels is None and len(judge.labels) > 1) or not set(chosen) <= set(judge.labels):
+        raise ValueError(
+            f"{KEY}.labels: expected some of {', '.join(judge.labels)}, as {model} has them, "
+            f"found {labels!r}"
+        )
+    found = _probabilities(judge, judge.scores(texts, batch))
+    return chosen, found[:, [judge.labels.index(label) for label in chosen]]
+
+
+def toxicity(
+    table: pa.Table,
+    rows: Positions,
+    *,
+    model: str | None = None,
+    revision: str | None = None,
+    labels: Sequence[str] | None = None,
+    maximum: float = 0.5,
+    batch: int = 32,
+    perspective: bool = False,
+    per_second: float = 1.0,
+    unscored: str = "keep",
+) -> Verdict:
+    """Drop rows of which one label is more probable than `maximum`.
+
+    Args:
+        table: has texts; the question and the response are judged together, as `texts.plain`.
+        rows: the positions of those that are left.
+        model: a folder or a hub id; or none, and `perspective`.
+        revision: of a hub id, the 40 hex digits of a commit.
+        labels: those that count, by the model's names; not needed of a model with one label. Of
+            Perspective its attributes, by default TOXICITY.
+        maximum: a probability.
+        batch: texts at once: a matter of memory and time.
+        perspective: ask Google's service: every text is sent to it. See perspective.py.
+        per_second: requests that the service may be sent in a second.
+        unscored: whether rows that the service cannot score (in a language that it does not know,
+            too long) are to keep or to drop. By default they stay: that a text could not be judged
+            is nothing against it.
+
+    Raises:
+        ValueError: the model or the service cannot be had, or a label is unknown.
+    """
+    if isinstance(labels, str) or labels == []:
+        raise ValueError(f"{KEY}.labels: expected a list of labels, found {labels!r}")
+    if (model is None) != perspective:
+        raise ValueError(f"{KEY}: expected a model or perspective: true, one of them")
+    if unscored not in ("keep", "drop") or not per_second > 0 or not 0 <= maximum <= 1:
+        raise ValueError(
+            f"{KEY}: expected unscored keep or drop, per_second above 0 and maximum in [0, 1], "
+            f"found {unscored!r}, {per_second!r}, {maximum!r}"
+        )
+    if not len(rows):
+        return NONE
+    texts = plain(table, rows)
+    if model is not None:
+        names, found = _by_classifier(texts, model, revision, labels, batch)
+        missing: list[str | None] = [None] * len(rows)
+    else:
+        names = list(labels or ["TOXICITY"])
+        found, missing = Perspective(names, per_second).scores(texts)
+        if any(missing):
+            fate = "stay" if unscored == "keep" else "go"
+            print(f"toxicity: rows without a score {fate}: {counted(missing)}")
+    gone, reasons, because = [], [], []
+    for row, scores, why in zip(rows, found, missing, strict=True):
+        if why is None and scores.max() > maximum:
+            gone.append(row)
+            reasons.append(f"toxicity above {maximum:g}")
+            because.append(f"{names[scores.argmax()]} {scores.max():.2f}")
+        elif why is not None and unscored == "drop":
+            gone.append(row)
+            reasons.append("toxicity not known")
+            because.append(why)
+    return Verdict(np.array(gone, np.int64), reasons, pa.array(because, pa.string()))
