@@ -56,11 +56,11 @@ def test_a_score_depends_on_its_text_alone(folder: Path) -> None:
 
 
 def test_rows_below_the_minimum_go(folder: Path) -> None:
-    table = some_rows(30)
-    texts = plain(table, np.arange(30)).to_pylist()
+    table = some_rows(32)
+    texts = plain(table, np.arange(32)).to_pylist()
     assert texts[0] == f"{table['instruction'][0]}\n\n{table['response'][0]}"
     scores = np.array(one_by_one(folder, texts))
-    given = np.arange(30)[::2]
+    given = np.arange(32)[::2]
     minimum = float(np.median(scores[given]))
     verdict = classifier(table, given, model=str(folder), minimum=minimum, batch=4)
     assert verdict.gone.tolist() == [row for row in given if scores[row] < minimum]
