@@ -82,7 +82,7 @@ bench-extract: .venv  ## measure extractors of pages' texts beside each other
 bench-language: .venv  ## measure detectors of languages beside each other
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.language $(ARGS)
 
-bench-graders: .venv  ## measure whether the score agrees with graders, and whether it beats length
+bench-graders: .venv  ## measure whether the score or a linear model agrees with graders, and beats length
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.graders $(ARGS)
 
 bench-reliability: .venv  ## kill, fill and feed the data half, beside datasets and datatrove

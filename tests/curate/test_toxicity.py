@@ -131,6 +131,10 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
             self.end_headers()
             self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
 
+        def do_GET(self) -> None:
+            found.paths.append(self.path)
+            self.send_error(501)
+
         def log_message(self, *_: object) -> None:
             pass
 
@@ -164,12 +168,12 @@ def test_perspective_is_asked_once(service: Service) -> None:
     assert ask(labels=["INSULT"]).because.to_pylist() == ["INSULT 0.60"] * len(TEXTS)
 
 
-def test_a_killed_run_asks_for_the_rest(service: Service) -> None:
-    def killed(text: str, _: int) -> Answer:
-        return (302, b"", {}) if text == TEXTS[3] else score(0.1)
+def test_a_run_that_ended_early_asks_for_the_rest(service: Service) -> None:
+    def answer(text: str, _: int) -> Answer:
+        return (404, b"gone", {}) if text == TEXTS[3] else score(0.1)
 
-    service.answer = killed
-    with pytest.raises(ValueError, match="refuses .HTTP 302"):
+    service.answer = answer
+    with pytest.raises(ValueError, match="refuses .HTTP 404"):
         ask()
     service.answer = lambda text, _: score(0.8)
     assert ask().gone.tolist() == [3, 4]
@@ -247,8 +251,8 @@ def test_the_key_is_in_no_message_and_no_file(
     said("refuses .HTTP 400 API_KEY_INVALID INVALID_ARGUMENT.: check PERSPECTIVE_API_KEY")
     service.answer = lambda text, _: failure(400, "INVALID_ARGUMENT", errorType="INVALID_REQUEST")
     said("refuses .HTTP 400 INVALID_REQUEST")
-    service.answer = lambda text, _: (307, b"", {"Location": f"{perspective.URL}/elsewhere"})
-    said("refuses .HTTP 307")
+    service.answer = lambda text, _: (302, b"", {"Location": f"{perspective.URL}/elsewhere"})
+    said("refuses .HTTP 302")
     assert set(service.paths) == {"/analyze"}
     service.answer = lambda text, _: score(0.1)
     for key, reason in (
