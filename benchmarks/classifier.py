@@ -36,7 +36,7 @@ def model(folder: str, texts: list[str]) -> None:
 def main() -> None:
     """Print a small table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=512)
+    parser.add_argument("--rows", type=int, default=128)
     number = parser.parse_args().rows
     torch.set_num_threads(1)
     table = pq.read_table(DATA / "instructions/alpaca_random_9k.parquet")

@@ -195,6 +195,9 @@ def test_no_answer_is_no_low_score(service: Service, capsys: pytest.CaptureFixtu
     counts = "1 LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE, 3 no answer"
     assert f"rows without a score stay: {counts}" in capsys.readouterr().out
     assert service.asked.count(TEXTS[1]) == 3
+    texts = plain(TABLE, ALL)
+    found, _ = perspective.Perspective(["TOXICITY"], 1000).scores(texts)
+    assert np.isnan(found[:4]).all() and found[4] == 0.2
     verdict = ask(unscored="drop")
     assert verdict.gone.tolist() == [0, 1, 2, 3]
     assert verdict.reasons == ["toxicity not known"] * 4
@@ -203,7 +206,7 @@ def test_no_answer_is_no_low_score(service: Service, capsys: pytest.CaptureFixtu
     ]  # fmt: skip
     assert f"rows without a score go: {counts}" in capsys.readouterr().out
     # What is a matter of the text is kept; what was no answer is asked for again.
-    assert service.asked.count(TEXTS[0]) == 1 and service.asked.count(TEXTS[2]) == 2
+    assert service.asked.count(TEXTS[0]) == 1 and service.asked.count(TEXTS[2]) == 3
     (first,) = [path for path in Path(".winnow/perspective").rglob("*.json")
                 if "LANGUAGE" in path.read_text()]  # fmt: skip
     assert json.loads(first.read_text()) == {"unscored": "LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE"}
