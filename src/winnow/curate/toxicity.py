@@ -19,10 +19,7 @@ KEY = "params.yaml: curate.steps toxicity"
 
 def _probabilities(judge: Classifier, logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """As transformers' pipeline has it: labels that exclude each other share a softmax."""
-    kind = judge.model.config.problem_type
-    exact = logits.astype(np.float64)
-    if kind == "regression":
-        raise ValueError(f"{KEY}.model: {judge.name} is a regression: it gives no probabilities")
+    exact, kind = logits.astype(np.float64), judge.model.config.problem_type
     if kind == "multi_label_classification" or len(judge.labels) == 1:
         return np.asarray(1 / (1 + np.exp(-exact)))
     powers = np.exp(exact - exact.max(axis=1, keepdims=True))
@@ -34,6 +31,8 @@ def _by_classifier(
 ) -> tuple[list[str], NDArray[np.float64]]:
     """The labels that count, and their probabilities as [texts, labels]."""
     judge = Classifier.load(model, revision, "toxicity")
+    if judge.model.config.problem_type == "regression":
+        raise ValueError(f"{KEY}.model: {model} is a regression: it gives no probabilities")
     chosen = list(labels or judge.labels)
     # All labels of a model may be anything: neutral, or who is spoken of.
     if (labels is None and len(judge.labels) > 1) or not set(chosen) <= set(judge.labels):
