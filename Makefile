@@ -82,6 +82,9 @@ bench-extract: .venv  ## measure extractors of pages' texts beside each other
 bench-language: .venv  ## measure detectors of languages beside each other
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.language $(ARGS)
 
+bench-semantic: .venv  ## measure what the semantic step drops of real rows: [ARGS="--pairs 30"]
+	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.semantic $(ARGS)
+
 bench-graders: .venv  ## measure whether the score or a linear model agrees with graders, and beats length
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.graders $(ARGS)
 

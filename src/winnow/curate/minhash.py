@@ -29,7 +29,7 @@ FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True, nogil=True)
-def _mix(value):
+def mix(value):
     """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every bit depends on every bit."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -59,7 +59,7 @@ def shingle(data, start, end, ngram, out):
         value = np.uint64(0)
         for k in range(size):
             value = value * FACTOR + out[index + k]
-        out[index] = _mix(value)
+        out[index] = mix(value)
     return num_shingles
 
 
@@ -91,7 +91,7 @@ def _bands(data, starts, ends, ngram, factors, bands):
             value = np.uint64(0)
             for k in range(band * width, band * width + width):
                 value = value * FACTOR + np.uint64(signature[k])
-            found[row, band] = _mix(value)
+            found[row, band] = mix(value)
     return found, counts
 
 

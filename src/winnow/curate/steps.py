@@ -20,6 +20,7 @@ from winnow.curate.duplicates import exact, near
 from winnow.curate.extract import extract
 from winnow.curate.language import language
 from winnow.curate.linear import linear
+from winnow.curate.semantic import semantic
 from winnow.curate.texts import content_hashes
 from winnow.curate.toxicity import toxicity
 from winnow.curate.verdict import Positions, Verdict
@@ -33,6 +34,7 @@ STEPS: dict[str, Callable[..., Verdict]] = {
     "classifier": classifier,
     "linear": linear,
     "toxicity": toxicity,
+    "semantic": semantic,
 }
 
 

@@ -1,0 +1,92 @@
+"""What the semantic step drops of real rows, and what it takes.    python -m benchmarks.semantic
+
+Rows of $WINNOW_DATA/instructions drawn at random, exact and near duplicates dropped first, then the
+step as it is without a model: by words. Every size is a process of its own, so that memory is its
+own; the kernels are compiled before the clock starts. `--pairs N` prints N dropped rows a threshold,
+drawn at random, beside what stayed: whether they say the same is for a person to judge.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from winnow.curate import steps, texts
+
+DATA = Path(os.environ["WINNOW_DATA"]) / "instructions"
+THRESHOLDS = (0.9, 0.95)
+TURNS = [*((threshold, None) for threshold in THRESHOLDS), (0.95, 1)]
+ONE_BUCKET = 100_000
+"""Rows up to which one bucket is tried as well."""
+
+
+def read(number: int) -> pa.Table:
+    """So many rows at random, with hashes."""
+    table = pa.concat_tables(pq.read_table(path) for path in sorted(DATA.glob("*.parquet")))
+    table = table.take(np.sort(np.random.default_rng(0).permutation(len(table))[:number]))
+    hashes = texts.content_hashes(table)
+    return table.append_column("hash", hashes).append_column("cluster", hashes)
+
+
+def peak() -> int:
+    """The most memory that was resident since it was last set back, in MB."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) // 1000
+
+
+def show(table: pa.Table, verdict: steps.Verdict, number: int) -> None:
+    """Print dropped rows beside those that stayed."""
+    drawn = np.sort(np.random.default_rng(1).permutation(len(verdict.gone))[:number])
+    places = {row: place for place, row in enumerate(table["id"].to_pylist())}
+    for index in drawn:
+        stayed = places[verdict.because[int(index)].as_py()]
+        for row in table.take([verdict.gone[index], stayed]).to_pylist():
+            parts = (f"{row[name]!r:.700}" for name in texts.PARTS if row[name])
+            print(f"{row['id']}: {'  |  '.join(parts)}")
+        print()
+
+
+def measure(size: int, pairs: int) -> None:
+    """Print a table of one size."""
+    table = read(size)
+    rows = np.arange(len(table))
+    for step in ({"name": "exact"}, {"name": "near", "threshold": 0.8}):
+        before = len(rows)
+        table, rows, _ = steps.apply(step, table, rows)
+        print(f"{size:9,} rows: {step['name']} drops {before - len(rows):,}")
+    steps.apply({"name": "semantic"}, table, rows[:2000])
+    for threshold, buckets in TURNS[: 3 if size <= ONE_BUCKET else 2]:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before, began = peak(), time.perf_counter()
+        step = {"name": "semantic", "threshold": threshold, "buckets": buckets}
+        _, _, verdict = steps.apply(step, table, rows)
+        seconds = time.perf_counter() - began
+        dropped = len(verdict.gone)
+        print(f"{threshold:9} {'one bucket' if buckets else '':10} drops {dropped:7,} of {len(rows):,} "
+              f"({dropped / len(rows):.2%}) in {seconds:.1f} s, {peak() - before:,} MB more")  # fmt: skip
+        if pairs and not buckets:
+            show(table, verdict, pairs)
+
+
+def main() -> None:
+    """Run every size in a process of its own."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 500_000])
+    parser.add_argument("--pairs", type=int, default=0)
+    options = parser.parse_args()
+    if len(options.rows) == 1:
+        return measure(options.rows[0], options.pairs)
+    for size in options.rows:
+        command = [sys.executable, "-m", "benchmarks.semantic", "--rows", str(size)]
+        subprocess.run([*command, "--pairs", str(options.pairs)], check=True)
+    return None
+
+
+if __name__ == "__main__":
+    main()

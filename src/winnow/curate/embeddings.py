@@ -1,0 +1,171 @@
+"""Rows as vectors of length 1: by a sentence-transformers model, or by their words alone."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numba import njit
+from numpy.typing import NDArray
+
+from winnow.curate.minhash import FACTOR, capacity, mix, shingle
+from winnow.curate.texts import CHUNK_ROWS, ONE, PARTS, Texts, each
+from winnow.curate.verdict import Positions
+from winnow.progress import progress
+
+Vectors = NDArray[np.float32]
+
+SIZE = 256
+"""Numbers in a vector of words. At a cosine of c the projection errs by (1 - c * c) / 16."""
+SLOTS = 1 << 20
+"""Words are counted by the first 20 bits of their hashes."""
+SHIFT = np.uint64(44)
+WEIGHTS = ["*.json", "*.txt", "*.model", "*.safetensors"]
+"""What is fetched of a model: nothing that has to be unpickled."""
+
+
+@njit(cache=True, nogil=True)
+def _words(data, start, end, out):
+    """Write the hashes of a text's words to `out`, sorted, and return how many there are."""
+    count = shingle(data, start, end, 1, out)
+    if count == 1 and out[0] == 0:
+        return 0  # no word at all
+    out[:count].sort()
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _slots(data, starts, ends):
+    """The slots of the different words of every text, one after the other."""
+    own = np.empty(capacity(starts, ends), np.uint64)
+    found = np.empty((ends - starts).sum() // 2 + 2 * len(starts), np.int64)
+    at = 0
+    for row in range(len(starts)):
+        for index in range(_words(data, starts[row], ends[row], own)):
+            if index == 0 or own[index] != own[index - 1]:
+                found[at] = np.int64(own[index] >> SHIFT)
+                at += 1
+    return found[:at].copy()
+
+
+@njit(cache=True, nogil=True)
+def _project(data, starts, ends, weights):
+    """Every text's TF-IDF vector, projected by signs that are the bits of the words' hashes."""
+    own = np.empty(capacity(starts, ends), np.uint64)
+    found = np.zeros((len(starts), SIZE), np.float32)
+    for row in range(len(starts)):
+        vector, first = found[row], 0
+        count = _words(data, starts[row], ends[row], own)
+        for index in range(count):
+            if index + 1 < count and own[index + 1] == own[index]:
+                continue
+            weight = weights[own[index] >> SHIFT] * np.float32(1 + np.log(index + 1 - first))
+            first = index + 1
+            for part in range(SIZE // 64):
+                bits = mix(own[index] + np.uint64(part + 1) * FACTOR)
+                for bit in range(64):
+                    sign = np.float32(np.int64(bits >> np.uint64(bit) & ONE) * 2 - 1)
+                    vector[64 * part + bit] += sign * weight
+        length = np.sqrt((vector * vector).sum())
+        if length > 0:
+            vector /= length
+    return found
+
+
+def by_words(table: pa.Table, rows: Positions, order: NDArray[np.int64]) -> Vectors:
+    """TF-IDF of words, projected at random to 256 numbers: lexical, no model of a language.
+
+    The cosine of two vectors is that of their TF-IDF vectors, (1 + log tf) * (1 + log(n / df)), but
+    for the error of a projection by random signs (Achlioptas 2003, Database-friendly random
+    projections). A word is a run of letters and digits in NFKC and lower case. A row without words
+    is all zero, like nothing else.
+
+    Args:
+        table: has texts.
+        rows: their ascending positions.
+        order: which of `rows` each vector is of.
+    """
+    frequencies = np.zeros(SLOTS, np.int64)
+    for slots in each(table, rows, lambda texts: _slots(*texts), "words", bare=True):
+        frequencies += np.bincount(slots, minlength=SLOTS)
+    weights = 1 + np.log(len(rows) / np.maximum(frequencies, 1))
+    weights = weights.astype(np.float32)
+
+    def project(texts: Texts) -> Vectors:
+        found: Vectors = _project(*texts, weights)
+        return found
+
+    places, at = np.argsort(order), 0
+    vectors = np.empty((len(rows), SIZE), np.float32)
+    for found in each(table, rows, project, "vectors", bare=True):
+        vectors[places[at : at + len(found)]] = found
+        at += len(found)
+    return vectors
+
+
+def _load(model: str, revision: str | None) -> Any:
+    """The model, of a folder or of a commit on the hub; its weights are safetensors, no code runs.
+
+    Raises:
+        ValueError: it cannot be had in this way.
+    """
+    where = "params.yaml: curate.steps semantic"
+    try:
+        from huggingface_hub import snapshot_download
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        raise ValueError(
+            f"{where}.model: sentence-transformers is not installed: pip install winnow[semantic]"
+        ) from None
+    folder = Path(model)
+    if not folder.is_dir() and not re.fullmatch(r"[0-9a-f]{40}", str(revision)):
+        raise ValueError(
+            f"{where}.revision: {model!r} is no folder, and of a hub id a commit of 40 hex digits "
+            f"is expected, found {revision!r}"
+        )
+    try:
+        if not folder.is_dir():
+            folder = Path(snapshot_download(model, revision=revision, allow_patterns=WEIGHTS))
+        for file in sorted(folder.rglob("pytorch_model.bin")):
+            if not [*file.parent.glob("*.safetensors")]:
+                raise ValueError(f"{file.name} is a pickle, expected model.safetensors")
+        return SentenceTransformer(
+            str(folder),
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True},
+        )
+    except Exception as error:  # hub, transformers and safetensors raise a dozen unrelated types
+        cause = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{where}.model: {model!r} cannot be had ({type(error).__name__}): {cause}"
+        ) from None
+
+
+def by_model(table: pa.Table, order: Positions, model: str, revision: str | None = None) -> Vectors:
+    """What a sentence-transformers model makes of the rows at `order`, read as one text each.
+
+    It reads a text only up to its own limit of tokens; the GPU is taken if there is one.
+
+    Args:
+        table: has texts.
+        order: positions; batches are made in it, as a batch decides the last bits.
+        model: a folder, or a hub id together with `revision`.
+        revision: the hub id's commit, 40 hex digits.
+
+    Raises:
+        ValueError: the model cannot be had.
+    """
+    encoder = _load(model, revision)
+    found = []
+    with progress(None, "vectors", "rows", len(order)) as bar:
+        for start in range(0, len(order), CHUNK_ROWS):
+            chosen = order[start : start + CHUNK_ROWS]
+            parts = table.select(PARTS).take(chosen).columns
+            texts = pc.binary_join_element_wise(*parts, "\n").to_pylist()
+            vectors = encoder.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+            found.append(np.asarray(vectors, np.float32))
+            bar.update(len(chosen))
+    return np.concatenate(found)

@@ -1,0 +1,170 @@
+"""Rows that say the same, by SemDeDup (Abbas et al. 2023, arXiv 2303.09540).
+
+Vectors of rows are put into buckets by k-means, and within a bucket a row goes if its cosine with
+one that stays is high enough. Two things differ from the paper. Of similar rows the longest
+response stays, as everywhere here, not the one that is farthest from its bucket's centre. And a row
+goes only for one that stays: there it also goes for one that went itself, so that a chain of small
+steps could leave nothing near it.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numba import njit
+from numpy.typing import NDArray
+
+from winnow.curate import draws
+from winnow.curate.embeddings import Vectors, by_model, by_words
+from winnow.curate.texts import CHUNK_ROWS
+from winnow.curate.verdict import NONE, Positions, Verdict
+from winnow.progress import progress
+
+BUCKET_ROWS, SAMPLE = 5000, 512
+"""Rows a bucket where its number is not given, and rows a bucket that k-means is fitted on."""
+BLOCK, WIDE = 512, 8192
+"""Rows that are compared at once, and rows with which: 16 MB of cosines, however large a bucket."""
+ROUNDING = 1e-6
+"""By which the cosine of equal vectors may fall short of 1."""
+
+
+def _order(table: pa.Table, rows: Positions) -> NDArray[np.int64]:
+    """Rows in the order in which they stay: longest response, smallest hash, smallest id."""
+    keys = table.select(["hash", "id"]).take(rows)
+    lengths = pc.negate(pc.utf8_length(table["response"])).take(rows)
+    keys = keys.add_column(0, "length", lengths)
+    names = [(name, "ascending") for name in keys.column_names]
+    order: NDArray[np.int64] = pc.sort_indices(keys, names).to_numpy().astype(np.int64)
+    return order
+
+
+def _label(vectors: Vectors, sample: NDArray[np.int64], buckets: int, seed: int) -> Any:
+    """The bucket of every row, by k-means on a sample."""
+    from sklearn.cluster import KMeans
+
+    fitted = KMeans(buckets, n_init=1, max_iter=20, random_state=seed).fit(vectors[sample])
+    centres = fitted.cluster_centers_
+    halves = (centres * centres).sum(axis=1) / 2
+
+    def nearest(start: int) -> NDArray[np.int64]:
+        cosines = vectors[start : start + CHUNK_ROWS] @ centres.T
+        found: NDArray[np.int64] = (cosines - halves).argmax(axis=1)
+        return found
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.concatenate([*pool.map(nearest, range(0, len(vectors), CHUNK_ROWS))])
+
+
+@njit(cache=True, nogil=True)
+def _settle(cosines, first, threshold, best, nearest):
+    """Within a block, row by row: which stay, and what the later ones are most similar to."""
+    for one in range(len(cosines)):
+        if best[one] < threshold:
+            for two in range(one + 1, len(cosines)):
+                if cosines[one, two] > best[two]:
+                    best[two], nearest[two] = cosines[one, two], first + one
+
+
+def most_similar(vectors: Vectors, threshold: float) -> NDArray[np.int64]:
+    """For every row the most similar earlier one that stays; -1 for one that stays itself.
+
+    Args:
+        vectors: a row each, of length 1, in the order in which they stay; they are overwritten.
+        threshold: the least cosine by which a row goes.
+    """
+    stays = np.empty(len(vectors), np.int64)
+    found, count = np.full(len(vectors), -1), 0
+    for start in range(0, len(vectors), BLOCK):
+        block = vectors[start : start + BLOCK].copy()
+        best, nearest = np.full(len(block), -2, np.float32), np.full(len(block), -1)
+        for first in range(0, count, WIDE):
+            cosines = block @ vectors[first : min(first + WIDE, count)].T
+            top = cosines.argmax(axis=1)
+            value = cosines[np.arange(len(block)), top]
+            better = value > best
+            best[better], nearest[better] = value[better], stays[first + top[better]]
+        _settle(block @ block.T, start, threshold, best, nearest)
+        kept = np.flatnonzero(best < threshold)
+        found[start : start + len(block)] = np.where(best < threshold, -1, nearest)
+        # Those that stay move to the front, over rows that have been compared.
+        vectors[count : count + len(kept)] = block[kept]
+        stays[count : count + len(kept)] = start + kept
+        count += len(kept)
+    return found
+
+
+def _compare(vectors: Vectors, labels: Any, threshold: float) -> NDArray[np.int64]:
+    """`most_similar` of every bucket, as places among all rows."""
+    order = np.argsort(labels, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    found = np.full(len(vectors), -1)
+
+    def compare(rows: NDArray[np.int64]) -> int:
+        near = most_similar(vectors[rows], threshold - ROUNDING)
+        found[rows[near >= 0]] = rows[near[near >= 0]]
+        return len(rows)
+
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        progress(None, "semantic duplicates", "rows", len(vectors)) as bar,
+    ):
+        for done in pool.map(compare, members):
+            bar.update(done)
+    return found
+
+
+def semantic(
+    table: pa.Table,
+    rows: Positions,
+    *,
+    threshold: float = 0.95,
+    buckets: int | None = None,
+    model: str | None = None,
+    revision: str | None = None,
+    seed: int = 0,
+) -> Verdict:
+    """Drop rows whose vectors have a cosine of at least `threshold` with that of one that stays.
+
+    Duplicates are looked for inside of buckets only. No two rows that stay in one bucket are
+    similar, so clusters keep their names. All work is done in an order of contents, and every
+    product of matrices on one core: neither the table's order nor the number of cores decides.
+
+    Args:
+        table: has ids, texts and hashes.
+        rows: the positions of those that are left.
+        threshold: of the cosine, in (0, 1].
+        buckets: their number; None makes one for every 5,000 rows.
+        model: a sentence-transformers folder or hub id; None compares words, not meanings.
+        revision: the hub id's commit, 40 hex digits.
+        seed: of the k-means and its sample.
+
+    Raises:
+        ValueError: a number is out of range, or the model cannot be had.
+    """
+    if not 0 < threshold <= 1 or (buckets is not None and buckets < 1):
+        raise ValueError(
+            "params.yaml: curate.steps semantic: expected a threshold in (0, 1] and buckets of at "
+            f"least 1, or null, found {threshold!r}, {buckets!r}"
+        )
+    if not len(rows):
+        return NONE
+    from threadpoolctl import threadpool_limits
+
+    order = _order(table, rows)
+    vectors = (
+        by_model(table, rows[order], model, revision) if model else by_words(table, rows, order)
+    )
+    number = min(buckets or -(-len(rows) // BUCKET_ROWS), len(rows))
+    drawn = draws.sample(table, rows, SAMPLE * number, seed)
+    places = np.argsort(order)[np.searchsorted(rows, drawn)]
+    with threadpool_limits(1):
+        labels = _label(vectors, places, number, seed)
+        near = _compare(vectors, labels, threshold)
+    gone = np.flatnonzero(near >= 0)
+    gone = gone[np.argsort(order[gone])]
+    reason = "near in meaning" if model else "near in words, by TF-IDF"
+    because = table["id"].take(rows[order[near[gone]]]).combine_chunks()
+    return Verdict(rows[order[gone]], [reason] * len(gone), because)
