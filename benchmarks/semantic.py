@@ -1,13 +1,15 @@
 """What the semantic step drops of real rows, and what it takes.    python -m benchmarks.semantic
 
 Rows of $WINNOW_DATA/instructions drawn at random, exact and near duplicates dropped first, then the
-step as it is without a model: by words. Every size is a process of its own, so that memory is its
-own; the kernels are compiled before the clock starts. `--pairs N` prints N dropped rows a threshold,
-drawn at random, beside what stayed: whether they say the same is for a person to judge.
+step without a model: by words. Every size is a process of its own, so that memory is its own; the
+kernels are compiled before the clock starts. Of ZeroEval's rows, answers of many models to the same
+questions, it is counted how often the row that stays answers otherwise. `--pairs N` prints N of the
+dropped rows a threshold, drawn at random, beside those that stay: a person judges what they say.
 """
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from winnow.curate import steps, texts
@@ -40,13 +43,29 @@ def peak() -> int:
     return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) // 1000
 
 
+def answer(response: str) -> str | None:
+    """The last answer in ZeroEval's JSON, bare of signs."""
+    found = re.findall(r'"answer"\s*:\s*"?(.*?)"?\s*[},\n]', response)
+    return re.sub(r"[\s$,'\"\\]", "", found[-1]).removesuffix(".00").lower() if found else None
+
+
+def answers(table: pa.Table, verdict: steps.Verdict) -> str:
+    """How many of ZeroEval's dropped rows and those that stay answer differently."""
+    gone = table.take(verdict.gone)
+    places = pc.index_in(verdict.because, value_set=table["id"].combine_chunks())
+    pairs = zip(gone["source"].to_pylist(), gone["response"].to_pylist(),
+                table["response"].take(places).to_pylist(), strict=True)  # fmt: skip
+    both = [(answer(one), answer(two)) for source, one, two in pairs if "zeroeval" in source]
+    known = [pair for pair in both if None not in pair]
+    return f"{sum(one != two for one, two in known):,} of {len(known):,} answer otherwise"
+
+
 def show(table: pa.Table, verdict: steps.Verdict, number: int) -> None:
     """Print dropped rows beside those that stayed."""
     drawn = np.sort(np.random.default_rng(1).permutation(len(verdict.gone))[:number])
-    places = {row: place for place, row in enumerate(table["id"].to_pylist())}
+    places = pc.index_in(verdict.because, value_set=table["id"].combine_chunks())
     for index in drawn:
-        stayed = places[verdict.because[int(index)].as_py()]
-        for row in table.take([verdict.gone[index], stayed]).to_pylist():
+        for row in table.take([verdict.gone[index], places[int(index)].as_py()]).to_pylist():
             parts = (f"{row[name]!r:.700}" for name in texts.PARTS if row[name])
             print(f"{row['id']}: {'  |  '.join(parts)}")
         print()
@@ -67,9 +86,12 @@ def measure(size: int, pairs: int) -> None:
         step = {"name": "semantic", "threshold": threshold, "buckets": buckets}
         _, _, verdict = steps.apply(step, table, rows)
         seconds = time.perf_counter() - began
-        dropped = len(verdict.gone)
-        print(f"{threshold:9} {'one bucket' if buckets else '':10} drops {dropped:7,} of {len(rows):,} "
-              f"({dropped / len(rows):.2%}) in {seconds:.1f} s, {peak() - before:,} MB more")  # fmt: skip
+        dropped, which = len(verdict.gone), "one bucket" if buckets else ""
+        print(f"{threshold:9} {which:10} drops {dropped:7,} of {len(rows):,}", end="")
+        print(
+            f" ({dropped / len(rows):.2%}) in {seconds:.1f} s, {peak() - before:,} MB more;", end=""
+        )
+        print(f" of ZeroEval {answers(table, verdict)}", flush=True)
         if pairs and not buckets:
             show(table, verdict, pairs)
 
@@ -77,7 +99,7 @@ def measure(size: int, pairs: int) -> None:
 def main() -> None:
     """Run every size in a process of its own."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 500_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_084_593])
     parser.add_argument("--pairs", type=int, default=0)
     options = parser.parse_args()
     if len(options.rows) == 1:

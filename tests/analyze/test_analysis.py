@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from made_up import DROPPED, POOL, TESTED, TIERS, build
 
 from winnow import publish
-from winnow.analyze import audit, stage
+from winnow.analyze import audit, figures, stage
 from winnow.analyze.curation import PER_REASON
 from winnow.records import DIMENSIONS
 
@@ -100,7 +100,7 @@ def test_everything_is_written_and_says_the_same(tmp_path: Path, tracker: Any, c
         0.2, abs=0.02
     )
     assert publish.is_complete(Path("analysis"))
-    for name in ("exp2_quality_vs_quantity", "exp2_training_efficiency"):
+    for name in stage.PUBLISHED:
         assert Path(f"analysis/figures/{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -142,7 +142,7 @@ def test_the_page_is_one_inert_file(tmp_path: Path, tracker: Any) -> None:
     text = Path("analysis/report.html").read_text(encoding="utf-8")
     assert "prefers-color-scheme: dark" in text and "@media print" in text
     assert "#fe0" not in text, "every placeholder colour became a variable"
-    assert text.count("<svg") == 4 and text.count('role="img"') == 5
+    assert text.count("<svg") == 5 and text.count('role="img"') == 6
     assert str(tmp_path) not in text
 
 
@@ -179,6 +179,8 @@ def test_the_audit_finds_a_score_that_is_only_length() -> None:
     })  # fmt: skip
     length = audit.length_audit(pool)
     assert length["top_among_longest"] == 1 and length["explained"] == pytest.approx(1)
+    assert length["top_that_stays_without_length"] is None
+    assert length["reasons"]["rank_correlation_without_length"] == "length explains all of it"
     found = audit.score_audit(pool)
     assert found["score"]["variance_between_sources"] > 0.3
     assert found["diversity"]["variance_between_sources"] < 0.05
@@ -187,7 +189,44 @@ def test_the_audit_finds_a_score_that_is_only_length() -> None:
     assert found["diversity"]["top_that_changes_without_it"] > 0
     assert found["score"]["top_that_changes_without_it"] is None
     shuffled = pool.take(generator.permutation(500))
-    assert audit.length_audit(shuffled) == pytest.approx(length)
+    again = audit.length_audit(shuffled)
+    assert again.pop("reasons") == length.pop("reasons")
+    assert again == pytest.approx(length)
+
+
+def test_the_audit_finds_what_is_left_of_a_score_without_length() -> None:
+    generator = np.random.default_rng(0)
+    lengths, merit = generator.integers(1, 5000, 2000), generator.random(2000)
+    pool = {"num_tokens": lengths, "hash": [f"{i:04}" for i in generator.permutation(2000)]}
+    found = [
+        audit.length_audit(pa.table(pool | {"score": merit + weight * np.log1p(lengths)}))
+        for weight in (0, 0.1, 1)
+    ]
+    stays = [row["top_that_stays_without_length"] for row in found]
+    agrees = [row["rank_correlation_without_length"] for row in found]
+    assert stays[0] > 0.95 and stays[0] > stays[1] > stays[2] > 0.1
+    assert agrees[0] > 0.999 and agrees[0] > agrees[1] > agrees[2] > 0
+    residual = merit + np.polyval(np.polyfit(np.log1p(lengths), -merit, 1), np.log1p(lengths))
+    wanted = audit.rank_correlation(residual, merit + np.log1p(lengths))
+    assert agrees[2] == pytest.approx(wanted)
+    same = audit.length_audit(pa.table(pool | {"score": np.ones(2000)}))
+    assert same["rank_correlation_without_length"] is None and len(same["reasons"]) == 3
+
+
+def test_the_audit_is_drawn_with_what_is_not_defined(tmp_path: Path) -> None:
+    row = dict.fromkeys(figures.AUDITED, 0.25) | {"rank_correlation_with_length": -0.5}
+    found = {"score": row | {"top_that_changes_without_it": None}, "clarity": row}
+    length = {"share": 0.1, "top_among_longest": 0.4, "explained": 0.2,
+              "top_that_stays_without_length": 0.0}  # fmt: skip
+    drawing = figures.score_audit(found, length)
+    assert drawing.title == (
+        "40% of the score's top tenth are among the longest tenth (by chance 10%); length explains "
+        "20% of the score, 0% of its top stay without it"
+    )
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawing.svg())
+    assert texts.count("25%") == 5 and texts.count("–") == 1 and texts.count("−0.50") == 2
+    assert {"score", "clarity", "Rank correlation"} <= set(texts)
+    drawing.save_png(tmp_path / "audit.png")
 
 
 def test_removed_rows_are_inert(tmp_path: Path, tracker: Any) -> None:
@@ -224,13 +263,17 @@ def test_a_second_run_writes_the_same_bytes(tmp_path: Path, tracker: Any) -> Non
 def test_the_tracker_hears_of_the_best_seeds(tmp_path: Path, tracker: Any) -> None:
     build(tmp_path, ALL[:3], [4, 7])
     stage.run()
-    ((numbers, best, figures),) = tracker.calls
+    ((numbers, best, files),) = tracker.calls
     assert set(best) == set(ALL[:3])
     for name, seed in best.items():
         paths = {s: Path(f"results/{name}/{s}/evaluation/metrics.json") for s in (4, 7)}
         losses = {s: json.loads(path.read_text())["loss"] for s, path in paths.items()}
         assert losses[seed] == min(losses.values())
-    assert all(path.is_file() for path in figures)
+    assert all(path.is_file() for path in files)
+    assert [path.stem for path in files] == list(stage.PUBLISHED)
+    audited = numbers["audit"]
+    assert -1 <= audited["score"]["rank_correlation_with_length"] <= 1
+    assert audited["length"]["top_among_longest"] == analysis()["length_audit"]["top_among_longest"]
     assert numbers["experiments"]["high_1k_1M"]["perplexity"] > 1
 
 

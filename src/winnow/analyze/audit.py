@@ -100,17 +100,31 @@ def score_audit(pool: pa.Table) -> Json:
 
 
 def length_audit(pool: pa.Table) -> Json:
-    """How much of the score's top is only length, and how much of the score length explains."""
+    """How much of the score's top is only length, and what is left of the score without length.
+
+    Length explains a part of the score's variance: that of a straight line on the logarithm of one
+    plus the tokens. The residual is the score less that line; of it are told the share of the
+    score's top that is in its own, and its rank correlation with the score.
+    """
     lengths, scores = (pool[name].to_numpy().astype(np.float64) for name in ("num_tokens", "score"))
     top, longest = (_top(values, _by_hash(pool)) for values in (scores, lengths))
     logs = np.log1p(lengths)
     varies = logs.std() > 0 and scores.std() > 0
-    row = {
+    row: Json = {
         "share": TOP,
         "top_among_longest": len(top & longest) / len(top),
         "explained": float(np.corrcoef(logs, scores)[0, 1] ** 2) if varies else None,
+        "top_that_stays_without_length": None,
+        "rank_correlation_without_length": None,
     }
-    return with_reasons(row, {} if varies else {"explained": "one of both never varies"})
+    if not varies or row["explained"] > 1 - 1e-9:
+        why = "length explains all of it" if varies else "one of both never varies"
+        return with_reasons(row, {key: why for key, value in row.items() if value is None})
+    slope = np.cov(logs, scores, ddof=0)[0, 1] / logs.var()
+    residual = scores - slope * logs
+    row["top_that_stays_without_length"] = len(top & _top(residual, _by_hash(pool))) / len(top)
+    row["rank_correlation_without_length"] = rank_correlation(residual, scores)
+    return with_reasons(row, {})
 
 
 def read_truth(path: Path) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""The report's figures: perplexity against rows, margins, learning curves, time to a threshold."""
+"""The report's figures: perplexity against rows, margins, learning curves, time to a threshold, and
+what the score sees."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -282,7 +283,64 @@ def training_efficiency(study: Study, efficiency: Json, threshold: float) -> Dra
     return Drawing("exp2_training_efficiency", title, caption, draw)
 
 
-def all_figures(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict], efficiency: Json,
+AUDITED = {
+    "share_at_maximum": "Rows at\nthe maximum",
+    "rank_correlation_with_length": "Rank correlation\nwith length",
+    "variance_between_sources": "Variance\nbetween sources",
+    "top_that_changes_without_it": "Top tenth that\nchanges without it",
+}
+
+
+def _share(value: float | None, signed: bool, digits: int = 2) -> str:
+    if value is None:
+        return words.DASH
+    return words.signed(value, digits) if signed else words.percent(value)
+
+
+def _audit_title(length: Json) -> str:
+    title = f"{words.percent(length['top_among_longest'])} of the score's top tenth are among the "
+    title += f"longest tenth (by chance {words.percent(length['share'])})"
+    if length["explained"] is not None:
+        title += f"; length explains {words.percent(length['explained'])} of the score"
+    stays = length["top_that_stays_without_length"]
+    return title if stays is None else f"{title}, {words.percent(stays)} of its top stay without it"
+
+
+def score_audit(found: Json, length: Json) -> Drawing:
+    """Of the score and its dimensions: saturation, length, sources, and what each decides."""
+    names = [*found][::-1]
+
+    def draw(palette: Palette) -> Figure:
+        figure, grid = panels(palette, len(AUDITED), 2.6)
+        for axes, (key, title) in zip(grid, AUDITED.items(), strict=True):
+            signed = key == "rank_correlation_with_length"
+            for y, name in enumerate(names):
+                value = found[name][key]
+                colour = palette.rules["top"] if name == "score" else palette.muted
+                axes.barh(y, value or 0, 0.6, color=colour, lw=0)
+                axes.annotate(_share(value, signed), (max(value or 0, 0), y), xytext=(4, 0),
+                              textcoords="offset points", va="center", color=palette.ink,
+                              fontsize=8.5)  # fmt: skip
+            axes.set_title(title, color=palette.ink, fontsize=9)
+            axes.set_xlim(-1 if signed else 0, 1.5)
+            ticks = (-1, 0, 1) if signed else (0, 0.5, 1)
+            axes.set_xticks(ticks, [_share(tick, signed, digits=0) for tick in ticks])
+            axes.axvline(0, color=palette.ink, lw=0.8)
+            axes.spines["left"].set_visible(False)
+            axes.tick_params(axis="y", length=0)
+            axes.grid(axis="x", color=palette.line, lw=0.6)
+        grid[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+        return figure
+
+    caption = (
+        "Over the curated pool; length in tokens. A dimension whose rows sit at its maximum cannot "
+        "tell them apart, one that follows length may measure only that, and one without which the "
+        "top stays as it is decides nothing. A dash: not defined."
+    )
+    return Drawing("score_audit", _audit_title(length), caption, draw)
+
+
+def all_figures(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict], analysis: Json,
                 threshold: float) -> dict[str, Drawing]:  # fmt: skip
     """Every figure that this study has data for, by name, in the report's order."""
     largest = next(iter(verdicts.values()))
@@ -290,6 +348,7 @@ def all_figures(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict]
         quality_vs_quantity(study, losses, largest),
         margins(study, losses, verdicts),
         learning_curves(study),
-        training_efficiency(study, efficiency, threshold),
+        training_efficiency(study, analysis["efficiency_metrics"], threshold),
+        score_audit(analysis["score_audit"], analysis["length_audit"]),
     ]
     return {drawing.name: drawing for drawing in found if drawing is not None}

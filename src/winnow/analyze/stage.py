@@ -27,8 +27,8 @@ FOLDER, SUMMARY, METRICS = (
     RESULTS / "experiment_summary.json",
     Path("metrics.json"),
 )
-PUBLISHED = ("exp2_quality_vs_quantity", "exp2_training_efficiency")
-"""The documented figures, written as PNG; the report holds all of them as SVG."""
+PUBLISHED = ("exp2_quality_vs_quantity", "exp2_training_efficiency", "score_audit")
+"""The documented figures and the score's audit, as PNG; the report holds all of them as SVG."""
 Json = dict[str, Any]
 
 
@@ -171,7 +171,7 @@ def run() -> None:
         verdicts = {name: judge(name, arms, losses) for name, arms in study.models().items()}
         analysis = analyse(study, losses, verdicts, settings)
         threshold = settings.perplexity_threshold
-        drawings = all_figures(study, losses, verdicts, analysis["efficiency_metrics"], threshold)
+        drawings = all_figures(study, losses, verdicts, analysis, threshold)
         _publish(study, analysis, drawings, settings)
         _record(study, analysis)
     print(analysis["answer"]["text"])
@@ -179,7 +179,7 @@ def run() -> None:
 
 
 def _record(study: Study, analysis: Json) -> None:
-    """Tell the tracker: the summary, each experiment's best seed, the documented figures."""
+    """Tell the tracker: the summary, the score's audit, each experiment's best seed, figures."""
     # Imported here and nowhere above: the analysis itself needs no tracker.
     from winnow import tracking
 
@@ -191,4 +191,5 @@ def _record(study: Study, analysis: Json) -> None:
     numbers = tables.metrics(analysis) | {
         key: analysis[key] for key in ("performance_vs_size", "efficiency_metrics", "hypothesis")
     }
+    numbers["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
     tracking.record_analysis(numbers, best, figures)
