@@ -30,9 +30,13 @@ ONE_BUCKET = 100_000
 
 
 def read(number: int) -> pa.Table:
-    """So many rows at random, with hashes."""
+    """So many rows at random, with hashes; ids of all files together, as two may share one."""
     table = pa.concat_tables(pq.read_table(path) for path in sorted(DATA.glob("*.parquet")))
     table = table.take(np.sort(np.random.default_rng(0).permutation(len(table))[:number]))
+    names = pc.binary_join_element_wise(
+        table["source"], pa.array(np.arange(len(table))).cast("string"), ":"
+    )
+    table = table.set_column(table.column_names.index("id"), "id", names)
     hashes = texts.content_hashes(table)
     return table.append_column("hash", hashes).append_column("cluster", hashes)
 

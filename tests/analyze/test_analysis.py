@@ -221,7 +221,7 @@ def test_the_audit_is_drawn_with_what_is_not_defined(tmp_path: Path) -> None:
     drawing = figures.score_audit(found, length)
     assert drawing.title == (
         "40% of the score's top tenth are among the longest tenth (by chance 10%); length explains "
-        "20% of the score, 0% of its top stay without it"
+        "20% of its variance, and without it 0% stay on top"
     )
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawing.svg())
     assert texts.count("25%") == 5 and texts.count("–") == 1 and texts.count("−0.50") == 2

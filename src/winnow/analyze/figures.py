@@ -301,9 +301,9 @@ def _audit_title(length: Json) -> str:
     title = f"{words.percent(length['top_among_longest'])} of the score's top tenth are among the "
     title += f"longest tenth (by chance {words.percent(length['share'])})"
     if length["explained"] is not None:
-        title += f"; length explains {words.percent(length['explained'])} of the score"
+        title += f"; length explains {words.percent(length['explained'])} of its variance"
     stays = length["top_that_stays_without_length"]
-    return title if stays is None else f"{title}, {words.percent(stays)} of its top stay without it"
+    return title if stays is None else f"{title}, and without it {words.percent(stays)} stay on top"
 
 
 def score_audit(found: Json, length: Json) -> Drawing:

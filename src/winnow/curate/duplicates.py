@@ -17,14 +17,21 @@ def codes(column: pa.ChunkedArray) -> pa.DictionaryArray:
     return column.combine_chunks().dictionary_encode()
 
 
+def precedence(table: pa.Table, rows: Positions) -> NDArray[np.int64]:
+    """The order in which rows stay: longest response, then smallest hash, then smallest id."""
+    keys = table.select(["hash", "id"]).take(rows)
+    lengths = pc.negate(pc.utf8_length(table["response"])).take(rows)
+    keys = keys.add_column(0, "length", lengths)
+    order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])
+    return np.asarray(order, np.int64)
+
+
 def _keep_first(table: pa.Table, rows: Positions, groups: NDArray[Any], reason: str) -> Verdict:
-    """Of every group keep the longest response, then the smallest hash, then the smallest id."""
+    """Of every group keep the row that has precedence."""
     several = np.bincount(groups)[groups] > 1
     rows, groups = rows[several], groups[several]
-    lengths = pc.negate(pc.utf8_length(table["response"])).take(rows)
-    keys = table.select(["hash", "id"]).take(rows)
-    keys = keys.add_column(0, "length", lengths).add_column(0, "group", [groups])
-    order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names]).to_numpy()
+    order = precedence(table, rows)
+    order = order[np.argsort(groups[order], kind="stable")]
     rows, groups = rows[order], groups[order]
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
     kept = np.repeat(rows[starts], np.diff(starts, append=len(rows)))

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numba import njit
 from numpy.typing import NDArray
 
 from winnow.curate import draws
+from winnow.curate.duplicates import precedence
 from winnow.curate.embeddings import Vectors, by_model, by_words
 from winnow.curate.texts import CHUNK_ROWS
 from winnow.curate.verdict import NONE, Positions, Verdict
@@ -31,21 +31,19 @@ ROUNDING = 1e-6
 """By which the cosine of equal vectors may fall short of 1."""
 
 
-def _order(table: pa.Table, rows: Positions) -> NDArray[np.int64]:
-    """Rows in the order in which they stay: longest response, smallest hash, smallest id."""
-    keys = table.select(["hash", "id"]).take(rows)
-    lengths = pc.negate(pc.utf8_length(table["response"])).take(rows)
-    keys = keys.add_column(0, "length", lengths)
-    names = [(name, "ascending") for name in keys.column_names]
-    order: NDArray[np.int64] = pc.sort_indices(keys, names).to_numpy().astype(np.int64)
-    return order
+def _one_core() -> Any:
+    """While it is open one thread makes a product of matrices: several sum in another order."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)  # of the libraries that are loaded by now
 
 
 def _label(vectors: Vectors, sample: NDArray[np.int64], buckets: int, seed: int) -> Any:
     """The bucket of every row, by k-means on a sample."""
     from sklearn.cluster import KMeans
 
-    fitted = KMeans(buckets, n_init=1, max_iter=20, random_state=seed).fit(vectors[sample])
+    with _one_core():
+        fitted = KMeans(buckets, n_init=1, max_iter=20, random_state=seed).fit(vectors[sample])
     centres = fitted.cluster_centers_
     halves = (centres * centres).sum(axis=1) / 2
 
@@ -54,7 +52,7 @@ def _label(vectors: Vectors, sample: NDArray[np.int64], buckets: int, seed: int)
         found: NDArray[np.int64] = (cosines - halves).argmax(axis=1)
         return found
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _one_core(), ThreadPoolExecutor(os.cpu_count()) as pool:
         return np.concatenate([*pool.map(nearest, range(0, len(vectors), CHUNK_ROWS))])
 
 
@@ -108,6 +106,7 @@ def _compare(vectors: Vectors, labels: Any, threshold: float) -> NDArray[np.int6
         return len(rows)
 
     with (
+        _one_core(),
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress(None, "semantic duplicates", "rows", len(vectors)) as bar,
     ):
@@ -151,18 +150,15 @@ def semantic(
         )
     if not len(rows):
         return NONE
-    from threadpoolctl import threadpool_limits
-
-    order = _order(table, rows)
-    vectors = (
-        by_model(table, rows[order], model, revision) if model else by_words(table, rows, order)
-    )
+    order = precedence(table, rows)
+    if model:
+        vectors = by_model(table, rows[order], model, revision)
+    else:
+        vectors = by_words(table, rows, order)
     number = min(buckets or -(-len(rows) // BUCKET_ROWS), len(rows))
     drawn = draws.sample(table, rows, SAMPLE * number, seed)
     places = np.argsort(order)[np.searchsorted(rows, drawn)]
-    with threadpool_limits(1):
-        labels = _label(vectors, places, number, seed)
-        near = _compare(vectors, labels, threshold)
+    near = _compare(vectors, _label(vectors, places, number, seed), threshold)
     gone = np.flatnonzero(near >= 0)
     gone = gone[np.argsort(order[gone])]
     reason = "near in meaning" if model else "near in words, by TF-IDF"
