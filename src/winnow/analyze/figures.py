@@ -328,7 +328,6 @@ def score_audit(found: Json, length: Json) -> Drawing:
             axes.axvline(0, color=palette.ink, lw=0.8)
             axes.spines["left"].set_visible(False)
             axes.tick_params(axis="y", length=0)
-            axes.grid(axis="x", color=palette.line, lw=0.6)
         grid[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         return figure
 
