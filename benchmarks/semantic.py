@@ -23,10 +23,8 @@ import pyarrow.parquet as pq
 from winnow.curate import steps, texts
 
 DATA = Path(os.environ["WINNOW_DATA"]) / "instructions"
-THRESHOLDS = (0.9, 0.95)
-TURNS = [*((threshold, None) for threshold in THRESHOLDS), (0.95, 1)]
-ONE_BUCKET = 100_000
-"""Rows up to which one bucket is tried as well."""
+TURNS = ((0.9, None), (0.95, None), (0.95, 1))
+"""Thresholds and buckets; one bucket is tried up to 100,000 rows."""
 
 
 def read(number: int) -> pa.Table:
@@ -84,7 +82,7 @@ def measure(size: int, pairs: int) -> None:
         table, rows, _ = steps.apply(step, table, rows)
         print(f"{size:9,} rows: {step['name']} drops {before - len(rows):,}")
     steps.apply({"name": "semantic"}, table, rows[:2000])
-    for threshold, buckets in TURNS[: 3 if size <= ONE_BUCKET else 2]:
+    for threshold, buckets in TURNS[: 3 if size <= 100_000 else 2]:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
         before, began = peak(), time.perf_counter()
         step = {"name": "semantic", "threshold": threshold, "buckets": buckets}
@@ -92,10 +90,8 @@ def measure(size: int, pairs: int) -> None:
         seconds = time.perf_counter() - began
         dropped, which = len(verdict.gone), "one bucket" if buckets else ""
         print(f"{threshold:9} {which:10} drops {dropped:7,} of {len(rows):,}", end="")
-        print(
-            f" ({dropped / len(rows):.2%}) in {seconds:.1f} s, {peak() - before:,} MB more;", end=""
-        )
-        print(f" of ZeroEval {answers(table, verdict)}", flush=True)
+        print(f" ({dropped / len(rows):.2%}) in {seconds:.1f} s, {peak() - before:,} MB", end="")
+        print(f" more; of ZeroEval {answers(table, verdict)}", flush=True)
         if pairs and not buckets:
             show(table, verdict, pairs)
 
