@@ -1,6 +1,7 @@
 """The whole data half on real rows: seconds and peak memory of every stage, and how they grow.
 
     WINNOW_DATA=<folder> python -m benchmarks.data [--rows 10000 100000 1084593] [--figure FILE]
+    ... [--engine ray]
 
 Every stage is the real command in a process of its own, in a project in a temporary folder, with
 GPT-2's tokenizer; `pack` is what a training does first with its tier, here with all rows. A run of
@@ -8,6 +9,7 @@ GPT-2's tokenizer; `pack` is what a training does first with its tier, here with
 """
 
 import argparse
+import hashlib
 import os
 import sys
 import tempfile
@@ -53,14 +55,15 @@ def corpus(folder: Path, rows: int) -> Path:
         return DATA / "instructions"
     drawn = np.random.default_rng(0).permutation(len(table))[:rows]
     pq.write_table(table.take(drawn), folder / "drawn.parquet", row_group_size=10_000)
-    return folder / "drawn.parquet"
+    return Path("drawn.parquet")  # the folder is another one each time, and the card says it
 
 
-def project(folder: Path, rows: int) -> None:
+def project(folder: Path, rows: int, engine: str) -> None:
     """Write the parameters: the corpus, GPT-2's tokenizer, tiers by share."""
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
     params["experiments"] = list(EXPERIMENTS)
+    params["engine"] = engine
     params["ingest"] |= {"source": str(corpus(folder, rows))}
     params["curate"] |= {"tokenizer": str(DATA / "tokenizers/gpt2")}
     params["curate"] |= {"validation": min(1000, rows // 20), "test": min(2000, rows // 10)}
@@ -68,11 +71,11 @@ def project(folder: Path, rows: int) -> None:
     yaml.dump(params, folder / "params.yaml")
 
 
-def prepare(folder: Path, rows: int) -> None:
+def prepare(folder: Path, rows: int, engine: str) -> None:
     """Make the project in a process apart: a child's peak memory would hold its parent's."""
     child = os.fork()
     if not child:
-        project(folder, rows)
+        project(folder, rows, engine)
         os._exit(0)
     os.waitpid(child, 0)
 
@@ -87,14 +90,15 @@ def run(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - began, usage.ru_maxrss / 1e6
 
 
-def measure(rows: int) -> dict[str, tuple[float, float]]:
-    """Seconds and GB of every stage at a number of rows."""
+def measure(rows: int, engine: str) -> tuple[dict[str, tuple[float, float]], str]:
+    """Seconds and GB of every stage at a number of rows, and a hash of all that they published."""
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
-        prepare(Path(name), rows)
+        prepare(Path(name), rows, engine)
         found = {stage: run(command) for stage, command in STAGES.items()}
+        cards = [path.read_bytes() for path in sorted(Path("artifacts").glob("*/card.json"))]
         os.chdir(ROOT)
-    return found
+    return found, hashlib.sha256(b"".join(cards)).hexdigest()[:12]
 
 
 def draw(path: Path, table: dict[int, dict[str, tuple[float, float]]]) -> None:
@@ -120,14 +124,23 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_084_593])
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--engine", choices=["local", "ray"], default="local")
     arguments = parser.parse_args()
-    measure(1000)
-    table = {rows: measure(rows) for rows in arguments.rows}
-    print("".join(f"{title:>14}" for title in ("rows", *STAGES, "all")))
-    for rows, found in table.items():
+    if arguments.engine == "ray":
+        from ray.cluster_utils import Cluster
+
+        # The stages' own processes are not among its cores, and little busy.
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": os.cpu_count()})
+        os.environ["RAY_ADDRESS"] = cluster.address
+    measure(1000, arguments.engine)
+    table = {}
+    print("".join(f"{title:>14}" for title in ("rows", *STAGES, "all", "made")), flush=True)
+    for rows in arguments.rows:
+        found, made = measure(rows, arguments.engine)
+        table[rows] = found
         cells = [f"{seconds:.1f} s {memory:.1f} GB" for seconds, memory in found.values()]
         total = sum(seconds for seconds, _ in found.values())
-        print("".join(f"{cell:>14}" for cell in (rows, *cells, f"{total:.1f} s")))
+        print("".join(f"{cell:>14}" for cell in (rows, *cells, f"{total:.1f} s", made)), flush=True)
     if arguments.figure:
         draw(ROOT / arguments.figure, table)
 

@@ -40,7 +40,9 @@ def running() -> Iterator[None]:
         import ray.data
     except ImportError:
         raise ValueError("params.yaml: engine: ray is missing: pip install winnow[ray]") from None
-    ray.init(include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
+    # Without an address Ray would look for a cluster of anyone's here, and wait for one that is gone.
+    address = os.environ.get("RAY_ADDRESS", "local")
+    ray.init(address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True

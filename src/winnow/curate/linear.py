@@ -60,8 +60,8 @@ def read_labelled(path: Path) -> tuple[pa.Table, NDArray[np.bool_]]:
             if isinstance(row, dict):
                 found = f"{', '.join(map(str, row))}, and label {row.get('label')!r}"
             raise ValueError(
-                f"{KEY}: {path}, row {number}: expected texts instruction, response and maybe "
-                f"input, and a label of true or false, found {found}"
+                f"{KEY}: {path}, row {number}: expected an instruction and a response that are "
+                f"not empty, maybe an input, and a label of true or false, found {found}"
             )
     table = pa.table({name: pa.array([row.get(name) or "" for row in rows], pa.string())
                       for name in PARTS})  # fmt: skip

@@ -87,6 +87,8 @@ def _tokenizer_texts(table: pa.Table, rows: Positions, number: int, seed: int) -
 def run() -> None:
     """Apply the recipe in its order, hold out by cluster, publish with the ledger."""
     settings = config.load("curate", CurateConfig)
+    for step in settings.steps:  # a wrong one is said before the others work for an hour
+        steps.bind(step)
     with publish.lock("curate"), engine.running():
         _curate(settings)
 

@@ -6,6 +6,8 @@ are never copied until they are written.
 To add a step, write it in a file of its own and name it in STEPS.
 """
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -62,14 +64,11 @@ def _rewrite(table: pa.Table, rows: Positions, responses: pa.ChunkedArray) -> pa
     return table
 
 
-def apply(
-    step: dict[str, Any], table: pa.Table, rows: Positions
-) -> tuple[pa.Table, Positions, Verdict]:
-    """Run one step of the recipe; returns the table, in which only clusters have new names and
-    pages are texts, the positions of the rows that stay, and what the step found.
+def bind(step: dict[str, Any]) -> Callable[[pa.Table, Positions], Verdict]:
+    """A step with its numbers.
 
     Raises:
-        ValueError: the step or one of its numbers is unknown.
+        ValueError: the step or one of its numbers is unknown, or one is missing.
     """
     numbers = dict(step)
     name = numbers.pop("name", None)
@@ -78,9 +77,26 @@ def apply(
             f"params.yaml: curate.steps: unknown step {name!r}; known are {', '.join(STEPS)}"
         )
     try:
-        verdict = STEPS[name](table, rows, **numbers)
+        inspect.signature(STEPS[name]).bind(None, None, **numbers)
     except TypeError as error:
         raise ValueError(f"params.yaml: curate.steps {name}: {error}") from None
+    return functools.partial(STEPS[name], **numbers)
+
+
+def apply(
+    step: dict[str, Any], table: pa.Table, rows: Positions
+) -> tuple[pa.Table, Positions, Verdict]:
+    """Run one step of the recipe; returns the table, in which only clusters have new names and
+    pages are texts, the positions of the rows that stay, and what the step found.
+
+    Raises:
+        ValueError: the step or one of its numbers cannot be.
+    """
+    run = bind(step)
+    try:
+        verdict = run(table, rows)
+    except TypeError as error:
+        raise ValueError(f"params.yaml: curate.steps {step['name']}: {error}") from None
     if verdict.responses is not None:
         table = _rewrite(table, *verdict.responses)
     if verdict.clusters is not None:
