@@ -40,7 +40,7 @@ def running() -> Iterator[None]:
         import ray.data
     except ImportError:
         raise ValueError("params.yaml: engine: ray is missing: pip install winnow[ray]") from None
-    # Without an address Ray would look for a cluster of anyone's here, and wait for one that is gone.
+    # Without an address Ray would join any cluster that was here, and wait for one that is gone.
     address = os.environ.get("RAY_ADDRESS", "local")
     ray.init(address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -76,10 +76,13 @@ def bind(step: dict[str, Any]) -> Callable[[pa.Table, Positions], Verdict]:
         raise ValueError(
             f"params.yaml: curate.steps: unknown step {name!r}; known are {', '.join(STEPS)}"
         )
-    try:
-        inspect.signature(STEPS[name]).bind(None, None, **numbers)
-    except TypeError as error:
-        raise ValueError(f"params.yaml: curate.steps {name}: {error}") from None
+    known = dict(list(inspect.signature(STEPS[name]).parameters.items())[2:])
+    wanted = {key for key, value in known.items() if value.default is inspect.Parameter.empty}
+    if not wanted <= set(numbers) <= set(known):
+        raise ValueError(
+            f"params.yaml: curate.steps {name}: found {', '.join(numbers) or 'no numbers'}; known "
+            f"are {', '.join(known) or 'none'}" + "".join(f"; {key} is needed" for key in wanted)
+        )
     return functools.partial(STEPS[name], **numbers)
 
 
