@@ -49,6 +49,9 @@ TINY = {
     },
     "train": {
         "max_hours": 1,
+        "init": "scratch",
+        "flops_per_second": 1e9,
+        "budgets": ["7_steps", "3k_tokens", "60_seconds"],
         "models": {
             "tiny": {
                 "num_layers": 1,

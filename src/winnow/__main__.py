@@ -41,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
         commands[name].add_argument(
             "--skip-existing", action="store_true", help="leave alone what is done and unchanged"
         )
+    commands["train"].add_argument(
+        "--init",
+        default="",
+        help="scratch, a folder or a hub id with its commit; else params.yaml's",
+    )
     return main
 
 

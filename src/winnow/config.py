@@ -42,13 +42,13 @@ class Tier:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    """A GPT-2 architecture (Radford et al. 2019), initialised from scratch."""
+    """A GPT-2 architecture (Radford et al. 2019)."""
 
     num_layers: int
     hidden_size: int
     num_heads: int
     context: int
-    """Positions, in tokens; also the length of a packed training sequence."""
+    """Positions, in tokens; also the length of a training sequence."""
     dropout: float = 0.0
 
 
@@ -59,7 +59,7 @@ class Recipe:
     learning_rate: float
     num_train_epochs: int
     per_device_train_batch_size: int
-    """In packed sequences."""
+    """In sequences."""
     gradient_accumulation_steps: int
     eval_steps: int
     """Optimizer steps between two validation losses."""
@@ -68,12 +68,29 @@ class Recipe:
     weight_decay: float = 0.01
     warmup_steps: int = 1000
     """At most; never more than a tenth of the steps."""
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Literal["auto", True, False] = "auto"
+    """auto: on where the estimate without it exceeds the memory of the device."""
+    packing: bool = True
+    """Whole documents share a sequence; false: a row a document, cut and padded to the context."""
+
+    @property
+    def sequences_per_step(self) -> int:
+        """Sequences that one optimizer step sees."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """How long an arm is trained instead of its recipe's epochs, so that arms are equal in it."""
+
+    unit: Literal["steps", "tokens", "seconds"]
+    """Optimizer steps; training tokens; or seconds of scoring and training at a declared speed."""
+    amount: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Experiment:
-    """One arm of the comparison, `<tier>_<model>`, resolved."""
+    """One arm of the comparison, `<tier>_<model>` or `<tier>_<model>_<budget>`, resolved."""
 
     name: str
     tier_name: str
@@ -81,6 +98,7 @@ class Experiment:
     model_name: str
     model: Model
     recipe: Recipe
+    budget: Budget | None = None
 
 
 def _fail(path: str, expected: str, found: Any) -> typing.NoReturn:
@@ -103,7 +121,11 @@ def _build(kind: Any, value: Any, path: str) -> Any:
             return None
         return _build(next(item for item in arguments if item is not type(None)), value, path)
     if origin is Literal:
-        return value if value in arguments else _fail(path, f"one of {', '.join(arguments)}", value)
+        return (
+            value
+            if value in arguments
+            else _fail(path, f"one of {', '.join(map(str, arguments))}", value)
+        )
     if origin is tuple:
         if not isinstance(value, list):
             _fail(path, "a list", value)
@@ -187,6 +209,7 @@ class _Grid:
     tiers: dict[str, Tier]
     models: dict[str, Model]
     recipes: dict[str, Recipe]
+    budgets: tuple[str, ...]
 
 
 def _grid() -> _Grid:
@@ -198,8 +221,8 @@ def _grid() -> _Grid:
     hints = typing.get_type_hints(_Grid)
     return _Grid(
         **{
-            key: _build(hints[key], document[section][key], f"{section}.{key}")
-            for section, key in parts
+            key: _build(hints[key], document[section].get(key, []), f"{section}.{key}")
+            for section, key in (*parts, ("train", "budgets"))
         }
     )
 
@@ -232,18 +255,33 @@ def _check_tier(name: str, tier: Tier, tiers: Mapping[str, Tier]) -> None:
         _fail(path, f"the quantity that the name says ({named})", size)
 
 
+def _budget(name: str) -> Budget:
+    """A budget is its name: 1k_steps, 100M_tokens, 3600_seconds."""
+    number, _, unit = name.rpartition("_")
+    amount = quantity(number)
+    if unit not in ("steps", "tokens", "seconds") or not isinstance(amount, int) or amount < 1:
+        _fail("train.budgets", "names such as 1k_steps, 100M_tokens or 3600_seconds", name)
+    return Budget(unit=typing.cast(Any, unit), amount=amount)
+
+
 def experiment(name: str) -> Experiment:
-    """Resolve `<tier>_<model>` to what it means.
+    """Resolve `<tier>_<model>`, or `<tier>_<model>_<budget>`, to what it means.
 
     Raises:
         ValueError: the name is not declared (the nearest ones are named), or a tier's name says
             another quantity than its definition.
     """
     grid = _grid()
-    declared = {f"{tier}_{model}": (tier, model) for tier in grid.tiers for model in grid.models}
+    ends = {"": None} | {f"_{budget}": _budget(budget) for budget in grid.budgets}
+    declared = {
+        f"{tier}_{model}{end}": (tier, model, budget)
+        for tier in grid.tiers
+        for model in grid.models
+        for end, budget in ends.items()
+    }
     if name not in declared:
         raise ValueError(f"unknown experiment {name!r}; nearest: {_nearest(name, declared)}")
-    tier_name, model_name = declared[name]
+    tier_name, model_name, budget = declared[name]
     tier = grid.tiers[tier_name]
     _check_tier(tier_name, tier, grid.tiers)
     if tier.recipe not in grid.recipes:
@@ -255,4 +293,5 @@ def experiment(name: str) -> Experiment:
         model_name=model_name,
         model=grid.models[model_name],
         recipe=grid.recipes[tier.recipe],
+        budget=budget,
     )

@@ -201,7 +201,8 @@ def _arm(name: str, runs: Sequence[Run], statistics: Json) -> Arm:
         tier_name=tier_name,
         rule=config["tier"]["rule"],
         of=config["tier"]["of"],
-        model_name=config["model_name"],
+        # With its budget: only arms that were given the same are compared.
+        model_name=config["experiment"].removeprefix(f"{tier_name}_"),
         num_rows=config["num_rows"],
         num_tokens=config["num_tokens"],
         share=statistics[tier_name]["share"],

@@ -1,4 +1,4 @@
-"""Documents of token ids -> packed sequences in which no document sees another one."""
+"""Documents of token ids -> sequences in which no document sees another one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """Packed documents; each array is (sequences, length)."""
+    """Documents in rows; each array is (sequences, length)."""
 
     inputs: Tokens
     labels: Tokens
@@ -70,7 +70,24 @@ def pack(documents: list[Tokens], length: int, end_of_text: int) -> Sequences:
     """
     pieces = [(document, at) for document in documents for at in range(0, len(document), length)]
     sizes = [min(length, len(document) - at) for document, at in pieces]
-    bins, ramp = list(_bins(sizes, length)), np.arange(length, dtype=np.int32)
+    return _filled(pieces, list(_bins(sizes, length)), length, end_of_text)
+
+
+def pad(documents: list[Tokens], length: int, end_of_text: int) -> Sequences:
+    """One row of `length` tokens a document, as the documented recipe reads literally.
+
+    Behind an end-of-text like the packed ones; what is beyond `length` is cut off, and the rest of
+    a shorter one's row is padding.
+    """
+    pieces = [(document, 0) for document in documents]
+    return _filled(pieces, [[index] for index in range(len(pieces))], length, end_of_text)
+
+
+def _filled(
+    pieces: list[tuple[Tokens, int]], bins: list[list[int]], length: int, end_of_text: int
+) -> Sequences:
+    """A sequence for each bin of pieces; a piece is a document from some token on."""
+    ramp = np.arange(length, dtype=np.int32)
     shape = (len(bins), length)
     packed = Sequences(
         np.full(shape, end_of_text, np.int32), np.full(shape, IGNORED, np.int32),
@@ -79,7 +96,8 @@ def pack(documents: list[Tokens], length: int, end_of_text: int) -> Sequences:
     for row, items in enumerate(bins):
         place = 0
         for item in items:
-            (document, at), size = pieces[item], sizes[item]
+            document, at = pieces[item]
+            size = min(length, len(document) - at)
             end = place + size
             packed.labels[row, place:end] = document[at : at + size]
             packed.inputs[row, place + 1 : end] = document[at : at + size - 1]
@@ -101,3 +119,15 @@ def epoch_order(sequences: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """In which order an epoch goes through the sequences: a function of seed and epoch alone, so
     that a resumed run goes on exactly where it was."""
     return np.random.default_rng([seed, epoch]).permutation(sequences)
+
+
+def steps_to(sequences: Sequences, tokens: int, sequences_per_step: int, seed: int) -> int:
+    """Optimizer steps after which at least so many tokens were targets, in the seed's order."""
+    epochs, rest = divmod(tokens, sequences.num_targets)
+    steps = epochs * -(-len(sequences) // sequences_per_step)
+    if rest:
+        order = epoch_order(len(sequences), seed, epochs)
+        targets = (sequences.labels != IGNORED).sum(axis=1)[order]
+        seen = np.add.reduceat(targets, np.arange(0, len(order), sequences_per_step)).cumsum()
+        steps += int(np.searchsorted(seen, rest)) + 1
+    return steps

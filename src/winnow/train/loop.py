@@ -33,12 +33,13 @@ class Plan:
     """Folder of the checkpoints."""
     key: dict[str, Any]
     """What the run is made of; see checkpoint.save."""
+    max_steps: int | None = None
+    """Optimizer steps, instead of the recipe's epochs."""
 
     @property
     def sequences_per_step(self) -> int:
         """Sequences that one optimizer step sees."""
-        recipe = self.recipe
-        return recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
+        return self.recipe.sequences_per_step
 
     @property
     def steps_per_epoch(self) -> int:
@@ -48,7 +49,7 @@ class Plan:
     @property
     def num_steps(self) -> int:
         """Optimizer steps in all."""
-        return self.steps_per_epoch * self.recipe.num_train_epochs
+        return self.max_steps or self.steps_per_epoch * self.recipe.num_train_epochs
 
 
 def learning_rate(step: int, num_steps: int, recipe: Recipe) -> float:
@@ -108,7 +109,7 @@ class _Run:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.accelerator = Accelerator()
-        if plan.recipe.gradient_checkpointing:
+        if plan.recipe.gradient_checkpointing is True:
             plan.model.gradient_checkpointing_enable()  # type: ignore[operator]
         self.model, self.optimizer = self.accelerator.prepare(
             plan.model, _optimizer(plan.model, plan.recipe)
@@ -177,7 +178,7 @@ def train(plan: Plan, on_point: Callable[[dict[str, float]], None]) -> checkpoin
     for point in position.curve:
         on_point(point)
     bar = progress(None, f"train {plan.state.name}", "tokens")
-    bar.total = recipe.num_train_epochs * plan.train.num_targets
+    bar.total = plan.num_steps * plan.train.num_targets // plan.steps_per_epoch
     bar.update(position.tokens)
     run.model.train()
     while position.step < plan.num_steps:
@@ -194,5 +195,7 @@ def train(plan: Plan, on_point: Callable[[dict[str, float]], None]) -> checkpoin
                 on_point(run.measure())
             if last or position.step % recipe.save_steps == 0:
                 run.save()
+            if last:
+                break
     bar.close()
     return position

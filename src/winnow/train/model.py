@@ -2,27 +2,34 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from winnow.config import Model, Recipe
+from winnow.train.data import Sequences
 
 EFFICIENCY = 0.35
 """Share of the measured matrix rate that a training step is expected to reach: an assumption."""
+ACTIVATIONS = {"fp32": 120, "bf16": 72}
+"""Bytes that a layer keeps for its backward pass, a position and unit of width, without dropout:
+counted in the tensors that transformers' GPT-2 saves."""
+
+
+def padded(vocab_size: int) -> int:
+    """The next multiple of 64, which the matrix units like; the padding is never a target."""
+    return -(-vocab_size // 64) * 64
 
 
 def build(model: Model, vocab_size: int, end_of_text: int) -> GPT2LMHeadModel:
-    """A GPT-2 with fresh weights from torch's current seed.
-
-    The vocabulary is padded to a multiple of 64, which the matrix units like; the padding is never
-    a target.
-    """
+    """A GPT-2 with fresh weights from torch's current seed and a padded vocabulary."""
     return GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=-(-vocab_size // 64) * 64,
+            vocab_size=padded(vocab_size),
             n_positions=model.context,
             n_embd=model.hidden_size,
             n_layer=model.num_layers,
@@ -41,7 +48,7 @@ def num_parameters(model: Model, vocab_size: int) -> int:
     """Parameters of the model, output embeddings tied (counted once), position table included."""
     width = model.hidden_size
     per_layer = 12 * width**2 + 13 * width
-    embeddings = (-(-vocab_size // 64) * 64 + model.context) * width
+    embeddings = (padded(vocab_size) + model.context) * width
     return model.num_layers * per_layer + embeddings + 2 * width
 
 
@@ -75,50 +82,121 @@ def _matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * size**3 * repeats / (time.perf_counter() - began)
 
 
+def device_memory(device: torch.device) -> int:
+    """Bytes that the device has: a GPU's own, else the machine's, or what its container may use."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    words = limit.read_text().strip() if limit.exists() else ""
+    return min(machine, int(words)) if words.isdigit() else machine
+
+
+def watch_memory(device: torch.device) -> Callable[[], float | None]:
+    """Watch the memory from now on.
+
+    Returns:
+        A function that says the peak since then, in GB: of a GPU what torch held, else what the
+        process held beyond now (from Linux's /proc; None where there is none).
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return lambda: torch.cuda.max_memory_allocated(device) / 1e9
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return lambda: None
+
+    def kilobytes(name: str) -> int:
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith(name)]
+        return int(line.split()[1])
+
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is what there is now
+    before = kilobytes("VmRSS")
+    return lambda: (kilobytes("VmHWM") - before) * 1024 / 1e9
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What a run will take, known before its first step."""
 
     num_parameters: int
     tokens: int
+    """Targets, over all steps."""
     flops: float
+    """Of the model, for every position, padding too; none that are computed twice."""
     seconds: float
+    """Of the training steps."""
     memory_gb: float
+    """The peak on one device."""
+    device_gb: float
+    gradient_checkpointing: bool
 
     def __str__(self) -> str:
         hours = f"{self.seconds / 3600:.1f} h" if self.seconds > 5400 else f"{self.seconds:.0f} s"
+        again = ", with gradient checkpointing" if self.gradient_checkpointing else ""
         return (
             f"{self.num_parameters / 1e6:.2f}M parameters, {self.tokens / 1e6:.2f}M tokens, "
-            f"{self.flops:.2e} FLOPs: about {hours} and {self.memory_gb:.1f} GB"
+            f"{self.flops:.2e} FLOPs: about {hours} and {self.memory_gb:.1f} of "
+            f"{self.device_gb:.1f} GB{again}"
         )
 
 
-def estimate(
-    model: Model, recipe: Recipe, vocab_size: int, tokens: int, device: torch.device, kind: str
-) -> Estimate:
-    """Estimate a run.
+def flops_per_position(model: Model, vocab_size: int) -> float:
+    """FLOPs to train on one position: 6N + 12LdT (Chowdhery et al. 2022, appendix B)."""
+    attention = 12.0 * model.num_layers * model.hidden_size * model.context
+    return 6.0 * num_parameters(model, vocab_size) + attention
 
-    FLOPs a token are 6N + 12LdT (Chowdhery et al. 2022, appendix B); the time is those over a
-    measured matrix rate and an assumed efficiency. Memory is 16 bytes a parameter (weights,
-    gradients, two moments in fp32), activations of 34 bytes a token, layer and unit of width
-    (Korthikanti et al. 2022; 2 with checkpointing), and logits with their gradient.
+
+def memory_needed(
+    model: Model, recipe: Recipe, vocab_size: int, kind: str, checkpointing: bool
+) -> float:
+    """Bytes at the peak of a step.
+
+    A parameter takes 16 (weights, gradients, AdamW's two moments in fp32), and in bf16 2 more for
+    its copy. Activations are counted a position, layer and unit of width: 4 with checkpointing,
+    plus one layer that is computed again. A position's logits, with gradient, take 12 a word.
+    """
+    positions = recipe.per_device_train_batch_size * model.context
+    layer = positions * model.hidden_size * ACTIVATIONS[kind]
+    kept = positions * model.hidden_size * model.num_layers * 4 + layer
+    parameters = num_parameters(model, vocab_size) * (18 if kind == "bf16" else 16)
+    activations = kept if checkpointing else layer * model.num_layers
+    return parameters + activations + positions * vocab_size * 12.0
+
+
+def estimate(
+    model: Model, recipe: Recipe, vocab_size: int, train: Sequences, steps: int, kind: str
+) -> Estimate:
+    """Estimate a run: its FLOPs over the measured matrix rate and an assumed efficiency.
+
+    Gradient checkpointing, which computes the forward pass twice, is on where the recipe says so,
+    or says `auto` and the memory without it exceeds the device's.
 
     Args:
         model: the architecture.
         recipe: batch size and checkpointing.
         vocab_size: of the tokenizer.
-        tokens: to be trained on, over all epochs.
-        device: where.
+        train: what is trained on.
+        steps: optimizer steps.
         kind: bf16 or fp32.
     """
-    parameters = num_parameters(model, vocab_size)
-    shape = model.num_layers * model.hidden_size
-    flops = tokens * (6.0 * parameters + 12.0 * shape * model.context)
-    rate = _matrix_rate(device, torch.bfloat16 if kind == "bf16" else torch.float32)
-    batch = recipe.per_device_train_batch_size * model.context
-    activations = batch * shape * (2 if recipe.gradient_checkpointing else 34)
-    memory = 16 * parameters + activations + batch * vocab_size * 10
-    return Estimate(parameters, tokens, flops, flops / (rate * EFFICIENCY), memory / 1e9)
+    state = PartialState()
+    room = device_memory(state.device)
+    again = recipe.gradient_checkpointing
+    if again == "auto":
+        again = memory_needed(model, recipe, vocab_size, kind, False) > room
+    epochs = steps / -(-len(train) // recipe.sequences_per_step)
+    flops = epochs * train.labels.size * flops_per_position(model, vocab_size)
+    rate = _matrix_rate(state.device, torch.bfloat16 if kind == "bf16" else torch.float32)
+    return Estimate(
+        num_parameters=num_parameters(model, vocab_size),
+        tokens=round(epochs * train.num_targets),
+        flops=flops,
+        seconds=flops * (4 / 3 if again else 1) / (rate * EFFICIENCY * state.num_processes),
+        memory_gb=memory_needed(model, recipe, vocab_size, kind, again) / 1e9,
+        device_gb=room / 1e9,
+        gradient_checkpointing=again,
+    )
 
 
 def environment() -> str:

@@ -1,12 +1,13 @@
-"""Train one experiment, or all.    winnow train <experiment>|all [--seed N] [--skip-existing]
+"""Train one experiment, or all.    winnow train <experiment>|all [--seed N] [--init scratch]
 
 Writes models/<experiment>/<seed>: the model and tokenizer in Hugging Face's format,
 experiment_config.json, train_results.json (with the validation curve) and card.json. Unfinished
 work is in .winnow/train; the same command goes on from its last checkpoint.
 """
 
+import shlex
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,12 @@ from datasets import load_from_disk
 
 from winnow import config, publish, tracking
 from winnow.records import texts
-from winnow.train import data, loop
+from winnow.train import base, data, loop
 from winnow.train import model as models
 from winnow.vocabulary import Tokens, Vocabulary
 
 TIERS, TOKENIZER = Path("artifacts/select"), Path("artifacts/curate/tokenizer")
+SCORING = Path("artifacts/score_metrics.json")
 FOLDER = Path("models")
 STATE = publish.STATE / "train"
 
@@ -32,19 +34,34 @@ class TrainConfig:
     max_hours: float
     """A run that is estimated to take longer is refused before its first step."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    init: str = "scratch"
+    """Or the weights to start from: a folder, or a hub id with its commit, org/name@<40 hex>."""
+    flops_per_second: float | None = None
+    """What a training reaches here; budgets of seconds are counted in it, so that a busy machine
+    changes no result."""
+    budgets: tuple[str, ...] = ()
+    """Ends of experiments' names, such as 1k_steps; see config.Budget."""
     models: dict[str, config.Model]
     recipes: dict[str, config.Recipe]
 
 
-def run(experiment: str, seed: int | None, skip_existing: bool) -> None:
+def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") -> None:
     """Train the named experiment, or all of params.yaml, with one seed or with all.
 
+    Args:
+        experiment: a declared one, or `all`.
+        seed: one, or None for all.
+        skip_existing: leave alone what is done and unchanged.
+        init: the start, where it is not params.yaml's.
+
     Raises:
-        ValueError: an unknown experiment, a tier that is not cut yet, a run past max_hours.
+        ValueError: an unknown experiment, a tier that is not cut yet, a start that does not fit, a
+            run past max_hours or the device's memory.
     """
     names = config.experiment_names() if experiment == "all" else (experiment,)
     arms = [config.experiment(name) for name in names]
     settings = config.load("train", TrainConfig)
+    settings = replace(settings, init=init or settings.init)
     for arm in arms:
         if not (TIERS / arm.tier_name / "dataset_dict.json").exists():
             raise ValueError(f"tier {arm.tier_name} is not cut yet: run `winnow select {arm.name}`")
@@ -54,7 +71,40 @@ def run(experiment: str, seed: int | None, skip_existing: bool) -> None:
                 _train(arm, number, settings, skip_existing)
 
 
-def _key(arm: config.Experiment, seed: int, precision: str) -> dict[str, Any]:
+def _budget(arm: config.Experiment, settings: TrainConfig, vocabulary: Vocabulary) -> Any:
+    """The steps or tokens that an arm is given instead of its recipe's epochs: one of them.
+
+    Of seconds, scoring takes what it was measured to take, if the tier was cut by score.
+
+    Raises:
+        ValueError: seconds cannot be counted yet, or are not enough.
+    """
+    if arm.budget is None:
+        return None
+    if arm.budget.unit != "seconds":
+        return {arm.budget.unit: arm.budget.amount}
+    if settings.flops_per_second is None:
+        raise ValueError(
+            f"params.yaml: train.flops_per_second: expected a number, as {arm.name} is given "
+            "seconds: take flops_per_second of a finished training's train_results.json"
+        )
+    scoring = 0.0
+    if arm.tier.rule in ("top", "bottom"):
+        scoring = float(publish.read_json(SCORING)["seconds"] or 0)
+    flops = models.flops_per_position(arm.model, vocabulary.size)
+    positions = (arm.budget.amount - scoring) * settings.flops_per_second / flops
+    steps = int(positions // (arm.recipe.sequences_per_step * arm.model.context))
+    if steps < 1:
+        raise ValueError(
+            f"{arm.name}: scoring alone took {scoring:.0f} s, which leaves no step: name a larger "
+            "budget of seconds"
+        )
+    return {"steps": steps}
+
+
+def _key(
+    arm: config.Experiment, seed: int, precision: str, init: str, budget: Any
+) -> dict[str, Any]:
     """What a run is made of: two runs of equal keys give equal bytes on one machine."""
     tier = TIERS / arm.tier_name
     files = sorted(path for path in tier.rglob("*.arrow"))
@@ -63,6 +113,8 @@ def _key(arm: config.Experiment, seed: int, precision: str) -> dict[str, Any]:
         "tokenizer": publish.file_hash(TOKENIZER / "tokenizer.json"),
         "model": asdict(arm.model),
         "recipe": asdict(arm.recipe),
+        "budget": budget,
+        "init": base.identity(init),
         "seed": seed,
         "precision": precision,
         "code": publish.code_hash("train", "records", "vocabulary"),
@@ -74,86 +126,135 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
     target, state = FOLDER / arm.name / str(seed), STATE / f"{arm.name}-{seed}"
     device = PartialState().device
     kind = models.precision(settings.precision, device)
-    key = _key(arm, seed, kind)
+    vocabulary = Vocabulary.read(TOKENIZER)
+    budget = _budget(arm, settings, vocabulary)
+    key = _key(arm, seed, kind, settings.init, budget)
     # Its state is removed last: while it is there, the run's record may not be complete.
     if skip_existing and publish.is_made_of(target, key) and not state.exists():
         print(f"train: {arm.name} seed {seed} is done and unchanged")
         return
-    vocabulary, documents = _read(arm)
-    epoch_tokens = sum(map(len, documents["train"]))
-    tokens = epoch_tokens * arm.recipe.num_train_epochs
-    cost = models.estimate(arm.model, arm.recipe, vocabulary.size, tokens, device, kind)
-    print(f"train: {arm.name} seed {seed} on {models.environment()} in {kind}: {cost}", flush=True)
-    if cost.seconds > settings.max_hours * 3600:
-        raise ValueError(
-            f"{arm.name} would take about {cost.seconds / 3600:.1f} h here, train.max_hours is "
-            f"{settings.max_hours}: use a faster device or a smaller model, or raise it"
-        )
+    start = None
+    if settings.init != "scratch":
+        start = base.folder_of(settings.init, arm.model, vocabulary)
+    documents = _read(arm, vocabulary)
+    train = _sequences(arm, seed, vocabulary, documents["train"])
+    steps = _num_steps(arm, seed, budget, train)
+    cost = _preflight(arm, seed, vocabulary, train, steps, kind, settings.max_hours)
     description = asdict(arm) | {
         "experiment": arm.name,
         "seed": seed,
+        "init": settings.init,
         "num_rows": len(documents["train"]),
-        "num_tokens": epoch_tokens,
+        "num_tokens": train.num_targets,
         "data_sha256": key["data"],
         "device": models.environment(),
         "precision": kind,
         "git_commit": publish.git_commit(),
-        "command": f"winnow train {arm.name} --seed {seed}",
+        "command": f"winnow train {arm.name} --seed {seed} --init {shlex.quote(settings.init)}",
     }
     state.mkdir(parents=True, exist_ok=True)
     with tracking.start("train", f"{arm.name}-{seed}", description, state) as tracked:
-        plan = _plan(arm, seed, kind, vocabulary, documents, key)
-        results = _fit(plan, cost, tracked)
+        peak = models.watch_memory(device)
+        plan = loop.Plan(
+            model=_model(arm, seed, vocabulary, start),
+            recipe=replace(arm.recipe, gradient_checkpointing=cost.gradient_checkpointing),
+            train=train,
+            validation=data.pack(
+                documents["validation"], arm.model.context, vocabulary.end_of_text
+            ),
+            seed=seed,
+            precision=kind,
+            state=state,
+            key=key,
+            max_steps=steps,
+        )
+        results = _fit(plan, cost, tracked) | {"peak_memory_gb": peak()}
         _publish(target, plan, key, description | {"run_id": tracked.id}, results)
         tracked.finish_training(target, results)
     publish.discard(state)
 
 
-def _read(arm: config.Experiment) -> tuple[Vocabulary, dict[str, list[Tokens]]]:
-    """The tokenizer, and the tier's documents as tokens by split."""
-    vocabulary = Vocabulary.read(TOKENIZER)
+def _read(arm: config.Experiment, vocabulary: Vocabulary) -> dict[str, list[Tokens]]:
+    """The tier's documents as tokens by split."""
     tier = load_from_disk(str(TIERS / arm.tier_name))
-    return vocabulary, {split: vocabulary.encode(texts(tier[split].data.table)) for split in tier}
+    return {split: vocabulary.encode(texts(tier[split].data.table)) for split in tier}
 
 
-def _plan(
-    arm: config.Experiment,
-    seed: int,
-    precision: str,
-    vocabulary: Vocabulary,
-    documents: dict[str, list[Tokens]],
-    key: dict[str, Any],
-) -> loop.Plan:
-    ordered = data.shuffled(documents["train"], seed)
-    end, length = vocabulary.end_of_text, arm.model.context
-    torch.manual_seed(seed)
-    return loop.Plan(
-        model=models.build(arm.model, vocabulary.size, end),
-        recipe=arm.recipe,
-        train=data.pack(ordered, length, end),
-        validation=data.pack(documents["validation"], length, end),
-        seed=seed,
-        precision=precision,
-        state=STATE / f"{arm.name}-{seed}",
-        key=key,
+def _sequences(
+    arm: config.Experiment, seed: int, vocabulary: Vocabulary, documents: list[Tokens]
+) -> data.Sequences:
+    """What is trained on, by the recipe: packed, or a padded row a document."""
+    fill = data.pack if arm.recipe.packing else data.pad
+    train = fill(data.shuffled(documents, seed), arm.model.context, vocabulary.end_of_text)
+    if lost := sum(map(len, documents)) - train.num_targets:
+        print(f"train: rows of {arm.model.context} tokens cut {lost} tokens off {arm.tier_name}")
+    return train
+
+
+def _num_steps(arm: config.Experiment, seed: int, budget: Any, train: data.Sequences) -> int:
+    """Optimizer steps by the budget, else by the recipe's epochs."""
+    given = budget or {"tokens": arm.recipe.num_train_epochs * train.num_targets}
+    return given.get("steps") or data.steps_to(
+        train, given["tokens"], arm.recipe.sequences_per_step, seed
     )
 
 
+def _preflight(
+    arm: config.Experiment,
+    seed: int,
+    vocabulary: Vocabulary,
+    train: data.Sequences,
+    steps: int,
+    kind: str,
+    max_hours: float,
+) -> models.Estimate:
+    """Say what the run will take.
+
+    Raises:
+        ValueError: that is more than max_hours, or than the device's memory.
+    """
+    cost = models.estimate(arm.model, arm.recipe, vocabulary.size, train, steps, kind)
+    print(f"train: {arm.name} seed {seed} on {models.environment()} in {kind}: {cost}", flush=True)
+    if cost.seconds > max_hours * 3600:
+        raise ValueError(
+            f"{arm.name} would take about {cost.seconds / 3600:.1f} h here, train.max_hours is "
+            f"{max_hours}: use a faster device or a smaller model, or raise it"
+        )
+    if cost.memory_gb > cost.device_gb:
+        raise ValueError(
+            f"{arm.name} would take about {cost.memory_gb:.1f} GB, {models.environment()} has "
+            f"{cost.device_gb:.1f}: lower per_device_train_batch_size in its recipe and raise "
+            "gradient_accumulation_steps by as much, or use a smaller model"
+        )
+    return cost
+
+
+def _model(arm: config.Experiment, seed: int, vocabulary: Vocabulary, start: Path | None) -> Any:
+    """The model before its first step: fresh from the seed, or a folder's."""
+    torch.manual_seed(seed)
+    if start is None:
+        return models.build(arm.model, vocabulary.size, vocabulary.end_of_text)
+    return base.load(start, arm.model, vocabulary)
+
+
 def _fit(plan: loop.Plan, cost: models.Estimate, tracked: tracking.Run) -> dict[str, Any]:
-    """Train, and say what came of it."""
+    """Train, and say what came of it, beside what was estimated."""
     done = loop.train(plan, tracked.point)
     last = done.curve[-1]
     return {
         "train_time": done.seconds,
         "estimated_time": cost.seconds,
+        "estimated_memory_gb": cost.memory_gb,
+        "gradient_checkpointing": cost.gradient_checkpointing,
         "final_loss": last["train_loss"],
         "validation_loss": last["validation_loss"],
         "num_steps": done.step,
-        "num_epochs": plan.recipe.num_train_epochs,
+        "num_epochs": done.step / plan.steps_per_epoch,
         "tokens_seen": done.tokens,
         "tokens_per_second": done.tokens / done.seconds,
         "num_parameters": cost.num_parameters,
         "flops": cost.flops,
+        "flops_per_second": cost.flops / done.seconds,
         "curve": done.curve,
     }
 
