@@ -123,4 +123,4 @@ def load(folder: Path, model: Model, vocabulary: Vocabulary) -> GPT2LMHeadModel:
         words = loaded.get_input_embeddings().weight
         with torch.no_grad():  # no target ever; their mean takes no more of the softmax than others
             words[rows:] = words[:rows].mean(dim=0)
-    return loaded  # type: ignore[no-any-return]
+    return loaded
