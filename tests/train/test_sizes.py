@@ -1,0 +1,365 @@
+"""Sizes, recipes, budgets, starts and the preflight: a name never lies, a refusal is one line."""
+
+import copy
+import json
+import os
+import shlex
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import ROOT, TINY, Winnow, make_until, write_params
+
+from winnow import config, publish
+from winnow.__main__ import parser
+from winnow.config import Model, Recipe
+from winnow.train import base, data, loop, stage
+from winnow.train import model as models
+from winnow.vocabulary import Vocabulary
+
+SAMPLE, GPT2 = 1024, 50257
+SIZES = {"1M": SAMPLE, "10M": SAMPLE, "50M": GPT2, "150M": GPT2, "500M": GPT2, "1B": GPT2}
+"""Every declared model, and the vocabulary at which it has the size of its name."""
+TINY_MODEL = Model(num_layers=2, hidden_size=32, num_heads=2, context=32)
+CELL = "models/high_40_tiny/0"
+
+
+@pytest.fixture(scope="module")
+def shipped() -> stage.TrainConfig:
+    """The train section of the repository's params.yaml."""
+    before = Path.cwd()
+    os.chdir(ROOT)
+    try:
+        return config.load("train", stage.TrainConfig)
+    finally:
+        os.chdir(before)
+
+
+def change(project: Path, **train: Any) -> None:
+    """Write TINY with other values in its train section; recipes change in both alike."""
+    params: Any = copy.deepcopy(TINY)
+    recipe = train.pop("recipe", {})
+    params["train"] |= train
+    for declared in params["train"]["recipes"].values():
+        declared |= recipe
+    write_params(project, params)
+
+
+def results(project: Path, experiment: str, seed: int = 0) -> Any:
+    """What a training says of itself."""
+    return publish.read_json(project / f"models/{experiment}/{seed}/train_results.json")
+
+
+def test_declared_models_have_the_size_of_their_names(shipped: stage.TrainConfig) -> None:
+    assert set(SIZES) == set(shipped.models)
+    for name, vocabulary in SIZES.items():
+        model = shipped.models[name]
+        with torch.device("meta"):
+            built = models.build(model, vocabulary, 0)
+        counted = sum(p.numel() for p in built.parameters())  # tied embeddings come once
+        assert counted == models.num_parameters(model, vocabulary)
+        named = config.quantity(name)
+        assert named and abs(counted / named - 1) <= 0.03, (name, counted)
+        assert built.config.vocab_size % 64 == 0
+        # 1M: no whole number of heads of 64 has a million parameters.
+        head_size = model.hidden_size / model.num_heads
+        assert head_size in (64, 128) or (name, head_size) == ("1M", 44)
+
+
+def test_the_recipes_are_the_documented_ones(shipped: stage.TrainConfig) -> None:
+    documented = {
+        # learning rate, epochs, batch, accumulation, eval steps, save steps
+        "ultra": (1e-4, 10, 8, 4, 500, 1000),
+        "high": (2e-4, 3, 8, 4, 1000, 5000),
+        "medium": (2e-4, 1, 16, 2, 2000, 10000),
+    }
+    for name, numbers in documented.items():
+        found = shipped.recipes[name]
+        assert tuple(asdict(found).values())[:6] == numbers
+        assert (found.weight_decay, found.warmup_steps) == (0.01, 1000)
+        assert found.gradient_checkpointing == "auto" and found.packing
+    assert shipped.precision == "auto" and shipped.init == "scratch"
+
+
+def test_a_budget_is_its_name(project: Path) -> None:
+    arm = config.experiment("high_40_tiny_3k_tokens")
+    assert arm.budget == config.Budget(unit="tokens", amount=3000)
+    assert config.experiment("high_40_tiny").budget is None
+    for name in ("7_epochs", "many_steps", "10pct_steps", "0_steps", "steps"):
+        change(project, budgets=[name])
+        with pytest.raises(ValueError, match=f"train.budgets: expected names such as .* '{name}'"):
+            config.experiment("high_40_tiny")
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=9), st.integers(1, 200), st.integers(1, 4))
+def test_steps_to_is_the_first_step_that_has_seen_the_tokens(
+    sizes: list[int], tokens: int, per_step: int
+) -> None:
+    rows = data.pad([np.ones(size, np.int32) for size in sizes], 8, 0)
+    seen = steps = epoch = 0
+    while seen < tokens:
+        order = data.epoch_order(len(rows), 3, epoch)
+        for start in range(0, len(order), per_step):
+            if seen < tokens:
+                seen += rows[order[start : start + per_step]].num_targets
+                steps += 1
+        epoch += 1
+    assert data.steps_to(rows, tokens, per_step, 3) == steps
+
+
+def test_arms_are_trained_for_equal_steps_tokens_and_cost(project: Path) -> None:
+    make_until("select")
+    arms = [f"{tier}_tiny_{end}" for tier in ("high_40", "matched_40")
+            for end in ("7_steps", "3k_tokens", "60_seconds")]  # fmt: skip
+    # Slow enough for a minute to be some steps, and for the scoring to cost one or more.
+    flops = models.flops_per_position(config.experiment(arms[0]).model, 320) * 4 * 64
+    publish.write_json(stage.SCORING, {"seconds": 15.5})
+    change(project, flops_per_second=flops / 10)
+    for arm in arms:
+        stage.run(arm, 0, False)
+        found = results(project, arm)
+        assert found["curve"][-1]["step"] == found["num_steps"]
+        per_step = found["tokens_seen"] / found["num_steps"]
+        if arm.endswith("steps"):
+            assert found["num_steps"] == 7
+        elif arm.endswith("tokens"):
+            assert 3000 <= found["tokens_seen"] < 3000 + 1.5 * per_step
+        else:  # ten seconds a step; scoring is charged to the tier that was cut by score
+            assert found["num_steps"] == (4 if arm.startswith("high") else 6)
+    change(project, flops_per_second=None)
+    with pytest.raises(ValueError, match=r"train\.flops_per_second: expected a number, as high_40"):
+        stage.run(arms[2], 0, False)
+    publish.write_json(stage.SCORING, {"seconds": 59.0})
+    change(project, flops_per_second=flops / 10)
+    with pytest.raises(ValueError, match="scoring alone took 59 s, which leaves no step"):
+        stage.run(arms[2], 0, False)
+
+
+def test_only_arms_of_one_budget_are_compared(project: Path) -> None:
+    from winnow.analyze import results as analysed
+    from winnow.evaluate import stage as evaluate
+
+    make_until("select")
+    arms = ("high_40_tiny", "high_40_tiny_7_steps", "matched_40_tiny_7_steps")
+    for arm in arms:
+        stage.run(arm, 0, False)
+        evaluate.run(arm, 0, False)
+    compared = analysed.read_study(arms, [0]).models()
+    assert {name: len(found) for name, found in compared.items()} == {"tiny": 1, "tiny_7_steps": 2}
+
+
+@given(st.lists(st.lists(st.integers(1, 50), max_size=30), min_size=1, max_size=9))
+def test_padded_rows_hold_a_document_each_from_its_start(texts: list[list[int]]) -> None:
+    documents = [np.array([*text, 0], dtype=np.int32) for text in texts]
+    padded = data.pad(documents, 16, 0)
+    for document, inputs, labels in zip(documents, padded.inputs, padded.labels, strict=True):
+        kept = document[:16].tolist()
+        assert labels.tolist() == kept + [data.IGNORED] * (16 - len(kept))
+        assert inputs.tolist() == [0, *kept[:-1]] + [0] * (16 - len(kept))
+    assert padded.num_targets == sum(min(16, len(document)) for document in documents)
+
+
+def test_the_loss_of_padded_rows_is_that_of_packed_ones() -> None:
+    torch.manual_seed(0)
+    model = models.build(TINY_MODEL, 64, 0).eval()
+    dice = np.random.default_rng(0)
+    documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (9, 12, 5)]
+    packed, padded = (
+        loop._loss_sum(model, fill(documents, 32, 0), "fp32").item()
+        for fill in (data.pack, data.pad)
+    )
+    assert padded == pytest.approx(packed, abs=1e-4)
+
+
+def test_padded_rows_say_what_they_cut(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_until("select")
+    change(project, recipe={"packing": False})
+    stage.run("high_40_tiny", 0, False)
+    said = capsys.readouterr().out
+    found = publish.read_json(project / CELL / "experiment_config.json")
+    lost = publish.read_json(Path("artifacts/select/statistics.json"))["high_40"]
+    # Of a tier's tokens select counts those of the texts; training adds an end-of-text to each.
+    cut = lost["num_tokens"] + 40 - found["num_tokens"]
+    assert f"train: rows of 64 tokens cut {cut} tokens off high_40" in said and cut > 0
+    assert found["recipe"]["packing"] is False
+    assert results(project, "high_40_tiny")["num_steps"] == 2 * 40 / 4
+
+
+def test_gradient_checkpointing_changes_no_bit(tmp_path: Path) -> None:
+    documents = [np.arange(1, 30, dtype=np.int32) % 60 for _ in range(12)]
+    curves = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        sequences = data.pack(documents, 32, 0)
+        recipe = Recipe(
+            learning_rate=0.01, num_train_epochs=2, per_device_train_batch_size=4,
+            gradient_accumulation_steps=1, eval_steps=1, save_steps=100,
+            gradient_checkpointing=checkpointing,
+        )  # fmt: skip
+        plan = loop.Plan(
+            model=models.build(replace(TINY_MODEL, dropout=0.1), 64, 0), recipe=recipe,
+            train=sequences, validation=sequences, seed=0, precision="fp32",
+            state=tmp_path / str(checkpointing), key={},
+        )  # fmt: skip
+        curve = loop.train(plan, lambda point: None).curve
+        curves.append([(point["train_loss"], point["validation_loss"]) for point in curve])
+        assert plan.model.is_gradient_checkpointing is checkpointing  # type: ignore[operator]
+    assert curves[0] == curves[1]
+
+
+def test_checkpointing_comes_where_memory_asks_for_it(shipped: stage.TrainConfig) -> None:
+    model, room = replace(TINY_MODEL, num_layers=24), models.device_memory(torch.device("cpu"))
+    rows = data.pad([np.ones(9, np.int32)], 32, 0)
+    few = shipped.recipes["ultra"]
+    for kind, width in models.ACTIVATIONS.items():
+        fits = room // (32 * 24 * 32 * width)
+        many = replace(few, per_device_train_batch_size=fits)
+        small, large = (models.estimate(model, r, 64, rows, 1, kind) for r in (few, many))
+        assert not small.gradient_checkpointing and small.memory_gb < small.device_gb
+        assert large.gradient_checkpointing and large.memory_gb < large.device_gb
+        assert str(large).endswith("GB, with gradient checkpointing")
+        never = replace(many, gradient_checkpointing=False)
+        assert models.estimate(model, never, 64, rows, 1, kind).memory_gb > room / 1e9
+
+
+def test_the_estimate_stands_beside_the_measurement(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import mlflow
+
+    make_until("select")
+    stage.run("high_40_tiny", 0, False)
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "parameters" in line]
+    found = results(project, "high_40_tiny")
+    assert f"{found['num_parameters'] / 1e6:.2f}M parameters" in said
+    assert f"{found['tokens_seen'] / 1e6:.2f}M tokens" in said and f"{found['flops']:.2e}" in said
+    assert found["num_epochs"] == 2
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    (version,) = client.search_model_versions("name='high_40_tiny'")
+    logged = client.get_run(version.run_id).data
+    for name in ("train_time", "estimated_time", "peak_memory_gb", "estimated_memory_gb"):
+        assert logged.metrics[name] == pytest.approx(found[name]) and found[name] > 0
+    assert logged.params["init"] == "scratch"
+
+
+def test_a_model_beyond_the_memory_is_refused(project: Path, winnow: Winnow) -> None:
+    make_until("select")
+    huge = {"num_layers": 999, "hidden_size": 8192, "num_heads": 64, "context": 1024}
+    change(project, max_hours=1e12, models={"huge": huge})
+    done = winnow("train", "high_40_huge", "--seed", "0")
+    assert done.returncode == 2 and not (project / "models").exists()
+    last = done.stderr.splitlines()[-1]
+    assert "high_40_huge would take about" in last and "GB, cpu" in last
+    assert "lower per_device_train_batch_size in its recipe" in last
+
+
+def test_a_training_starts_from_a_given_model(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_until("select")
+    stage.run("high_40_tiny", 0, False)
+    shutil.copytree(CELL, "start")
+    scratch = results(project, "high_40_tiny")
+    stage.run("high_40_tiny", 0, True, "start")
+    assert "unchanged" not in capsys.readouterr().out
+    tuned = results(project, "high_40_tiny")
+    assert tuned["curve"][0]["train_loss"] < scratch["curve"][0]["train_loss"] - 0.05
+    found = publish.read_json(project / CELL / "experiment_config.json")
+    assert found["init"] == "start" and found["command"].endswith("--init start")
+    stage.run("high_40_tiny", 0, True, "start")
+    assert "is done and unchanged" in capsys.readouterr().out
+    change(project, init="start")  # params.yaml says the same, and the selector another
+    stage.run("high_40_tiny", 0, True)
+    assert "is done and unchanged" in capsys.readouterr().out
+    stage.run("high_40_tiny", 0, True, "scratch")
+    assert results(project, "high_40_tiny")["curve"][0]["train_loss"] == pytest.approx(
+        scratch["curve"][0]["train_loss"]
+    )
+
+
+def test_a_start_that_does_not_fit_is_refused_in_one_line(project: Path, winnow: Winnow) -> None:
+    make_until("select")
+    vocabulary = Vocabulary.read(stage.TOKENIZER)
+    fitting = config.experiment("high_40_tiny").model
+
+    def folder(name: str, model: Model = fitting) -> Path:
+        models.build(model, vocabulary.size, 0).save_pretrained(name)
+        shutil.copytree(stage.TOKENIZER, name, dirs_exist_ok=True)
+        return Path(name)
+
+    folder("wide", replace(fitting, hidden_size=64))
+    other = folder("other") / "tokenizer.json"
+    words = json.loads(other.read_text())
+    swapped = {"a": words["model"]["vocab"]["b"], "b": words["model"]["vocab"]["a"]}
+    words["model"]["vocab"] |= swapped
+    other.write_text(json.dumps(words))
+    (folder("bare") / "tokenizer.json").unlink()
+    (folder("pickled") / "model.safetensors").rename("pickled/pytorch_model.bin")
+    llama = folder("llama") / "config.json"
+    llama.write_text(llama.read_text().replace('"gpt2"', '"llama"'))
+    (folder("torn") / "model.safetensors").write_bytes(b"torn")
+    for init, message in (
+        ("nothing/here", "train.init: expected scratch, a folder, or a hub id with its commit"),
+        ("gpt2@main", "(org/name@<40 hex digits>), found 'gpt2@main'"),
+        ("pickled", "pickled holds no *.safetensors; weights in pickles are never opened"),
+        ("wide", "declare one under train.models with num_layers: 1, hidden_size: 64"),
+        ("other", "its tokenizer (320 words) is not the corpus's (320): set curate.tokenizer to"),
+        ("bare", "it holds no tokenizer.json to compare"),
+        ("llama", "it is a llama, and only gpt2 is trained here"),
+        ("torn", "torn cannot be loaded"),
+    ):
+        with pytest.raises(ValueError) as error:
+            stage.run("high_40_tiny", 0, False, init)
+        assert message in str(error.value) and "\n" not in str(error.value)
+    # As a person meets it; the id's form is right, and no hub answers.
+    done = winnow("train", "high_40_tiny", "--seed", "0", "--init", f"some/model@{'a' * 40}")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "cannot be had" in done.stderr and not (project / "models").exists()
+
+
+def test_a_hub_model_is_taken_at_its_commit(project: Path, winnow: Winnow, tmp_path: Path) -> None:
+    make_until("select")
+    commit, vocabulary = "0123456789" * 4, Vocabulary.read(stage.TOKENIZER)
+    cached = tmp_path / f"hub/hub/models--some--model/snapshots/{commit}"
+    model = config.experiment("high_40_tiny").model
+    models.build(model, vocabulary.size, 0).save_pretrained(cached)
+    shutil.copytree(stage.TOKENIZER, cached, dirs_exist_ok=True)
+    init = f"some/model@{commit}"
+    done = winnow("train", "high_40_tiny", "--seed", "0", "--init", init, HF_HOME=f"{tmp_path}/hub")
+    assert done.returncode == 0, done.stderr
+    assert publish.read_json(project / CELL / "card.json")["key"]["init"] == init
+
+
+def test_a_vocabulary_that_is_not_padded_gets_rows_that_change_nothing_else(
+    project: Path,
+) -> None:
+    make_until("curate")
+    vocabulary = replace(Vocabulary.read(stage.TOKENIZER), size=300)
+    model = models.build(TINY_MODEL, 300, 0).eval()
+    model.resize_token_embeddings(300)
+    model.save_pretrained("start")
+    loaded = base.load(Path("start"), TINY_MODEL, vocabulary).eval()
+    assert loaded.config.vocab_size == 320
+    tokens = torch.arange(20)[None]
+    before, after = model(tokens).logits, loaded(tokens).logits
+    torch.testing.assert_close(after[..., :300], before)
+    torch.testing.assert_close(
+        after[..., 300:], before.mean(-1, keepdim=True).expand(-1, -1, 20), rtol=1e-3, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("init", ["", "scratch", "a folder"])
+def test_mlflow_passes_the_start_on(init: str) -> None:
+    from mlflow.projects.utils import get_entry_point_command, load_project
+
+    given = {"exp": "high_100k_1B"} | ({"init": init} if init else {})
+    (command,) = get_entry_point_command(load_project(str(ROOT)), "train", given, None)
+    name, *arguments = shlex.split(command)
+    found = parser().parse_args(arguments)
+    assert name == "winnow" and found.init == init and found.experiment == "high_100k_1B"
