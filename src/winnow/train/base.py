@@ -57,11 +57,16 @@ def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
 
 
 def _fetched(init: str) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
     name, _, revision = init.partition("@")
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
+        return Path(
+            snapshot_download(
+                name, revision=revision, allow_patterns=FILES,
+                local_files_only=constants.HF_HUB_OFFLINE,
+            )
+        )  # fmt: skip
     except Exception as error:  # of a dozen unrelated types
         first = str(error).strip().partition("\n")[0]
         raise ValueError(f"params.yaml: train.init: {init} cannot be had: {first}") from None

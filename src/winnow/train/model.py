@@ -148,16 +148,19 @@ def flops_per_position(model: Model, vocab_size: int) -> float:
 
 
 def memory_needed(
-    model: Model, recipe: Recipe, vocab_size: int, kind: str, checkpointing: bool
+    model: Model, recipe: Recipe, vocab_size: int, kind: str, checkpointing: bool, on_cpu: bool
 ) -> float:
     """Bytes at the peak of a step.
 
     A parameter takes 16 (weights, gradients, AdamW's two moments in fp32), and in bf16 2 more for
     its copy. Activations are counted a position, layer and unit of width: 4 with checkpointing,
-    plus one layer that is computed again. A position's logits, with gradient, take 12 a word.
+    plus one layer that is computed again. A position's logits, with gradient, take 12 a word. On a
+    CPU, attention that drops out keeps 12 for every head and pair of positions.
     """
     positions = recipe.per_device_train_batch_size * model.context
     layer = positions * model.hidden_size * ACTIVATIONS[kind]
+    if on_cpu and model.dropout:
+        layer += positions * model.num_heads * model.context * 12
     kept = positions * model.hidden_size * model.num_layers * 4 + layer
     parameters = num_parameters(model, vocab_size) * (18 if kind == "bf16" else 16)
     activations = kept if checkpointing else layer * model.num_layers
@@ -181,10 +184,10 @@ def estimate(
         kind: bf16 or fp32.
     """
     state = PartialState()
-    room = device_memory(state.device)
+    room, on_cpu = device_memory(state.device), state.device.type == "cpu"
     again = recipe.gradient_checkpointing
     if again == "auto":
-        again = memory_needed(model, recipe, vocab_size, kind, False) > room
+        again = memory_needed(model, recipe, vocab_size, kind, False, on_cpu) > room
     epochs = steps / -(-len(train) // recipe.sequences_per_step)
     flops = epochs * train.labels.size * flops_per_position(model, vocab_size)
     rate = _matrix_rate(state.device, torch.bfloat16 if kind == "bf16" else torch.float32)
@@ -193,7 +196,7 @@ def estimate(
         tokens=round(epochs * train.num_targets),
         flops=flops,
         seconds=flops * (4 / 3 if again else 1) / (rate * EFFICIENCY * state.num_processes),
-        memory_gb=memory_needed(model, recipe, vocab_size, kind, again) / 1e9,
+        memory_gb=memory_needed(model, recipe, vocab_size, kind, again, on_cpu) / 1e9,
         device_gb=room / 1e9,
         gradient_checkpointing=again,
     )
