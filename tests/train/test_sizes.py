@@ -363,3 +363,15 @@ def test_mlflow_passes_the_start_on(init: str) -> None:
     name, *arguments = shlex.split(command)
     found = parser().parse_args(arguments)
     assert name == "winnow" and found.init == init and found.experiment == "high_100k_1B"
+
+
+def test_the_commands_for_a_gpu_host_are_commands() -> None:
+    from mlflow.projects.utils import get_entry_point_command, load_project
+
+    page = (ROOT / "docs/gpu.md").read_text()
+    runs = [line.split() for line in page.splitlines() if line.startswith("mlflow run")]
+    assert len(runs) == 6
+    for _, _, _, _, entry, *words in runs:
+        parameters = dict(word.split("=") for word in words if word != "-P")
+        (command,) = get_entry_point_command(load_project(str(ROOT)), entry, parameters, None)
+        assert command.startswith(f"winnow {entry}")

@@ -168,7 +168,13 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
             key=key,
             max_steps=steps,
         )
-        results = _fit(plan, cost, tracked) | {"peak_memory_gb": peak()}
+        results = _fit(plan, cost, tracked)
+        results["peak_memory_gb"] = held = peak()
+        print(
+            f"train: {arm.name} seed {seed} took {results['train_time']:.0f} s, estimated "
+            f"{cost.seconds:.0f}; {'unknown' if held is None else f'{held:.2f}'} GB, estimated "
+            f"{cost.memory_gb:.2f}"
+        )
         _publish(target, plan, key, description | {"run_id": tracked.id}, results)
         tracked.finish_training(target, results)
     publish.discard(state)
