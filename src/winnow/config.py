@@ -121,11 +121,8 @@ def _build(kind: Any, value: Any, path: str) -> Any:
             return None
         return _build(next(item for item in arguments if item is not type(None)), value, path)
     if origin is Literal:
-        return (
-            value
-            if value in arguments
-            else _fail(path, f"one of {', '.join(map(str, arguments))}", value)
-        )
+        known = ", ".join(map(str, arguments))
+        return value if value in arguments else _fail(path, f"one of {known}", value)
     if origin is tuple:
         if not isinstance(value, list):
             _fail(path, "a list", value)

@@ -97,20 +97,21 @@ def watch_memory(device: torch.device) -> Callable[[], float | None]:
 
     Returns:
         A function that says the peak since then, in GB: of a GPU what torch held, else what the
-        process held beyond now (from Linux's /proc; None where there is none).
+        process held beyond now (None where Linux's /proc does not say it).
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return lambda: torch.cuda.max_memory_allocated(device) / 1e9
     status = Path("/proc/self/status")
-    if not status.exists():
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is what there is now
+    except OSError:
         return lambda: None
 
     def kilobytes(name: str) -> int:
         (line,) = [line for line in status.read_text().splitlines() if line.startswith(name)]
         return int(line.split()[1])
 
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is what there is now
     before = kilobytes("VmRSS")
     return lambda: (kilobytes("VmHWM") - before) * 1024 / 1e9
 
