@@ -7,7 +7,9 @@ from typing import Any
 from tqdm import tqdm
 
 
-def progress(items: Iterable[Any] | None, name: str, unit: str, total: int | None = None) -> Any:
+def progress(
+    items: Iterable[Any] | None, name: str, unit: str, total: int | None = None, shown: bool = True
+) -> Any:
     """A tqdm bar; in a log file it says a line every ten seconds instead of ten a second."""
     quiet = not sys.stderr.isatty()
     return tqdm(
@@ -16,6 +18,7 @@ def progress(items: Iterable[Any] | None, name: str, unit: str, total: int | Non
         total,
         unit=unit,
         unit_scale=True,
+        disable=not shown,
         mininterval=10 if quiet else 0.1,
         dynamic_ncols=not quiet,
     )

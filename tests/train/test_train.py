@@ -22,6 +22,7 @@ from tiny import ROOT, TINY, Winnow, make_until, write_params
 from winnow.config import Model, Recipe
 from winnow.train import data, loop, stage
 from winnow.train import model as models
+from winnow.train.loss import WithLoss
 
 RECIPE = Recipe(
     learning_rate=0.003,
@@ -77,9 +78,12 @@ def test_packed_documents_do_not_see_each_other() -> None:
     together = data.pack(documents, 32, 0)
     assert len(together) == 1
     apart = sum(
-        loop._loss_sum(model, data.pack([document], 32, 0), "fp32").item() for document in documents
+        loop._loss_sum(WithLoss(model), data.pack([document], 32, 0), "fp32").item()
+        for document in documents
     )
-    assert loop._loss_sum(model, together, "fp32").item() == pytest.approx(apart, abs=1e-4)
+    assert loop._loss_sum(WithLoss(model), together, "fp32").item() == pytest.approx(
+        apart, abs=1e-4
+    )
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

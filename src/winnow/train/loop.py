@@ -2,18 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch.nn import functional
 
 from winnow.config import Recipe
 from winnow.progress import progress
 from winnow.train import checkpoint, data
+from winnow.train.loss import WithLoss
 
 MAX_GRADIENT_NORM = 1.0
 """The default of Hugging Face's Trainer, which the documented recipes leave as it is."""
@@ -71,19 +72,14 @@ def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
 
 def _loss_sum(model: torch.nn.Module, batch: data.Sequences, precision: str) -> torch.Tensor:
-    """Summed next-token loss of a batch, in nats; the labels are already shifted."""
+    """Summed next-token loss of a batch, in nats; the model is a WithLoss, wrapped or not."""
     device = next(model.parameters()).device
-    inputs, labels, positions = (
-        torch.from_numpy(array).long().to(device)
-        for array in (batch.inputs, batch.labels, batch.positions)
-    )
+    arrays = (batch.inputs, batch.positions, batch.labels)
+    tensors = [torch.from_numpy(array).to(device).long() for array in arrays]
     # Not Accelerate's own autocast: its precision is set once a process, here it is the plan's.
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        # Without a mask or a cache, positions that start again keep documents apart.
-        logits = model(input_ids=inputs, position_ids=positions, use_cache=False).logits
-    return functional.cross_entropy(
-        logits.float().flatten(0, 1), labels.flatten(), ignore_index=data.IGNORED, reduction="sum"
-    )
+        loss: torch.Tensor = model(*tensors)
+    return loss
 
 
 def _batches(sequences: data.Sequences, order: Any, size: int) -> Iterator[data.Sequences]:
@@ -91,20 +87,19 @@ def _batches(sequences: data.Sequences, order: Any, size: int) -> Iterator[data.
         yield sequences[order[start : start + size]]
 
 
-@torch.no_grad()
-def _validation_loss(model: torch.nn.Module, plan: Plan) -> float:
-    """Loss per token on the validation rows, in nats."""
-    model.eval()
-    order = np.arange(len(plan.validation))
-    size = 2 * plan.recipe.per_device_train_batch_size
-    batches = _batches(plan.validation, order, size)
-    total = sum(_loss_sum(model, batch, plan.precision).item() for batch in batches)
-    model.train()
-    return total / plan.validation.num_targets
+def _share(batch: data.Sequences, process: int, processes: int) -> data.Sequences:
+    """The sequences of a batch that a process computes: every so many of them.
+
+    Where there is none left, one without targets: all processes must go through the model alike.
+    """
+    own = batch[slice(process, None, processes)]
+    if len(own):
+        return own
+    return replace(batch[:1], labels=np.full_like(batch.labels[:1], data.IGNORED))
 
 
 class _Run:
-    """One training in progress: what the loop's parts share."""
+    """One training in progress, in one process of it: what the loop's parts share."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -112,37 +107,69 @@ class _Run:
         if plan.recipe.gradient_checkpointing is True:
             plan.model.gradient_checkpointing_enable()  # type: ignore[operator]
         self.model, self.optimizer = self.accelerator.prepare(
-            plan.model, _optimizer(plan.model, plan.recipe)
+            WithLoss(plan.model), _optimizer(plan.model, plan.recipe)
         )
-        self.position = checkpoint.load(plan.state, self._bare, self._inner, plan.key)
-
-    @property
-    def _bare(self) -> torch.nn.Module:
-        model: torch.nn.Module = self.accelerator.unwrap_model(self.model)
-        return model
+        # The first process may set aside what it cannot use; the others read what it leaves.
+        with self.accelerator.main_process_first():
+            self.position = checkpoint.load(plan.state, plan.model, self._inner, plan.key)
+        # Not read at every step: a GPU would have to finish what it has first.
+        self.losses: list[torch.Tensor] = []
 
     @property
     def _inner(self) -> torch.optim.Optimizer:
         inner: torch.optim.Optimizer = self.optimizer.optimizer
         return inner
 
+    def _loss_sum(self, batch: data.Sequences) -> torch.Tensor:
+        """Summed loss of this process's share of a batch."""
+        share = _share(batch, self.accelerator.process_index, self.accelerator.num_processes)
+        return _loss_sum(self.model, share, self.plan.precision)
+
+    def _whole(self, losses: list[torch.Tensor]) -> list[float]:
+        """Losses of batches, each summed over the processes."""
+        gathered: torch.Tensor = self.accelerator.gather(torch.stack(losses)[None])
+        return gathered.double().sum(0).tolist()
+
     def step(self, batch: data.Sequences) -> None:
         """One optimizer step: every token of the step weighs the same, however it is cut."""
         plan, position = self.plan, self.position
         for group in self._inner.param_groups:
             group["lr"] = learning_rate(position.step, plan.num_steps, plan.recipe)
+        # Dropout's numbers are those of the step and the process: a resume needs no other state.
+        dice = np.random.default_rng([plan.seed, position.step, self.accelerator.process_index])
+        torch.manual_seed(int(dice.integers(2**63)))
         targets = batch.num_targets
         order = np.arange(len(batch))
-        for part in _batches(batch, order, plan.recipe.per_device_train_batch_size):
-            loss = _loss_sum(self.model, part, plan.precision)
-            self.accelerator.backward(loss / targets)
-            position.loss_sum += loss.item()
+        parts = list(_batches(batch, order, plan.recipe.per_device_train_batch_size))
+        for part in parts:
+            is_last = part is parts[-1]
+            with nullcontext() if is_last else self.accelerator.no_sync(self.model):
+                loss = self._loss_sum(part)
+                # The gradients of several processes are averaged, and should be added.
+                self.accelerator.backward(loss * (self.accelerator.num_processes / targets))
+            self.losses.append(loss.detach())
         self.accelerator.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.optimizer.zero_grad()
         position.step += 1
         position.tokens += targets
         position.loss_tokens += targets
+
+    def settle(self) -> None:
+        """Wait for the steps so far, and add their losses to the position."""
+        for loss in self._whole(self.losses):
+            self.position.loss_sum += loss  # one by one: the same bits wherever a run was cut
+        self.losses.clear()
+
+    @torch.no_grad()
+    def _validation_loss(self) -> float:
+        """Loss per token on the validation rows, in nats."""
+        self.model.eval()
+        rows = self.plan.validation
+        size = 2 * self.plan.recipe.per_device_train_batch_size
+        losses = [self._loss_sum(batch) for batch in _batches(rows, np.arange(len(rows)), size)]
+        self.model.train()
+        return sum(self._whole(losses)) / rows.num_targets
 
     def measure(self) -> dict[str, float]:
         """Add a point to the curve: training loss since the last one, validation loss now."""
@@ -152,15 +179,19 @@ class _Run:
             "tokens": position.tokens,
             "seconds": position.seconds,
             "train_loss": position.loss_sum / position.loss_tokens,
-            "validation_loss": _validation_loss(self.model, self.plan),
+            "validation_loss": self._validation_loss(),
         }
         position.curve.append(point)
         position.loss_sum, position.loss_tokens = 0.0, 0
         return point
 
     def save(self) -> None:
-        """Write a checkpoint."""
-        checkpoint.save(self.plan.state, self._bare, self._inner, self.position, self.plan.key)
+        """Write a checkpoint, in the first process; the others wait until it is durable."""
+        if self.accelerator.is_main_process:
+            checkpoint.save(
+                self.plan.state, self.plan.model, self._inner, self.position, self.plan.key
+            )
+        self.accelerator.wait_for_everyone()
 
 
 def train(plan: Plan, on_point: Callable[[dict[str, float]], None]) -> checkpoint.Position:
@@ -177,8 +208,9 @@ def train(plan: Plan, on_point: Callable[[dict[str, float]], None]) -> checkpoin
     position, recipe = run.position, plan.recipe
     for point in position.curve:
         on_point(point)
-    bar = progress(None, f"train {plan.state.name}", "tokens")
-    bar.total = plan.num_steps * plan.train.num_targets // plan.steps_per_epoch
+    total = plan.num_steps * plan.train.num_targets // plan.steps_per_epoch
+    is_main = run.accelerator.is_main_process
+    bar = progress(None, f"train {plan.state.name}", "tokens", total, shown=is_main)
     bar.update(position.tokens)
     run.model.train()
     while position.step < plan.num_steps:
@@ -188,12 +220,16 @@ def train(plan: Plan, on_point: Callable[[dict[str, float]], None]) -> checkpoin
         for batch in _batches(plan.train, rest, plan.sequences_per_step):
             before, began = position.tokens, time.perf_counter()
             run.step(batch)
+            last = position.step == plan.num_steps
+            is_point = last or position.step % recipe.eval_steps == 0
+            is_save = last or position.step % recipe.save_steps == 0
+            if is_point or is_save:
+                run.settle()
             position.seconds += time.perf_counter() - began
             bar.update(position.tokens - before)
-            last = position.step == plan.num_steps
-            if last or position.step % recipe.eval_steps == 0:
+            if is_point:
                 on_point(run.measure())
-            if last or position.step % recipe.save_steps == 0:
+            if is_save:
                 run.save()
             if last:
                 break

@@ -2,11 +2,14 @@
 
 Writes models/<experiment>/<seed>: the model and tokenizer in Hugging Face's format,
 experiment_config.json, train_results.json (with the validation curve) and card.json. Unfinished
-work is in .winnow/train; the same command goes on from its last checkpoint.
+work is in .winnow/train; the same command goes on from its last checkpoint. Under `accelerate
+launch` with several processes the first one holds the lock, speaks and writes; all of them train.
 """
 
+import os
 import shlex
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -65,10 +68,14 @@ def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") 
     for arm in arms:
         if not (TIERS / arm.tier_name / "dataset_dict.json").exists():
             raise ValueError(f"tier {arm.tier_name} is not cut yet: run `winnow select {arm.name}`")
+    # Accelerate itself looks for GPUs alone: without one, processes meet on the CPU over gloo.
+    state = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
     for arm in arms:
         for number in config.seeds() if seed is None else (seed,):
-            with publish.lock(f"train-{arm.name}-{number}"):
+            is_main = state.is_main_process
+            with publish.lock(f"train-{arm.name}-{number}") if is_main else nullcontext():
                 _train(arm, number, settings, skip_existing)
+            state.wait_for_everyone()
 
 
 def _budget(arm: config.Experiment, settings: TrainConfig, vocabulary: Vocabulary) -> Any:
@@ -131,7 +138,7 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
     key = _key(arm, seed, kind, settings.init, budget)
     # Its state is removed last: while it is there, the run's record may not be complete.
     if skip_existing and publish.is_made_of(target, key) and not state.exists():
-        print(f"train: {arm.name} seed {seed} is done and unchanged")
+        PartialState().print(f"train: {arm.name} seed {seed} is done and unchanged")
         return
     start = None
     if settings.init != "scratch":
@@ -140,6 +147,21 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
     train = _sequences(arm, seed, vocabulary, documents["train"])
     steps = _num_steps(arm, seed, budget, train)
     cost = _preflight(arm, seed, vocabulary, train, steps, kind, settings.max_hours)
+    peak = models.watch_memory(device)
+    plan = loop.Plan(
+        model=_model(arm, seed, vocabulary, start),
+        recipe=replace(arm.recipe, gradient_checkpointing=cost.gradient_checkpointing),
+        train=train,
+        validation=data.pack(documents["validation"], arm.model.context, vocabulary.end_of_text),
+        seed=seed,
+        precision=kind,
+        state=state,
+        key=key,
+        max_steps=steps,
+    )
+    if not PartialState().is_main_process:
+        loop.train(plan, lambda point: None)
+        return
     description = asdict(arm) | {
         "experiment": arm.name,
         "seed": seed,
@@ -154,20 +176,6 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
     }
     state.mkdir(parents=True, exist_ok=True)
     with tracking.start("train", f"{arm.name}-{seed}", description, state) as tracked:
-        peak = models.watch_memory(device)
-        plan = loop.Plan(
-            model=_model(arm, seed, vocabulary, start),
-            recipe=replace(arm.recipe, gradient_checkpointing=cost.gradient_checkpointing),
-            train=train,
-            validation=data.pack(
-                documents["validation"], arm.model.context, vocabulary.end_of_text
-            ),
-            seed=seed,
-            precision=kind,
-            state=state,
-            key=key,
-            max_steps=steps,
-        )
         results = _fit(plan, cost, tracked)
         results["peak_memory_gb"] = held = peak()
         print(
@@ -193,7 +201,8 @@ def _sequences(
     fill = data.pack if arm.recipe.packing else data.pad
     train = fill(data.shuffled(documents, seed), arm.model.context, vocabulary.end_of_text)
     if lost := sum(map(len, documents)) - train.num_targets:
-        print(f"train: rows of {arm.model.context} tokens cut {lost} tokens off {arm.tier_name}")
+        said = f"train: rows of {arm.model.context} tokens cut {lost} tokens off {arm.tier_name}"
+        PartialState().print(said)
     return train
 
 
@@ -220,7 +229,8 @@ def _preflight(
         ValueError: that is more than max_hours, or than the device's memory.
     """
     cost = models.estimate(arm.model, arm.recipe, vocabulary.size, train, steps, kind)
-    print(f"train: {arm.name} seed {seed} on {models.environment()} in {kind}: {cost}", flush=True)
+    said = f"train: {arm.name} seed {seed} on {models.environment()} in {kind}: {cost}"
+    PartialState().print(said, flush=True)
     if cost.seconds > max_hours * 3600:
         raise ValueError(
             f"{arm.name} would take about {cost.seconds / 3600:.1f} h here, train.max_hours is "
