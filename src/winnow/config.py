@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from winnow import STAGES
 
 PARAMS = Path("params.yaml")
@@ -160,6 +157,10 @@ def _build_class(kind: type[T], value: Any, path: str) -> T:
 
 def _document() -> dict[str, Any]:
     """The whole of params.yaml, its top-level keys checked."""
+    # Here, as a machine that only trains what it is handed need not have it.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         # YAML 1.2, as DVC reads it: 1e-4 is a number and `on` is text.
         document = YAML(typ="safe", pure=True).load(PARAMS)

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from winnow import publish
 
@@ -33,10 +35,23 @@ class Position:
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor that processes share (FSDP), put together by all of them; another as it is."""
+    return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
+
+
+def _like(tensor: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+    """This process's part of a whole tensor, where the tensor in its place is shared."""
+    if not isinstance(shared, DTensor) or tensor.shape != shared.shape:
+        return tensor
+    mesh, placements = shared.device_mesh, shared.placements
+    return distribute_tensor(tensor.to(shared.device), mesh, placements, src_data_rank=None)
+
+
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     states = optimizer.state_dict()["state"]
     return {
-        f"{index}.{name}": torch.as_tensor(value).contiguous()
+        f"{index}.{name}": whole(torch.as_tensor(value)).contiguous()
         for index, state in states.items()
         for name, value in state.items()
     }
@@ -53,7 +68,7 @@ def save(
     folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, position: Position,
     key: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Write `folder/step-N`, then remove the older ones.
+    """Write `folder/step-N`, then remove the older ones; of several processes all must call it.
 
     Args:
         folder: the run's state folder.
@@ -62,12 +77,15 @@ def save(
         position: where the run is.
         key: what the run is made of; a resume under another key is refused.
     """
+    # Tied weights share memory, which safetensors refuses: one name of each is enough.
+    weights = {name: whole(value).contiguous() for name, value in model.named_parameters()}
+    moments = _optimizer_tensors(optimizer)
+    if not PartialState().is_main_process:
+        return
     target = folder / f"step-{position.step:09}"
     with publish.publish_folder(target, {"key": key, "position": asdict(position)}) as partial:
-        # Tied weights share memory, which safetensors refuses: one name of each is enough.
-        weights = {name: value.contiguous() for name, value in model.named_parameters()}
         save_file(weights, partial / "model.safetensors")
-        save_file(_optimizer_tensors(optimizer), partial / "optimizer.safetensors")
+        save_file(moments, partial / "optimizer.safetensors")
         save_file(_random_state(), partial / "random.safetensors")
     for older in folder.glob("step-*"):
         if older.name < target.name:
@@ -106,11 +124,12 @@ def _restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
     weights = load_file(path / "model.safetensors")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(weights[name])
+            parameter.copy_(_like(weights[name], parameter))
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     states: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in load_file(path / "optimizer.safetensors").items():
         index, _, name = key.partition(".")
-        states.setdefault(int(index), {})[name] = value
+        states.setdefault(int(index), {})[name] = _like(value, parameters[int(index)])
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
     random = load_file(path / "random.safetensors")

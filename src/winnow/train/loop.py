@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 
 from winnow.config import Recipe
 from winnow.progress import progress
@@ -71,14 +71,18 @@ def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
+def _tensors(batch: data.Sequences, device: torch.device) -> list[torch.Tensor]:
+    """Inputs, positions and labels on the device."""
+    arrays = (batch.inputs, batch.positions, batch.labels)
+    return [torch.from_numpy(array).to(device).long() for array in arrays]
+
+
 def _loss_sum(model: torch.nn.Module, batch: data.Sequences, precision: str) -> torch.Tensor:
     """Summed next-token loss of a batch, in nats; the model is a WithLoss, wrapped or not."""
     device = next(model.parameters()).device
-    arrays = (batch.inputs, batch.positions, batch.labels)
-    tensors = [torch.from_numpy(array).to(device).long() for array in arrays]
     # Not Accelerate's own autocast: its precision is set once a process, here it is the plan's.
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        loss: torch.Tensor = model(*tensors)
+        loss: torch.Tensor = model(*_tensors(batch, device))
     return loss
 
 
@@ -186,12 +190,18 @@ class _Run:
         return point
 
     def save(self) -> None:
-        """Write a checkpoint, in the first process; the others wait until it is durable."""
-        if self.accelerator.is_main_process:
-            checkpoint.save(
-                self.plan.state, self.plan.model, self._inner, self.position, self.plan.key
-            )
+        """Write a checkpoint; all processes wait until it is durable."""
+        plan = self.plan
+        checkpoint.save(plan.state, plan.model, self._inner, self.position, plan.key)
         self.accelerator.wait_for_everyone()
+
+    def gather(self) -> None:
+        """Give the plan's model its whole weights, where processes share them (FSDP)."""
+        self.model.reshard()
+        whole = {p: torch.nn.Parameter(checkpoint.whole(p)) for p in self.plan.model.parameters()}
+        for module in self.plan.model.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                setattr(module, name, whole[parameter])
 
 
 def train(plan: Plan, on_point: Callable[[dict[str, float]], None]) -> checkpoint.Position:
@@ -234,4 +244,6 @@ def train(plan: Plan, on_point: Callable[[dict[str, float]], None]) -> checkpoin
             if last:
                 break
     bar.close()
+    if run.accelerator.distributed_type == DistributedType.FSDP:
+        run.gather()
     return position
