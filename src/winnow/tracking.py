@@ -1,14 +1,19 @@
 """The record of runs: the only module that imports mlflow.
 
 Runs go to MLFLOW_TRACKING_URI, or to mlflow.db and mlruns/ in the working folder. A run is named
-by the address of its cell, `train@high_2k_1M-0`; a killed one is continued under its id.
+by the address of its cell, `train@high_2k_1M-0`; a killed training is continued under its id.
 """
 
 import contextlib
+import json
 import math
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
+import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +26,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.projects import _wait_for
 from mlflow.projects.backend.abstract_backend import AbstractBackend
@@ -33,8 +39,15 @@ from mlflow.projects.utils import (
     get_run_env_vars,
     load_project,
 )
+from mlflow.tracking.context.registry import resolve_tags
+
+from winnow import publish
 
 EXPERIMENT = "winnow"
+PATIENCE = 30.0
+"""Seconds that a training waits for the server before its first step and after its last."""
+RETRY = 15.0
+"""Seconds between two attempts to reach a server that is away."""
 
 
 def _connect() -> tuple[MlflowClient, str]:
@@ -49,10 +62,9 @@ def _connect() -> tuple[MlflowClient, str]:
         found = client.get_experiment_by_name(name)
         return client, found.experiment_id if found else client.create_experiment(name)
     except MlflowException as error:
-        cause = " ".join(str(error).split())[:160]
         raise ValueError(
             f"the tracking server {uri} cannot be reached: start it or unset MLFLOW_TRACKING_URI "
-            f"({cause})"
+            f"({_cause(error)})"
         ) from None
 
 
@@ -89,14 +101,16 @@ def _finite(values: Mapping[str, Any]) -> dict[str, float]:
     return finite | ({"nonfinite": float(lost)} if lost else {})
 
 
+class Unrecorded(ValueError):
+    """Work is done and its record is not: the tracking server could not be reached."""
+
+
+def _cause(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
 class Run:
     """One run, open while its `with` block runs: FINISHED, KILLED or FAILED after it."""
-
-    def __init__(self, client: MlflowClient, run: Any) -> None:
-        self.id: str = run.info.run_id
-        self._client = client
-        history = client.get_metric_history(self.id, "validation_loss")
-        self._seen = {metric.step for metric in history}
 
     def __enter__(self) -> "Run":
         return self
@@ -107,15 +121,7 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
-        mlflow.end_run("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
-
-    def point(self, values: Mapping[str, float]) -> None:
-        """Log a point of the training curve, once: a resumed run replays what it had."""
-        step = int(values["step"])
-        if step not in self._seen:
-            self._seen.add(step)
-            mlflow.log_metrics(_finite({k: v for k, v in values.items() if k != "step"}), step=step)
+        mlflow.end_run(_status(kind))
 
     def metrics(self, values: Mapping[str, Any]) -> None:
         """Log final numbers; nested mappings become dotted names, undefined ones are left out."""
@@ -126,30 +132,209 @@ class Run:
         for path in paths:
             mlflow.log_artifact(str(path), folder)
 
-    def finish_training(self, folder: Path, results: Mapping[str, Any]) -> None:
-        """Log what a training left in its folder, and register the model under its experiment."""
+
+def _status(kind: type[BaseException] | None) -> str:
+    if kind is None:
+        return "FINISHED"
+    return "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+
+
+class Training:
+    """The record of a training, which never waits for the server and loses nothing to it.
+
+    A point is first a line of `points.jsonl` in the run's state folder, and sent from there by a
+    thread. Where the server is away, the training goes on, and what is missing is sent when it
+    answers again, by this process or by the next one that runs the same command. A point keeps
+    the time of its line, so that one that is sent twice is the same row of the server's database
+    and is there once.
+    """
+
+    def __init__(self, cell: str, description: Mapping[str, Any], state: Path) -> None:
+        """Begin to record.
+
+        Args:
+            cell: `<experiment>-<seed>`.
+            description: experiment_config.json; its plain values become params and tags.
+            state: folder of the run's unfinished work; it remembers the run's id and its points.
+        """
+        self._cell, self._description = cell, description
+        self._state, self._note = state, state / "run_id"
+        self.id = self._note.read_text() if self._note.exists() else None
+        """Of the run; None as long as the server has not been reached."""
+        self._token = _token(state / "token")
+        self._points = _read_points(state / "points.jsonl")
+        self._sent = 0
+        self._client: MlflowClient | None = None
+        self._away: str | None = None
+        self._ended = False
+        self._wake, self._tried, self._last = (threading.Event() for _ in range(3))
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> "Training":
+        self._thread.start()
+        if not self._tried.wait(PATIENCE):
+            self._lost("no answer yet")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # A run whose record is not complete stays open: the same command goes on with it.
+        if self._ended or isinstance(error, Unrecorded):
+            return
+        if self._delivered() and self._client:
+            with contextlib.suppress(MlflowException, OSError):
+                self._client.set_terminated(self.id, _status(kind))
+
+    def point(self, values: Mapping[str, float]) -> None:
+        """Record a point of the curve, once: a resumed run makes some of them again."""
+        step = int(values["step"])
+        if any(point["step"] == step for point in reversed(self._points)):
+            return
+        metrics = _finite({key: value for key, value in values.items() if key != "step"})
+        point = {"step": step, "time": time.time_ns() // 1_000_000, "metrics": metrics}
+        with (self._state / "points.jsonl").open("a") as file:
+            file.write(json.dumps(point) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._points.append(point)
+        if not self._away:
+            self._wake.set()
+
+    def finish(self, folder: Path, results: Mapping[str, Any]) -> None:
+        """Record what a training left in its folder, and register the model.
+
+        Raises:
+            Unrecorded: the server is away; the same command completes the record.
+        """
+        if self._delivered():
+            try:
+                self._complete(folder, results)
+                self._ended = True
+                return
+            except (MlflowException, OSError) as error:
+                self._away = _cause(error)
+        raise Unrecorded(
+            f"{folder} is trained, but its record is not complete ({self._away}): what is missing "
+            f"is kept in {self._state}, run the same command when the tracking server answers"
+        )
+
+    def _work(self) -> None:
+        """Send what there is to send, until told that there is no more."""
+        while True:
+            last = self._last.is_set()
+            # Whatever is wrong with the record, the training is not to die of it.
+            try:
+                if self._client is None:
+                    self._client = self._open()
+                self._send(self._client)
+                if self._away:
+                    print("train: the tracking server answers again", file=sys.stderr)
+                self._away = None
+            except Exception as error:
+                self._lost(_cause(error))
+            self._tried.set()
+            if last:
+                return
+            self._wake.wait(RETRY if self._away else None)
+            self._wake.clear()
+
+    def _lost(self, cause: str) -> None:
+        if not self._away:
+            print(
+                f"train: the record waits in {self._state}, the training goes on: {cause}",
+                file=sys.stderr,
+            )
+        self._away = cause
+
+    def _open(self) -> MlflowClient:
+        """Continue the run that this folder knows, or create one; end those that were killed."""
+        client, experiment = _connect()
+        if self.id and not _exists(client, self.id):
+            self.id = None
+        place = publish.fingerprint([socket.gethostname(), str(self._state.resolve())])[:16]
+        left = f"tags.`winnow.folder` = '{place}' and attributes.status = 'RUNNING'"
+        for run in client.search_runs([experiment], left):
+            if run.info.run_id == self.id:
+                continue
+            if self.id is None and run.data.tags["winnow.token"] == self._token:
+                self.id = run.info.run_id  # it was created, and the answer was lost
+            else:  # its folder was removed, and no other process works in that place
+                client.set_terminated(run.info.run_id, "KILLED")
+        if self.id is None:
+            tags = {"winnow.folder": place, "winnow.token": self._token}
+            self.id = _create(client, experiment, "train", self._cell, self._description, tags)
+        else:
+            client.update_run(self.id, "RUNNING")
+        with publish.atomic_file(self._note, "w") as file:
+            file.write(self.id)
+        _describe(client, self.id, "train", self._description)
+        return client
+
+    def _send(self, client: MlflowClient) -> None:
+        while batch := self._points[self._sent : self._sent + 100]:
+            metrics = [
+                Metric(key, value, point["time"], point["step"])
+                for point in batch
+                for key, value in point["metrics"].items()
+            ]
+            client.log_batch(self.id, metrics, synchronous=True)
+            self._sent += len(batch)
+
+    def _delivered(self) -> bool:
+        """Send the rest; whether all of it has arrived in time."""
+        self._last.set()
+        self._wake.set()
+        self._thread.join(PATIENCE)
+        if self._thread.is_alive():
+            self._away = "the tracking server does not answer"
+        return self._away is None
+
+    def _complete(self, folder: Path, results: Mapping[str, Any]) -> None:
         from transformers import AutoTokenizer, GPT2LMHeadModel
 
-        self.metrics({key: value for key, value in results.items() if key != "curve"})
-        self.files([folder / "experiment_config.json", folder / "train_results.json"])
-        curve = results["curve"]
-        mlflow.log_figure(_curve(curve, folder.parent.name), "figures/loss.png")
+        assert self._client is not None
         name, seed = folder.parent.name, folder.name
-        parts = {
-            "model": GPT2LMHeadModel.from_pretrained(folder),
-            "tokenizer": AutoTokenizer.from_pretrained(folder),
-        }
-        mlflow.transformers.log_model(
-            parts,
-            name="model",
-            task="text-generation",
-            pip_requirements=[f"{item}=={_version(item)}" for item in ("torch", "transformers")],
-            registered_model_name=name,
-        )
-        version = max(
-            self._client.search_model_versions(f"run_id='{self.id}'"), key=lambda v: int(v.version)
-        )
-        self._client.set_model_version_tag(name, version.version, "seed", seed)
+        with mlflow.start_run(run_id=self.id):
+            mlflow.log_metrics(_finite({k: v for k, v in results.items() if k != "curve"}))
+            for file in ("experiment_config.json", "train_results.json"):
+                mlflow.log_artifact(str(folder / file))
+            mlflow.log_figure(_curve(results["curve"], name), "figures/loss.png")
+            query = f"run_id='{self.id}'"
+            if not self._client.search_model_versions(query):
+                parts = {
+                    "model": GPT2LMHeadModel.from_pretrained(folder, use_safetensors=True),
+                    "tokenizer": AutoTokenizer.from_pretrained(folder),
+                }
+                mlflow.transformers.log_model(
+                    parts,
+                    name="model",
+                    task="text-generation",
+                    pip_requirements=[f"{p}=={_version(p)}" for p in ("torch", "transformers")],
+                    registered_model_name=name,
+                )
+            (version,) = self._client.search_model_versions(query)
+            self._client.set_model_version_tag(name, version.version, "seed", seed)
+
+
+def _token(note: Path) -> str:
+    """What tells this folder's run from all others, even where its id never arrived."""
+    if not note.exists():
+        with publish.atomic_file(note, "w") as file:
+            file.write(uuid.uuid4().hex)
+    return note.read_text()
+
+
+def _read_points(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file of points; what a kill or a full disk left after them is cut."""
+    data = path.read_bytes() if path.exists() else b""
+    whole = data[: data.rfind(b"\n") + 1]
+    if whole != data:
+        os.truncate(path, len(whole))
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def _version(package: str) -> str:
@@ -170,40 +355,56 @@ def _curve(curve: list[dict[str, float]], title: str) -> Any:
     return figure
 
 
-def start(stage: str, cell: str, description: Mapping[str, Any], state: Path | None = None) -> Run:
+def start(stage: str, cell: str, description: Mapping[str, Any]) -> Run:
     """Open the run of a cell.
 
     Args:
         stage: the verb.
         cell: `<experiment>-<seed>`.
         description: experiment_config.json; its plain values become params and tags.
-        state: folder that remembers the run's id, so that a killed run is continued.
 
     Raises:
         ValueError: the tracking server cannot be reached.
     """
     client, experiment = _connect()
+    run_id = _create(client, experiment, stage, cell, description, {})
+    mlflow.start_run(run_id=run_id)
+    _describe(client, run_id, stage, description)
+    return Run()
+
+
+def _create(
+    client: MlflowClient, experiment: str, stage: str, cell: str, description: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> str:  # fmt: skip
     # A run that `mlflow run` opened becomes the parent: processes that share one collide.
     parent = os.environ.pop("MLFLOW_RUN_ID", None) or os.environ.get("WINNOW_PARENT_RUN")
     if parent:
         os.environ["WINNOW_PARENT_RUN"] = parent
-    note = state / "run_id" if state else None
-    known = note.read_text() if note and note.exists() else None
-    if known and _exists(client, known):
-        return Run(client, mlflow.start_run(run_id=known))
+        tags = {**tags, "mlflow.parentRunId": parent}
     named = {"stage": stage, "experiment": description["experiment"], "seed": description["seed"]}
-    tags = named | {"tier": description["tier_name"], "rule": description["tier"]["rule"]}
+    named |= {"tier": description["tier_name"], "rule": description["tier"]["rule"]}
     if description.get("git_commit"):
-        tags["mlflow.source.git.commit"] = description["git_commit"]
-    run = mlflow.start_run(
-        experiment_id=experiment, run_name=f"{stage}@{cell}", parent_run_id=parent, tags=tags
+        named["mlflow.source.git.commit"] = description["git_commit"]
+    run = client.create_run(
+        experiment, tags=resolve_tags({**named, **tags}), run_name=f"{stage}@{cell}"
     )
-    if note:
-        note.write_text(run.info.run_id)
+    return str(run.info.run_id)
+
+
+def _describe(
+    client: MlflowClient, run_id: str, stage: str, description: Mapping[str, Any]
+) -> None:
+    """Give a run the params and the input that it does not have yet."""
+    run = client.get_run(run_id)
     hidden = ("command", "git_commit", "name", "run_id")
-    mlflow.log_params(_flat({k: v for k, v in description.items() if k not in hidden}))
-    mlflow.log_input(_dataset(description), context=stage)
-    return Run(client, run)
+    params = _flat({key: value for key, value in description.items() if key not in hidden})
+    missing = [Param(k, str(v)) for k, v in params.items() if k not in run.data.params]
+    client.log_batch(run_id, params=missing, synchronous=True)
+    if not run.inputs.dataset_inputs:
+        entity = _dataset(description)._to_mlflow_entity()
+        context = InputTag("mlflow.data.context", stage)
+        client.log_inputs(run_id, [DatasetInput(entity, [context])])
 
 
 def _exists(client: MlflowClient, run_id: str) -> bool:

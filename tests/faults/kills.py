@@ -18,7 +18,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ POINTS = ("mkdir", "fsync", "replace", "unlink", "rmdir")
 """Calls of the system by which work becomes permanent or vanishes: a kill falls before one."""
 
 
-def _hook(name: str, report: int, die_at: int | None, count: list[int]) -> None:
-    original: Callable[..., Any] = getattr(os, name)
+def _hook(
+    owner: Any, name: str, sign: bytes, report: int, die_at: int | None, count: list[int]
+) -> None:
+    original: Callable[..., Any] = getattr(owner, name)
 
     def call(*arguments: Any, **named: Any) -> Any:
         count[0] += 1
@@ -38,16 +40,25 @@ def _hook(name: str, report: int, die_at: int | None, count: list[int]) -> None:
         result = original(*arguments, **named)
         made = Path(os.fspath(arguments[-1])) if name == "replace" else Path()
         is_chunk = made.parts[:1] == (publish.STATE.name,) and made.is_file()
-        os.write(report, b"c" if is_chunk else b".")
+        os.write(report, b"c" if is_chunk else sign)
         return result
 
-    setattr(os, name, call)
+    setattr(owner, name, call)
 
 
 def attempt(
-    run: Callable[[], None], die_at: int | None = None, delay: float | None = None
+    run: Callable[[], None],
+    die_at: int | None = None,
+    delay: float | None = None,
+    others: Sequence[tuple[Any, str, bytes]] = (),
 ) -> tuple[bool, bytes]:
     """Run a stage in a child that dies before its commit point `die_at`, or after some seconds.
+
+    Args:
+        run: the stage.
+        die_at: number of the point, from 1.
+        delay: seconds until the kill.
+        others: more points, each as an object, the name of its method, and a sign.
 
     Returns:
         Whether it ended well, and a sign for each commit point that it passed: c for a chunk.
@@ -56,8 +67,8 @@ def attempt(
     pid = os.fork()
     if pid == 0:
         count = [0]
-        for name in POINTS:
-            _hook(name, report, die_at, count)
+        for owner, name, sign in [*((os, name, b".") for name in POINTS), *others]:
+            _hook(owner, name, sign, report, die_at, count)
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         if not os.environ.get("KILLS_ALOUD"):

@@ -183,7 +183,7 @@ def test_sigkill_then_the_same_command_gives_the_same_bytes(project: Path, winno
     shutil.copytree(newest, state / "step-999999999")
     (state / "step-999999999/model.safetensors").write_bytes(b"torn")
     done = winnow(*command[3:])
-    assert done.returncode == 0 and "is damaged; an older one is used" in done.stderr
+    assert done.returncode == 0 and "is damaged; going on from step-" in done.stderr
     assert _weights(project, "high_40_tiny/1") == weights
     assert _results(project, "high_40_tiny/1") == curve
     assert not state.exists()
@@ -261,13 +261,4 @@ def test_refusals_are_one_line(project: Path, winnow: Winnow) -> None:
     write_params(project, params)
     done = winnow("train", "high_40_1B", "--seed", "0")
     assert done.returncode == 2 and "train.max_hours is 0.0001" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr and not (project / "models").exists()
-
-
-def test_an_unreachable_tracking_server_is_one_line(project: Path, winnow: Winnow) -> None:
-    make_until("select")
-    done = winnow("train", "high_40_tiny", "--seed", "0", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert done.returncode == 2
-    last = done.stderr.splitlines()[-1]
-    assert "the tracking server http://127.0.0.1:9 cannot be reached" in last
     assert "Traceback" not in done.stderr and not (project / "models").exists()

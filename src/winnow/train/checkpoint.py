@@ -1,13 +1,14 @@
 """Checkpoints: weights, optimizer, random state and position; complete or not there.
 
-Each is a folder with a card, written under another name and renamed; the older one is removed
-after the newer one is durable, so that a kill at any moment leaves at least one. Tensors are in
-safetensors: nothing here is ever unpickled.
+Each is a folder with a card, written under another name and renamed. The newest two stay, so that
+one that is damaged has one before it; older ones are removed after the newest is durable. Tensors
+are in safetensors: nothing here is ever unpickled.
 """
 
+import json
 import shutil
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from winnow import publish
+
+KEPT = 2
+"""Checkpoints that stay."""
 
 
 @dataclass(slots=True)
@@ -60,22 +64,67 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tens
 def _random_state() -> dict[str, torch.Tensor]:
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
+        for index, device in enumerate(torch.cuda.get_rng_state_all()):
+            state[f"cuda.{index}"] = device
     return state
+
+
+def claim(folder: Path, key: dict[str, Any]) -> None:
+    """Make a run's state folder, or make sure that it is of the same run.
+
+    Args:
+        folder: the run's state folder.
+        key: what the run is made of.
+
+    Raises:
+        ValueError: it holds checkpoints of another run; nothing is changed, the message names the
+            difference. What another run left without a checkpoint is not worth a question.
+    """
+    note = folder / "key.json"
+    if folder.exists() and (difference := _difference(note, key)):
+        if any(folder.glob("step-*")):
+            raise ValueError(
+                f"unfinished work in {folder} had another {difference}: go back to it, or remove "
+                "that folder to start anew"
+            )
+        print(f"train: {folder} had another {difference}; starting anew", file=sys.stderr)
+        publish.discard(folder)
+    publish.write_json(note, key)
+
+
+def _entries(key: dict[str, Any]) -> dict[str, Any]:
+    """A key with its parts' own entries beside its plain ones, as JSON has them."""
+    parts = json.loads(publish.dump(key))
+    return {
+        f"{name}.{inner}" if inner else name: value
+        for name, part in parts.items()
+        for inner, value in (part.items() if isinstance(part, dict) else [("", part)])
+    }
+
+
+def _difference(note: Path, key: dict[str, Any]) -> str:
+    """The entries in which a stored key differs from this one, with their values where short."""
+    old, new = _entries(publish.read_json(note) if note.exists() else {}), _entries(key)
+    changes = [
+        (name, f" ({old.get(name)}, now {new.get(name)})")
+        for name in sorted(old | new)
+        if old.get(name) != new.get(name)
+    ]
+    return ", ".join(name + (values if len(values) < 40 else "") for name, values in changes)
 
 
 def save(
     folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, position: Position,
     key: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Write `folder/step-N`, then remove the older ones; of several processes all must call it.
+    """Write `folder/step-N`, then remove all but the newest two; all of several processes call it.
 
     Args:
         folder: the run's state folder.
         model: unwrapped.
         optimizer: its tensors are stored by parameter and name.
         position: where the run is.
-        key: what the run is made of; a resume under another key is refused.
+        key: what the run is made of.
     """
     # Tied weights share memory, which safetensors refuses: one name of each is enough.
     weights = {name: whole(value).contiguous() for name, value in model.named_parameters()}
@@ -83,41 +132,49 @@ def save(
     if not PartialState().is_main_process:
         return
     target = folder / f"step-{position.step:09}"
-    with publish.publish_folder(target, {"key": key, "position": asdict(position)}) as partial:
+    with publish.publish_folder(target, {"key": key}) as partial:
         save_file(weights, partial / "model.safetensors")
         save_file(moments, partial / "optimizer.safetensors")
         save_file(_random_state(), partial / "random.safetensors")
-    for older in folder.glob("step-*"):
-        if older.name < target.name:
-            shutil.rmtree(older)
+        publish.write_json(partial / "position.json", position)
+    for older in sorted(folder.glob("step-*"))[:-KEPT]:
+        publish.discard(older)
 
 
 def load(
     folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, key: dict[str, Any]
 ) -> Position:
-    """Restore the newest complete checkpoint into model, optimizer and generators.
+    """Restore the newest whole checkpoint into model, optimizer and generators.
 
-    A damaged one is passed over with a warning; without any the run starts at zero. A checkpoint
-    of another run (other data, recipe, code) is set aside with its difference named.
+    A damaged one is removed with a warning and the one before it used; without any the run starts
+    at zero. What a kill left half written or half removed goes too.
+
+    Raises:
+        ValueError: it is of another run (other data, recipe, code); nothing is changed.
     """
-    for path in sorted(folder.glob("step-*"), reverse=True):
-        if not publish.is_complete(path):
-            print(f"train: {path} is damaged; an older one is used", file=sys.stderr)
+    for left in folder.glob(".step-*"):
+        shutil.rmtree(left)
+    paths = sorted(folder.glob("step-*"))
+    while paths:
+        path = paths.pop()
+        if not _is_whole(path):
+            instead = f"from {paths[-1].name}" if paths else "at the start"
+            print(f"train: {path} is damaged; going on {instead}", file=sys.stderr)
+            publish.discard(path)
             continue
-        card = publish.read_json(path / publish.CARD)
-        different = sorted(name for name in key if card["key"].get(name) != key[name])
-        if different:
-            print(
-                f"train: unfinished work in {folder} had another {', '.join(different)}; "
-                "starting anew",
-                file=sys.stderr,
-            )
-            shutil.rmtree(folder)
-            folder.mkdir(parents=True)
-            return Position()
+        if publish.read_json(path / publish.CARD)["key"] != json.loads(publish.dump(key)):
+            raise ValueError(f"{path} is of another run: remove {folder} to start anew")
         _restore(path, model, optimizer)
-        return Position(**card["position"])
+        return Position(**publish.read_json(path / "position.json"))
     return Position()
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether all files are as their card says; a card that is no card says no."""
+    try:
+        return publish.is_complete(path)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -134,5 +191,6 @@ def _restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
     optimizer.load_state_dict({"state": states, "param_groups": groups})
     random = load_file(path / "random.safetensors")
     torch.set_rng_state(random["cpu"])
-    if "cuda" in random and torch.cuda.is_available():
-        torch.cuda.set_rng_state(random["cuda"])
+    for name, state in random.items():
+        if name != "cpu":
+            torch.cuda.set_rng_state(state, int(name.removeprefix("cuda.")))

@@ -20,7 +20,7 @@ from datasets import load_from_disk
 
 from winnow import config, publish, tracking
 from winnow.records import texts
-from winnow.train import base, data, loop
+from winnow.train import base, checkpoint, data, loop
 from winnow.train import model as models
 from winnow.vocabulary import Tokens, Vocabulary
 
@@ -59,7 +59,8 @@ def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") 
 
     Raises:
         ValueError: an unknown experiment, a tier that is not cut yet, a start that does not fit, a
-            run past max_hours or the device's memory.
+            run past max_hours or the device's memory, unfinished work of another recipe; or, after
+            the last run, a record that is not complete.
     """
     names = config.experiment_names() if experiment == "all" else (experiment,)
     arms = [config.experiment(name) for name in names]
@@ -70,12 +71,18 @@ def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") 
             raise ValueError(f"tier {arm.tier_name} is not cut yet: run `winnow select {arm.name}`")
     # Accelerate itself looks for GPUs alone: without one, processes meet on the CPU over gloo.
     state = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
+    unrecorded = []
     for arm in arms:
         for number in config.seeds() if seed is None else (seed,):
             is_main = state.is_main_process
             with publish.lock(f"train-{arm.name}-{number}") if is_main else nullcontext():
-                _train(arm, number, settings, skip_existing)
+                try:
+                    _train(arm, number, settings, skip_existing)
+                except tracking.Unrecorded as error:
+                    unrecorded.append(str(error))
             state.wait_for_everyone()
+    if unrecorded:
+        raise ValueError("; ".join(unrecorded))
 
 
 def _budget(arm: config.Experiment, settings: TrainConfig, vocabulary: Vocabulary) -> Any:
@@ -147,6 +154,8 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
     train = _sequences(arm, seed, vocabulary, documents["train"])
     steps = _num_steps(arm, seed, budget, train)
     cost = _preflight(arm, seed, vocabulary, train, steps, kind, settings.max_hours)
+    if PartialState().is_main_process:
+        checkpoint.claim(state, key)
     peak = models.watch_memory(device)
     plan = loop.Plan(
         model=_model(arm, seed, vocabulary, start),
@@ -174,8 +183,7 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
         "git_commit": publish.git_commit(),
         "command": f"winnow train {arm.name} --seed {seed} --init {shlex.quote(settings.init)}",
     }
-    state.mkdir(parents=True, exist_ok=True)
-    with tracking.start("train", f"{arm.name}-{seed}", description, state) as tracked:
+    with tracking.Training(f"{arm.name}-{seed}", description, state) as tracked:
         results = _fit(plan, cost, tracked)
         results["peak_memory_gb"] = held = peak()
         print(
@@ -184,7 +192,7 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
             f"{cost.memory_gb:.2f}"
         )
         _publish(target, plan, key, description | {"run_id": tracked.id}, results)
-        tracked.finish_training(target, results)
+        tracked.finish(target, results)
     publish.discard(state)
 
 
@@ -253,7 +261,7 @@ def _model(arm: config.Experiment, seed: int, vocabulary: Vocabulary, start: Pat
     return base.load(start, arm.model, vocabulary)
 
 
-def _fit(plan: loop.Plan, cost: models.Estimate, tracked: tracking.Run) -> dict[str, Any]:
+def _fit(plan: loop.Plan, cost: models.Estimate, tracked: tracking.Training) -> dict[str, Any]:
     """Train, and say what came of it, beside what was estimated."""
     done = loop.train(plan, tracked.point)
     last = done.curve[-1]

@@ -1,0 +1,127 @@
+"""Kill a training anywhere: does the next one end in the same weights, optimizer and curve?
+
+In a project whose data stages are done:    python train_kills.py <points> <random kills>
+
+<points> is how many of the points are tried, evenly spread; 0 is all. A point is a call by which
+a file or folder becomes permanent or vanishes, a backward pass (a kill before the second one of a
+step is in mid-accumulation) or an optimizer step. Each run is a process of its own, forked after
+the imports and killed by SIGKILL; it ends before its model is registered, so that its last
+checkpoint can be compared. Prints a JSON object a kill.
+"""
+
+import json
+import os
+import random
+import shutil
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers.models.gpt2.modeling_gpt2  # noqa: F401
+from faults import kills
+
+from winnow import publish, tracking
+from winnow.train import stage
+
+CELL, SEED = "high_40_tiny", 1
+STATE = publish.STATE / "train" / f"{CELL}-{SEED}"
+MODEL = Path("models") / CELL / str(SEED)
+MORE = ((torch.Tensor, "backward", b"b"), (torch.optim.AdamW, "step", b"s"))
+
+
+def _not_registered(*_: Any) -> None:
+    raise OSError("not registered here")
+
+
+def train() -> None:
+    """What `winnow train` runs, up to the model's registration."""
+    tracking.Training._complete = _not_registered  # type: ignore[method-assign]
+    try:
+        stage.run(CELL, SEED, False)
+    except ValueError as error:
+        assert "not registered here" in str(error), error
+
+
+def fresh(database: Path) -> None:
+    """No trace of an earlier run; `database` is a record without runs."""
+    for folder in (publish.STATE, Path("models")):
+        shutil.rmtree(folder, ignore_errors=True)
+    for left in Path().glob("mlflow.db*"):
+        left.unlink()
+    shutil.copyfile(database, "mlflow.db")
+
+
+def outcome() -> dict[str, Any]:
+    """All that a finished run must have equal to an undisturbed one, but for its times."""
+    last = max(STATE.glob("step-*"))
+    curve = publish.read_json(MODEL / "train_results.json")["curve"]
+    files = (MODEL / "model.safetensors", *sorted(last.glob("*.safetensors")))
+    return {
+        "files": {f"{path.parent.name}/{path.name}": publish.file_hash(path) for path in files},
+        "curve": [{k: v for k, v in point.items() if k != "seconds"} for point in curve],
+        "record": record(),
+    }
+
+
+def record() -> list[Any]:
+    """The points of every run in the database, with how often each is there; not the times."""
+    with sqlite3.connect("mlflow.db") as database:
+        rows = database.execute("select run_uuid, key, step, value from metrics").fetchall()
+    runs = {name: number for number, name in enumerate(dict.fromkeys(row[0] for row in rows))}
+    found = Counter((runs[row[0]], *row[1:]) for row in rows if row[1] != "seconds")
+    return sorted([*point, times] for point, times in found.items())
+
+
+def whole_checkpoints() -> bool:
+    """Whether, once there was a checkpoint, at least one is whole."""
+    found = list(STATE.glob("step-*"))
+    return not found or any(map(publish.is_complete, found))
+
+
+def campaign(points: int, moments: int) -> Iterator[dict[str, Any]]:
+    """Kill at points and at random moments; resume each time."""
+    database = Path("empty.db")
+    kills.attempt(lambda: tracking._connect() and None)  # type: ignore[func-returns-value]
+    shutil.copyfile("mlflow.db", database)
+    fresh(database)
+    assert kills.attempt(train, others=MORE)[0], "training does not run at all"
+    fresh(database)
+    began = time.perf_counter()
+    _, passed = kills.attempt(train, others=MORE)
+    seconds, wanted = time.perf_counter() - began, outcome()
+    last, dice = len(passed), random.Random(0)
+    points = min(points or last, last)
+    moves: list[tuple[int | None, float | None]] = [
+        (1 + round(index * (last - 1) / max(1, points - 1)), None) for index in range(points)
+    ]
+    moves += [(None, dice.uniform(0, seconds)) for _ in range(moments)]
+    for point, delay in moves:
+        fresh(database)
+        ended, before = kills.attempt(train, point, delay, MORE)
+        whole, had = whole_checkpoints(), any(STATE.glob("step-*"))
+        resumed, after = (True, b"") if ended else kills.attempt(train, others=MORE)
+        done = before.count(b"s")
+        yield {
+            "point": point,
+            "of": last,
+            "before": passed[point - 1 : point].decode() if point else None,
+            "killed": not ended,
+            "had_checkpoint": had,
+            "whole": whole,
+            "resumed": resumed,
+            "equal": resumed and outcome() == wanted,
+            "debris": [str(p) for p in STATE.glob(".*")],
+            "steps": passed.count(b"s"),
+            "redone": 0 if ended else done + after.count(b"s") - passed.count(b"s"),
+        }
+
+
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for kill in campaign(int(sys.argv[1]), int(sys.argv[2])):
+        print(json.dumps(kill), flush=True)
