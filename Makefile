@@ -14,7 +14,7 @@ FULL_EXPERIMENTS := ultra_10k_500M, ultra_10k_1B, high_100k_500M, high_100k_1B, 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo full ui test check format clean \
   bench-score bench-dedup bench-data bench-decontaminate bench-extract bench-language \
-  bench-graders bench-classifier bench-semantic bench-train bench-reliability
+  bench-graders bench-classifier bench-semantic bench-train bench-reliability bench-crashes
 
 help:  ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-19s %s\n", $$1, $$2}' Makefile
@@ -96,6 +96,9 @@ bench-train: .venv  ## measure the training loop beside a plain Trainer: [ARGS="
 
 bench-reliability: .venv  ## kill, fill and feed the data half, beside datasets and datatrove
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.reliability $(ARGS)
+
+bench-crashes: .venv  ## kill a training at all of its points: [ARGS="--points 40 --moments 10"]
+	@$(BIN)/python -m benchmarks.crashes $(ARGS)
 
 clean:  ## remove caches; data, results, models and the record of runs stay
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

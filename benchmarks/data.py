@@ -33,10 +33,12 @@ EXPERIMENTS = (
 PACK = f"""
 from winnow import config
 from winnow.train import stage
+from winnow.vocabulary import Vocabulary
 arm = config.experiment("{EXPERIMENTS[-1]}")
-vocabulary, documents = stage._read(arm)
-plan = stage._plan(arm, 0, "fp32", vocabulary, documents, {{}})
-print(f"pack: {{plan.train.num_targets}} tokens in {{len(plan.train)}} sequences")
+vocabulary = Vocabulary.read(stage.TOKENIZER)
+documents = stage._read(arm, vocabulary)
+train = stage._sequences(arm, 0, vocabulary, documents["train"])
+print(f"pack: {{train.num_targets}} tokens in {{len(train)}} sequences")
 """
 STAGES = {
     "ingest": ["-m", "winnow", "ingest"],

@@ -44,7 +44,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from winnow import publish
 
 EXPERIMENT = "winnow"
-PATIENCE = 30.0
+PATIENCE = 20.0
 """Seconds that a training waits for the server before its first step and after its last."""
 RETRY = 15.0
 """Seconds between two attempts to reach a server that is away."""
@@ -189,7 +189,7 @@ class Training:
             with contextlib.suppress(MlflowException, OSError):
                 self._client.set_terminated(self.id, _status(kind))
 
-    def point(self, values: Mapping[str, float]) -> None:
+    def point(self, values: Mapping[str, Any]) -> None:
         """Record a point of the curve, once: a resumed run makes some of them again."""
         step = int(values["step"])
         if any(point["step"] == step for point in reversed(self._points)):
@@ -205,11 +205,12 @@ class Training:
             self._wake.set()
 
     def finish(self, folder: Path, results: Mapping[str, Any]) -> None:
-        """Record what a training left in its folder, and register the model.
+        """Record what a training left in its folder, its figures at step 0; register the model.
 
         Raises:
             Unrecorded: the server is away; the same command completes the record.
         """
+        self.point({"step": 0, **{key: results[key] for key in results if key != "curve"}})
         if self._delivered():
             try:
                 self._complete(folder, results)
@@ -256,19 +257,27 @@ class Training:
         if self.id and not _exists(client, self.id):
             self.id = None
         place = publish.fingerprint([socket.gethostname(), str(self._state.resolve())])[:16]
-        left = f"tags.`winnow.folder` = '{place}' and attributes.status = 'RUNNING'"
-        for run in client.search_runs([experiment], left):
-            if run.info.run_id == self.id:
-                continue
-            if self.id is None and run.data.tags["winnow.token"] == self._token:
-                self.id = run.info.run_id  # it was created, and the answer was lost
-            else:  # its folder was removed, and no other process works in that place
-                client.set_terminated(run.info.run_id, "KILLED")
+        tags = {"winnow.folder": place, "winnow.token": self._token}
+        # No other process works in this folder: what still runs in its name was killed.
+        running = f"tags.`winnow.folder` = '{place}' and attributes.status = 'RUNNING'"
+
+        def left() -> dict[str, str]:
+            """Token by id."""
+            runs = client.search_runs([experiment], running)
+            return {run.info.run_id: run.data.tags["winnow.token"] for run in runs}
+
+        # One that was created and whose id never arrived here is this run.
+        lost = (run_id for run_id, token in left().items() if token == self._token)
+        self.id = self.id or next(lost, None)
         if self.id is None:
-            tags = {"winnow.folder": place, "winnow.token": self._token}
             self.id = _create(client, experiment, "train", self._cell, self._description, tags)
         else:
             client.update_run(self.id, "RUNNING")
+        for run_id, token in left().items():
+            if token != self._token:
+                client.set_terminated(run_id, "KILLED")
+            elif run_id != self.id:  # MLflow's client asked twice
+                client.delete_run(run_id)
         with publish.atomic_file(self._note, "w") as file:
             file.write(self.id)
         _describe(client, self.id, "train", self._description)
@@ -299,7 +308,6 @@ class Training:
         assert self._client is not None
         name, seed = folder.parent.name, folder.name
         with mlflow.start_run(run_id=self.id):
-            mlflow.log_metrics(_finite({k: v for k, v in results.items() if k != "curve"}))
             for file in ("experiment_config.json", "train_results.json"):
                 mlflow.log_artifact(str(folder / file))
             mlflow.log_figure(_curve(results["curve"], name), "figures/loss.png")
@@ -386,9 +394,9 @@ def _create(
     named |= {"tier": description["tier_name"], "rule": description["tier"]["rule"]}
     if description.get("git_commit"):
         named["mlflow.source.git.commit"] = description["git_commit"]
-    run = client.create_run(
-        experiment, tags=resolve_tags({**named, **tags}), run_name=f"{stage}@{cell}"
-    )
+    named = {key: str(value) for key, value in named.items()}
+    tags = resolve_tags({**named, **tags})
+    run = client.create_run(experiment, tags=tags, run_name=f"{stage}@{cell}")
     return str(run.info.run_id)
 
 

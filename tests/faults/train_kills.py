@@ -69,12 +69,27 @@ def outcome() -> dict[str, Any]:
 
 
 def record() -> list[Any]:
-    """The points of every run in the database, with how often each is there; not the times."""
+    """Every metric of every run in the database, with how often it is there; the curve's losses
+    and tokens with their values, which no clock decides."""
     with sqlite3.connect("mlflow.db") as database:
         rows = database.execute("select run_uuid, key, step, value from metrics").fetchall()
     runs = {name: number for number, name in enumerate(dict.fromkeys(row[0] for row in rows))}
-    found = Counter((runs[row[0]], *row[1:]) for row in rows if row[1] != "seconds")
+    exact = ("tokens", "train_loss", "validation_loss")
+    found = Counter(
+        (runs[run], key, step, value if key in exact and step else 0.0)
+        for run, key, step, value in rows
+    )
     return sorted([*point, times] for point, times in found.items())
+
+
+def kind(passed: bytes, point: int | None) -> str:
+    """What a kill fell into, given the signs of an undisturbed run."""
+    if point is None:
+        return "a random moment"
+    sign, before = passed[point - 1 : point], passed[: point - 1].rstrip(b"c.")[-1:]
+    if sign == b"b":
+        return "in an accumulation" if before == b"b" else "before a step"
+    return "before the optimizer" if sign == b"s" else "while writing or removing"
 
 
 def whole_checkpoints() -> bool:
@@ -109,7 +124,7 @@ def campaign(points: int, moments: int) -> Iterator[dict[str, Any]]:
         yield {
             "point": point,
             "of": last,
-            "before": passed[point - 1 : point].decode() if point else None,
+            "kind": kind(passed, point),
             "killed": not ended,
             "had_checkpoint": had,
             "whole": whole,

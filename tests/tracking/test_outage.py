@@ -1,0 +1,283 @@
+"""The tracking server is away, hangs, or dies between accepting and answering: a training goes on,
+and its record has every point once.
+
+    pytest tests/tracking/test_outage.py
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from tiny import make_until
+
+from winnow import tracking
+
+DESCRIPTION = {
+    "experiment": "high_40_tiny", "seed": 0, "tier_name": "high_40", "data_sha256": "0" * 64,
+    "tier": {"rule": "top", "count": 40}, "device": "cpu", "recipe": {"learning_rate": 0.1},
+}  # fmt: skip
+
+
+class Server:
+    """`mlflow server` on SQLite, which can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            self.port = int(sock.getsockname()[1])
+        self.url, self.folder = f"http://127.0.0.1:{self.port}", folder
+        self.process: subprocess.Popen[bytes] | None = None
+        folder.mkdir()
+        # Its tables are made before it is needed, so that a start is quick.
+        mlflow.MlflowClient(f"sqlite:///{folder}/server.db").search_experiments()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True,
+                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            )  # fmt: skip
+        end = time.monotonic() + 90
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/health", timeout=5).close()
+                return
+            except OSError:
+                assert self.process.poll() is None and time.monotonic() < end
+                time.sleep(0.1)
+
+    def kill(self) -> None:
+        """SIGKILL it with its worker."""
+        if self.process:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def runs(self) -> list[Any]:
+        """All runs, deleted ones not."""
+        client = mlflow.MlflowClient(f"sqlite:///{self.folder}/server.db")
+        return list(client.search_runs([client.get_experiment_by_name("winnow").experiment_id]))
+
+    def points(self) -> dict[int, int]:
+        """How often each step is there in the only run."""
+        (run,) = self.runs()
+        client = mlflow.MlflowClient(f"sqlite:///{self.folder}/server.db")
+        history = client.get_metric_history(run.info.run_id, "train_loss")
+        return dict(Counter(metric.step for metric in history))
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server that is not started yet, named by MLFLOW_TRACKING_URI."""
+    made = Server(tmp_path / "server")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
+    monkeypatch.setattr(tracking, "RETRY", 0.2)
+    (tmp_path / "state").mkdir()
+    yield made
+    made.kill()
+
+
+def training(tmp_path: Path, **changes: Any) -> tracking.Training:
+    """The record of a training in the test's state folder."""
+    return tracking.Training("high_40_tiny-0", DESCRIPTION | changes, tmp_path / "state")
+
+
+def point(step: int) -> dict[str, float]:
+    """A point of a curve."""
+    return {"step": step, "tokens": 10 * step, "train_loss": 5 - step / 10}
+
+
+def wait_for(condition: Any) -> None:
+    """Wait for at most half a minute."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_away_at_the_start_in_the_middle_and_at_the_end(
+    tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(tracking.Unrecorded, match="same command"), training(tmp_path) as record:
+        record.point(point(1))
+        assert record.id is None and "the training goes on" in capsys.readouterr().err
+        server.start()
+        wait_for(lambda: record._sent == 1)
+        record.point(point(2))
+        wait_for(lambda: record._sent == 2)
+        server.kill()
+        record.point(point(3))
+        record.point(point(4))
+        server.start()
+        wait_for(lambda: record._sent == 4)
+        assert "answers again" in capsys.readouterr().err
+        server.kill()
+        record.point(point(5))
+        record.finish(tmp_path, {"curve": []})
+    assert server.points() == {1: 1, 2: 1, 3: 1, 4: 1}
+    server.start()
+    with training(tmp_path) as record:
+        for step in range(1, 7):  # a resumed run makes them again, in another time
+            record.point(point(step))
+    assert server.points() == dict.fromkeys(range(1, 7), 1)
+    (run,) = server.runs()
+    assert run.info.status == "FINISHED" and run.data.params["recipe.learning_rate"] == "0.1"
+    assert run.inputs.dataset_inputs[0].dataset.name == "high_40"
+
+
+class Deaf:
+    """A way to a server that passes requests on and loses the answers as long as it is told to;
+    without a server it accepts and never answers."""
+
+    def __init__(self, port: int | None) -> None:
+        self.port, self.lose, self.lost = port, True, 0
+        self.open: list[socket.socket] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self.listener.accept()
+            self.open.append(client)
+            if self.port:
+                threading.Thread(target=self._pass, args=(client,), daemon=True).start()
+
+    def _pass(self, client: socket.socket) -> None:
+        """One request and its answer."""
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(1)
+        lines = [line.partition(b":") for line in head.split(b"\r\n")]
+        length = next((int(v) for k, _, v in lines if k.lower() == b"content-length"), 0)
+        body = b""
+        while len(body) < length:
+            body += client.recv(length - len(body))
+        head = head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+        kept = (line for line in head.split(b"\r\n") if line.lower() != b"connection: keep-alive")
+        with socket.create_connection(("127.0.0.1", self.port or 0)) as server:
+            server.sendall(b"\r\n".join(kept) + body)
+            answer = b""
+            while part := server.recv(65536):
+                answer += part
+        writes = (b"runs/create", b"runs/log-batch", b"runs/log-inputs")
+        if self.lose and any(name in head.split(b"\r\n")[0] for name in writes):
+            self.lost += 1
+        else:
+            client.sendall(answer)
+        client.close()
+
+
+def test_a_server_that_dies_between_accepting_and_answering(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a run nor a point is there twice, and each is there."""
+    server.start()
+    way = Deaf(server.port)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", way.url)
+    with training(tmp_path) as record:
+        record.point(point(1))
+        record.point(point(2))
+        wait_for(lambda: way.lost > 3)
+        way.lose = False
+        wait_for(lambda: record._sent == 2)
+        way.lose, lost = True, way.lost
+        record.point(point(3))
+        wait_for(lambda: way.lost > lost + 2)
+        way.lose = False
+    assert server.points() == {1: 1, 2: 1, 3: 1}
+    (run,) = server.runs()
+    assert run.info.status == "FINISHED"
+    assert len(run.inputs.dataset_inputs) == 1
+
+
+def test_a_server_that_hangs_stalls_no_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", Deaf(None).url)
+    monkeypatch.setattr(tracking, "PATIENCE", 1.0)
+    (tmp_path / "state").mkdir()
+    began = time.monotonic()
+    with pytest.raises(tracking.Unrecorded), training(tmp_path) as record:
+        assert "no answer yet" in capsys.readouterr().err
+        for step in range(50):
+            before = time.monotonic()
+            record.point(point(step))
+            assert time.monotonic() - before < 0.5
+        record.finish(tmp_path, {"curve": []})
+    assert time.monotonic() - began < 10
+    lines = (tmp_path / "state/points.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(50))
+
+
+def test_a_killed_run_is_continued_and_an_abandoned_one_is_closed(
+    tmp_path: Path, server: Server
+) -> None:
+    server.start()
+    killed = training(tmp_path)
+    killed.__enter__()  # and no exit, as after a SIGKILL
+    killed.point(point(1))
+    wait_for(lambda: killed._sent == 1)
+    with (tmp_path / "state/points.jsonl").open("a") as file:
+        file.write('{"step": 2, "ti')
+    with training(tmp_path, device="another cpu") as record:  # a param of a run never changes
+        assert record.id == killed.id
+        record.point(point(2))
+    assert server.points() == {1: 1, 2: 1}
+    assert server.runs()[0].data.params["device"] == "cpu"
+    again = training(tmp_path)
+    again.__enter__()
+    for path in (tmp_path / "state").iterdir():  # removed to start anew
+        path.unlink()
+    with training(tmp_path) as record:
+        assert record.id != killed.id
+    states = {run.info.run_id: run.info.status for run in server.runs()}
+    assert states == {killed.id: "KILLED", record.id: "FINISHED"}
+
+
+def test_a_winnow_killed_with_points_on_disk(project: Path, server: Server) -> None:
+    """Real processes: one is killed and the next ends while the server is away."""
+    make_until("select")
+    command = [sys.executable, "-m", "winnow", "train", "high_40_tiny", "--seed", "0"]
+    points = project / ".winnow/train/high_40_tiny-0/points.jsonl"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not points.exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert len(points.read_text().splitlines()) < 4
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "is trained, but its record is not complete" in done.stderr.splitlines()[-1]
+    assert (project / "models/high_40_tiny/0/card.json").exists()
+    server.start()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    curve = json.loads((project / "models/high_40_tiny/0/train_results.json").read_text())["curve"]
+    steps = {int(entry["step"]): 1 for entry in curve}
+    assert server.points() == steps and len(steps) == 4
+    (run,) = server.runs()
+    assert (
+        len(mlflow.MlflowClient(server.url).get_metric_history(run.info.run_id, "final_loss")) == 1
+    )
+    assert run.info.status == "FINISHED" and not points.exists()
+    (version,) = client.search_model_versions("name='high_40_tiny'")
+    assert version.run_id == run.info.run_id
