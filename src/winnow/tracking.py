@@ -324,8 +324,8 @@ class Training:
                     pip_requirements=[f"{p}=={_version(p)}" for p in ("torch", "transformers")],
                     registered_model_name=name,
                 )
-            (version,) = self._client.search_model_versions(query)
-            self._client.set_model_version_tag(name, version.version, "seed", seed)
+            for version in self._client.search_model_versions(query):
+                self._client.set_model_version_tag(name, version.version, "seed", seed)
 
 
 def _token(note: Path) -> str:

@@ -275,9 +275,8 @@ def test_a_winnow_killed_with_points_on_disk(project: Path, server: Server) -> N
     steps = {int(entry["step"]): 1 for entry in curve}
     assert server.points() == steps and len(steps) == 4
     (run,) = server.runs()
-    assert (
-        len(mlflow.MlflowClient(server.url).get_metric_history(run.info.run_id, "final_loss")) == 1
-    )
+    client = mlflow.MlflowClient(server.url)
+    assert len(client.get_metric_history(run.info.run_id, "final_loss")) == 1
     assert run.info.status == "FINISHED" and not points.exists()
     (version,) = client.search_model_versions("name='high_40_tiny'")
     assert version.run_id == run.info.run_id
