@@ -21,6 +21,7 @@ from winnow.__main__ import parser
 from winnow.config import Model, Recipe
 from winnow.train import base, data, loop, stage
 from winnow.train import model as models
+from winnow.train.loss import WithLoss
 from winnow.vocabulary import Vocabulary
 
 SAMPLE, GPT2 = 1024, 50257
@@ -168,7 +169,7 @@ def test_the_loss_of_padded_rows_is_that_of_packed_ones() -> None:
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (9, 12, 5)]
     packed, padded = (
-        loop._loss_sum(model, fill(documents, 32, 0), "fp32").item()
+        loop._loss_sum(WithLoss(model), fill(documents, 32, 0), "fp32").item()
         for fill in (data.pack, data.pad)
     )
     assert padded == pytest.approx(packed, abs=1e-4)

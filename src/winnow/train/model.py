@@ -12,10 +12,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from winnow.config import Model, Recipe
 from winnow.train.data import Sequences
+from winnow.train.loss import LOGITS, LOGITS_CPU
 
 EFFICIENCY = 0.35
 """Share of the measured matrix rate that a training step is expected to reach: an assumption."""
-ACTIVATIONS = {"fp32": 120, "bf16": 72}
+ACTIVATIONS = {"fp32": 66, "bf16": 44}
 """Bytes that a layer keeps for its backward pass, a position and unit of width, without dropout:
 counted in the tensors that transformers' GPT-2 saves."""
 
@@ -157,8 +158,9 @@ def memory_needed(
 
     A parameter takes 16 (weights, gradients, AdamW's two moments in fp32), and in bf16 2 more for
     its copy. Activations are counted a position, layer and unit of width: 4 with checkpointing,
-    plus one layer that is computed again. A position's logits, with gradient, take 12 a word. On a
-    CPU, attention that drops out keeps 12 for every head and pair of positions.
+    plus one layer that is computed again. Logits, with gradient, take 12 each, of as many as are
+    there at a time, and the words' second gradient 4. On a CPU, attention that drops out keeps 12
+    for every head and pair of positions.
     """
     positions = recipe.per_device_train_batch_size * model.context
     layer = positions * model.hidden_size * ACTIVATIONS[kind]
@@ -167,7 +169,9 @@ def memory_needed(
     kept = positions * model.hidden_size * model.num_layers * 4 + layer
     parameters = num_parameters(model, vocab_size) * (18 if kind == "bf16" else 16)
     activations = kept if checkpointing else layer * model.num_layers
-    return parameters + activations + positions * vocab_size * 12.0
+    words = padded(vocab_size)
+    logits = min(positions * words, LOGITS_CPU if on_cpu else LOGITS)
+    return parameters + activations + 12.0 * logits + 4.0 * words * model.hidden_size
 
 
 def estimate(
