@@ -33,6 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
+from accelerate.state import AcceleratorState
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.activations import ACT2FN
@@ -197,6 +198,7 @@ def trainer(work: Work, rows: data.Sequences, padded: bool) -> Measured:
             learning_rate=1e-4,
             weight_decay=0.01,
             bf16=work.kind == "bf16",
+            use_cpu=DEVICE.type == "cpu",
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
@@ -249,6 +251,9 @@ def trials(work: Work) -> dict[str, Callable[[], Measured]]:
 
 def turn(side: Callable[[], Measured]) -> Measured | None:
     """One turn on an empty device; None where it does not fit into the memory."""
+    # What a Trainer tells Accelerate of its precision holds for the whole process.
+    os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
+    AcceleratorState._reset_state(reset_partial_state=True)
     gc.collect()
     if DEVICE.type == "cuda":
         torch.cuda.empty_cache()

@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 from tiny import ROOT, TINY, Winnow, make_until, write_params
 
 from winnow.config import Model, Recipe
-from winnow.train import data, loop, stage
+from winnow.train import data, loop, loss, stage
 from winnow.train import model as models
-from winnow.train.loss import WithLoss
 
 RECIPE = Recipe(
     learning_rate=0.003,
@@ -78,10 +77,10 @@ def test_packed_documents_do_not_see_each_other() -> None:
     together = data.pack(documents, 32, 0)
     assert len(together) == 1
     apart = sum(
-        loop._loss_sum(WithLoss(model), data.pack([document], 32, 0), "fp32").item()
+        loop._loss_sum(loss.WithLoss(model), data.pack([document], 32, 0), "fp32").item()
         for document in documents
     )
-    assert loop._loss_sum(WithLoss(model), together, "fp32").item() == pytest.approx(
+    assert loop._loss_sum(loss.WithLoss(model), together, "fp32").item() == pytest.approx(
         apart, abs=1e-4
     )
 
@@ -128,11 +127,43 @@ def _curve(folder: Path, batch: int, accumulation: int) -> list[dict[str, float]
     return loop.train(plan, lambda point: None).curve
 
 
-def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
-    whole, parts = _curve(tmp_path / "a", 8, 1), _curve(tmp_path / "b", 2, 4)
+@pytest.mark.parametrize("micro", [1, 2, 4])
+def test_accumulation_changes_nothing_but_rounding(tmp_path: Path, micro: int) -> None:
+    whole, parts = _curve(tmp_path / "a", 8, 1), _curve(tmp_path / "b", micro, 8 // micro)
     for one, two in zip(whole, parts, strict=True):
         assert one["tokens"] == two["tokens"]
-        assert one["validation_loss"] == pytest.approx(two["validation_loss"], abs=2e-5)
+        assert one["train_loss"] == pytest.approx(two["train_loss"], abs=1e-5)
+        assert one["validation_loss"] == pytest.approx(two["validation_loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["fp32", "bf16"])
+def test_the_loss_and_its_gradient_are_those_of_whole_logits(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss, "LOGITS_CPU", 7 * 64)  # seven rows at a time, and a rest
+    torch.manual_seed(0)
+    tiny = Model(num_layers=2, hidden_size=32, num_heads=2, context=48)
+    model = models.build(tiny, 60, 0)
+    dice = np.random.default_rng(0)
+    documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (30, 45, 9)]
+    batch = data.pack(documents, 48, 0)
+    assert (batch.labels == data.IGNORED).any()
+    summed = loop._loss_sum(loss.WithLoss(model), batch, kind)
+    (summed / 3).backward()
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    inputs, positions, labels = loop._tensors(batch, torch.device("cpu"))
+    with torch.autocast("cpu", torch.bfloat16, enabled=kind == "bf16"):
+        logits = model(input_ids=inputs, position_ids=positions, use_cache=False).logits
+    whole = torch.nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), labels.flatten(), ignore_index=data.IGNORED, reduction="sum"
+    )
+    (whole / 3).backward()
+    assert summed.item() == pytest.approx(whole.item(), rel=1e-6)
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        off = (found[name] - parameter.grad).norm() / parameter.grad.norm()
+        assert off < (1e-5 if kind == "fp32" else 0.02), (name, off)
 
 
 def test_the_golden_loss_curve(tmp_path: Path) -> None:
