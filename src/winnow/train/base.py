@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -111,10 +112,14 @@ def load(folder: Path, model: Model, vocabulary: Vocabulary) -> GPT2LMHeadModel:
     Raises:
         ValueError: weights are missing.
     """
-    rates = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), model.dropout)
+    settings: dict[str, Any] = dict.fromkeys(
+        ("resid_pdrop", "embd_pdrop", "attn_pdrop"), model.dropout
+    )
     try:
+        if GPT2Config.from_pretrained(folder).activation_function == "gelu_new":
+            settings["activation_function"] = "gelu_pytorch_tanh"  # the same, see model.build
         loaded, about = GPT2LMHeadModel.from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **rates
+            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **settings
         )
     except Exception as error:  # of a dozen unrelated types
         first = str(error).strip().partition("\n")[0]
