@@ -175,7 +175,7 @@ def stopped(done: Done, stage: str) -> None:
 def test_ctrl_c_in_score(project: Path, winnow: Winnow) -> None:
     write_jsonl(project / "data/a.jsonl", corpus(2000))
     make_until("curate")
-    stopped(interrupt(project, ".winnow/score/*/train-000002.*", "score"), "score")
+    stopped(interrupt(project, ".winnow/score/*/train-000000032.*", "score"), "score")
     assert not (project / "artifacts/score").exists()
     whole(project)
     done = winnow("score")
