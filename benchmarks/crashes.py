@@ -27,13 +27,16 @@ def main(points: int, moments: int) -> None:
     )  # fmt: skip
     found = [json.loads(line) for line in done.stdout.splitlines()]
     hit = [kill for kill in found if kill["killed"]]
+    for kill in hit:
+        kill["good"] = kill["whole"] and kill["resumed"] and kill["equal"] and not kill["debris"]
+        if not kill["good"]:
+            print(kill, file=sys.stderr)
     rows: list[tuple[object, ...]] = []
     for kind in [*sorted({kill["kind"] for kill in hit}), "all"]:
         kills = [kill for kill in hit if kind in (kill["kind"], "all")]
-        good = [k["whole"] and k["resumed"] and k["equal"] and not k["debris"] for k in kills]
-        redone = [kill["redone"] for kill in kills]
+        good, redone = sum(kill["good"] for kill in kills), [kill["redone"] for kill in kills]
         mean = f"{max(redone)}, {sum(redone) / len(redone):.1f}"
-        rows.append((kind, len(kills), f"{sum(good)} of {len(good)}", mean))
+        rows.append((kind, len(kills), f"{good} of {len(kills)}", mean))
     head = ("killed", "kills", "equal bytes, points once", "steps redone: max, mean")
     table(f"Kills of a training ({found[0]['of']} points in all)", head, *rows)
 

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 from faults import train_kills
+from safetensors.torch import load_file, save_file
 from tiny import ROOT, TINY, corpus, make_until, need, write_jsonl, write_params
 
 from winnow import publish
@@ -138,6 +139,20 @@ def test_no_generator_is_forgotten(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_checkpoint_of_other_devices_is_refused(tmp_path: Path) -> None:
+    fit(tmp_path)
+    newest = max(tmp_path.glob("step-*"))
+    states = load_file(newest / "random.safetensors")
+    with publish.publish_folder(
+        newest.with_name("step-000000099"), {"key": {"recipe": "a"}}
+    ) as new:
+        for name in FILES:
+            shutil.copyfile(newest / name, new / name)
+        save_file(states | {"cuda.7": states["cpu"].clone()}, new / "random.safetensors")
+    with pytest.raises(ValueError, match="was made with 1 GPUs, here are 0"):
+        fit(tmp_path)
+
+
 class Bomb:
     """Unpickling it writes a file."""
 
@@ -234,8 +249,10 @@ def test_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "state"
     checkpoint.claim(folder, key)
     (folder / "points.jsonl").touch()
+    (folder / ".token.1.tmp").touch()
+    (folder / ".step-000000001.partial").mkdir()
     checkpoint.claim(folder, key)
-    assert (folder / "points.jsonl").exists()
+    assert (folder / "points.jsonl").exists() and not list(folder.glob(".*"))
     checkpoint.claim(folder, key | {"recipe": {"batch": 2}})
     assert "had another recipe.batch (4, now 2); starting anew" in capsys.readouterr().err
     assert not (folder / "points.jsonl").exists()

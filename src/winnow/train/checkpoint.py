@@ -89,6 +89,8 @@ def claim(folder: Path, key: dict[str, Any]) -> None:
             )
         print(f"train: {folder} had another {difference}; starting anew", file=sys.stderr)
         publish.discard(folder)
+    for left in folder.glob(".*"):  # half written or half removed, by a kill
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     publish.write_json(note, key)
 
 
@@ -147,13 +149,12 @@ def load(
     """Restore the newest whole checkpoint into model, optimizer and generators.
 
     A damaged one is removed with a warning and the one before it used; without any the run starts
-    at zero. What a kill left half written or half removed goes too.
+    at zero.
 
     Raises:
-        ValueError: it is of another run (other data, recipe, code); nothing is changed.
+        ValueError: it is of another run (other data, recipe, code), or was made with another
+            number of GPUs; nothing is changed.
     """
-    for left in folder.glob(".step-*"):
-        shutil.rmtree(left)
     paths = sorted(folder.glob("step-*"))
     while paths:
         path = paths.pop()
@@ -178,6 +179,12 @@ def _is_whole(path: Path) -> bool:
 
 
 def _restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    random, devices = load_file(path / "random.safetensors"), torch.cuda.device_count()
+    if len(random) - 1 != devices:
+        raise ValueError(
+            f"{path} was made with {len(random) - 1} GPUs, here are {devices}: go on where they "
+            f"are, or remove {path.parent} to start anew"
+        )
     weights = load_file(path / "model.safetensors")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -189,7 +196,6 @@ def _restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
         states.setdefault(int(index), {})[name] = _like(value, parameters[int(index)])
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
-    random = load_file(path / "random.safetensors")
     torch.set_rng_state(random["cpu"])
     for name, state in random.items():
         if name != "cpu":
