@@ -2,14 +2,13 @@
 
 import copy
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -53,12 +52,16 @@ def _run(command: list[str]) -> tuple[list[dict[str, float]], dict[str, torch.Te
 def _kill(command: list[str]) -> None:
     """Start the command and kill all its processes behind their first checkpoint."""
     state = Path(".winnow/train/high_40_tiny-0")
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while process.poll() is None and not list(state.glob("step-*")):
         time.sleep(0.001)
     assert process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
+    # The launcher gives each of its processes a session of its own.
+    family = [*psutil.Process(process.pid).children(recursive=True), process]
+    for member in family:
+        member.kill()
     process.wait()
+    psutil.wait_procs(family[:-1])
 
 
 def _results() -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
