@@ -25,7 +25,7 @@ import torch
 import transformers.models.gpt2.modeling_gpt2  # noqa: F401
 from faults import kills
 
-from winnow import publish, tracking
+from winnow import publish, spool, tracking
 from winnow.train import stage
 
 CELL, SEED = "high_40_tiny", 1
@@ -40,7 +40,7 @@ def _not_registered(*_: Any) -> None:
 
 def train() -> None:
     """What `winnow train` runs, up to the model's registration."""
-    tracking.Training._complete = _not_registered  # type: ignore[method-assign]
+    spool.Training._complete = _not_registered  # type: ignore[method-assign]
     try:
         stage.run(CELL, SEED, False)
     except ValueError as error:
@@ -101,7 +101,7 @@ def whole_checkpoints() -> bool:
 def campaign(points: int, moments: int) -> Iterator[dict[str, Any]]:
     """Kill at points and at random moments; resume each time."""
     database = Path("empty.db")
-    kills.attempt(lambda: tracking._connect() and None)  # type: ignore[func-returns-value]
+    kills.attempt(lambda: tracking.connect() and None)  # type: ignore[func-returns-value]
     shutil.copyfile("mlflow.db", database)
     fresh(database)
     assert kills.attempt(train, others=MORE)[0], "training does not run at all"

@@ -22,7 +22,7 @@ import mlflow
 import pytest
 from tiny import make_until
 
-from winnow import tracking
+from winnow import spool
 
 DESCRIPTION = {
     "experiment": "high_40_tiny", "seed": 0, "tier_name": "high_40", "data_sha256": "0" * 64,
@@ -88,15 +88,15 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server that is not started yet, named by MLFLOW_TRACKING_URI."""
     made = Server(tmp_path / "server")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
-    monkeypatch.setattr(tracking, "RETRY", 0.2)
+    monkeypatch.setattr(spool, "RETRY", 0.2)
     (tmp_path / "state").mkdir()
     yield made
     made.kill()
 
 
-def training(tmp_path: Path, **changes: Any) -> tracking.Training:
+def training(tmp_path: Path, **changes: Any) -> spool.Training:
     """The record of a training in the test's state folder."""
-    return tracking.Training("high_40_tiny-0", DESCRIPTION | changes, tmp_path / "state")
+    return spool.Training("high_40_tiny-0", DESCRIPTION | changes, tmp_path / "state")
 
 
 def point(step: int) -> dict[str, float]:
@@ -115,7 +115,7 @@ def wait_for(condition: Any) -> None:
 def test_away_at_the_start_in_the_middle_and_at_the_end(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(tracking.Unrecorded, match="same command"), training(tmp_path) as record:
+    with pytest.raises(spool.Unrecorded, match="same command"), training(tmp_path) as record:
         record.point(point(1))
         assert record.id is None and "the training goes on" in capsys.readouterr().err
         server.start()
@@ -212,10 +212,10 @@ def test_a_server_that_hangs_stalls_no_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", Deaf(None).url)
-    monkeypatch.setattr(tracking, "PATIENCE", 1.0)
+    monkeypatch.setattr(spool, "PATIENCE", 1.0)
     (tmp_path / "state").mkdir()
     began = time.monotonic()
-    with pytest.raises(tracking.Unrecorded), training(tmp_path) as record:
+    with pytest.raises(spool.Unrecorded), training(tmp_path) as record:
         assert "no answer yet" in capsys.readouterr().err
         for step in range(50):
             before = time.monotonic()

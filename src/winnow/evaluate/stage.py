@@ -145,7 +145,7 @@ def _evaluate(
     description = publish.read_json(source / "experiment_config.json")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = GPT2LMHeadModel.from_pretrained(source, use_safetensors=True).eval().to(device)
-    with tracking.start("evaluate", f"{arm.name}-{seed}", description) as tracked:
+    with tracking.start("evaluate", f"{arm.name}-{seed}", description):
         items, metrics = _losses(model, arm, settings, test)
         prompts, completions, generated = _generate(model, arm, settings, test)
         card = {"stage": "evaluate", "key": key}
@@ -161,8 +161,8 @@ def _evaluate(
             _write_samples(folder / "generation_analysis/samples.jsonl", prompts, completions)
         strata = {f"loss_{kind}": {name: part["loss"] for name, part in parts.items()}
                   for kind, parts in perplexity.strata(items).items()}  # fmt: skip
-        tracked.metrics({"test": metrics, "generation": generated} | strata)
-        tracked.files([target / "evaluation", target / "generation_analysis"])
+        tracking.metrics({"test": metrics, "generation": generated} | strata)
+        tracking.files([target / "evaluation", target / "generation_analysis"])
     print(f"evaluate: {arm.name} seed {seed}: loss {metrics['loss']:.4f} nats a token, "
           f"perplexity {metrics['perplexity']:.2f}")  # fmt: skip
 

@@ -18,7 +18,7 @@ import torch
 from accelerate import PartialState
 from datasets import load_from_disk
 
-from winnow import config, publish, tracking
+from winnow import config, publish, spool
 from winnow.records import texts
 from winnow.train import base, checkpoint, data, loop
 from winnow.train import model as models
@@ -78,7 +78,7 @@ def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") 
             with publish.lock(f"train-{arm.name}-{number}") if is_main else nullcontext():
                 try:
                     _train(arm, number, settings, skip_existing)
-                except tracking.Unrecorded as error:
+                except spool.Unrecorded as error:
                     unrecorded.append(str(error))
             state.wait_for_everyone()
     if unrecorded:
@@ -183,7 +183,7 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
         "git_commit": publish.git_commit(),
         "command": f"winnow train {arm.name} --seed {seed} --init {shlex.quote(settings.init)}",
     }
-    with tracking.Training(f"{arm.name}-{seed}", description, state) as tracked:
+    with spool.Training(f"{arm.name}-{seed}", description, state) as tracked:
         results = _fit(plan, cost, tracked)
         results["peak_memory_gb"] = held = peak()
         print(
@@ -261,7 +261,7 @@ def _model(arm: config.Experiment, seed: int, vocabulary: Vocabulary, start: Pat
     return base.load(start, arm.model, vocabulary)
 
 
-def _fit(plan: loop.Plan, cost: models.Estimate, tracked: tracking.Training) -> dict[str, Any]:
+def _fit(plan: loop.Plan, cost: models.Estimate, tracked: spool.Training) -> dict[str, Any]:
     """Train, and say what came of it, beside what was estimated."""
     done = loop.train(plan, tracked.point)
     last = done.curve[-1]
