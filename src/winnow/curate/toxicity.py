@@ -44,6 +44,28 @@ def _by_classifier(
     return chosen, found[:, [judge.labels.index(label) for label in chosen]]
 
 
+def _verdict(
+    rows: Positions,
+    labels: Sequence[str],
+    found: NDArray[np.float64],
+    missing: Sequence[str | None],
+    maximum: float,
+    strict: bool,
+) -> Verdict:
+    """Which rows go: above the maximum, and where it is strict those that nobody could judge."""
+    gone, reasons, because = [], [], []
+    for row, scores, why in zip(rows, found, missing, strict=True):
+        if why is None and scores.max() > maximum:
+            gone.append(row)
+            reasons.append(f"toxicity above {maximum:g}")
+            because.append(f"{labels[scores.argmax()]} {scores.max():.2f}")
+        elif why is not None and strict:
+            gone.append(row)
+            reasons.append("toxicity not known")
+            because.append(why)
+    return Verdict(np.array(gone, np.int64), reasons, pa.array(because, pa.string()))
+
+
 def toxicity(
     table: pa.Table,
     rows: Positions,
@@ -98,14 +120,4 @@ def toxicity(
         if any(missing):
             fate = "stay" if unscored == "keep" else "go"
             print(f"toxicity: rows without a score {fate}: {counted(missing)}")
-    gone, reasons, because = [], [], []
-    for row, scores, why in zip(rows, found, missing, strict=True):
-        if why is None and scores.max() > maximum:
-            gone.append(row)
-            reasons.append(f"toxicity above {maximum:g}")
-            because.append(f"{names[scores.argmax()]} {scores.max():.2f}")
-        elif why is not None and unscored == "drop":
-            gone.append(row)
-            reasons.append("toxicity not known")
-            because.append(why)
-    return Verdict(np.array(gone, np.int64), reasons, pa.array(because, pa.string()))
+    return _verdict(rows, names, found, missing, maximum, unscored == "drop")
