@@ -34,6 +34,7 @@ MODELS = {
     "1M": {"num_layers": 2, "hidden_size": 176, "num_heads": 4, "context": 256},
     "4M": {"num_layers": 4, "hidden_size": 256, "num_heads": 4, "context": 256},
 }
+BUDGETS = ["300_steps", "300k_tokens", "60_seconds"]
 RECIPE = {"learning_rate": 1e-3, "num_train_epochs": 3, "per_device_train_batch_size": 4,
           "gradient_accumulation_steps": 1, "eval_steps": 40, "save_steps": 100}  # fmt: skip
 GENERATION = ("coherence", "diversity", "instruction_following", "length_appropriateness",
@@ -50,7 +51,8 @@ def params(root: Path, experiments: list[str], seeds: list[int], **analyze: Any)
     """params.yaml of the grid."""
     document = {
         "experiments": experiments, "seeds": seeds, "analyze": analyze,
-        "select": {"tiers": TIERS}, "train": {"models": MODELS, "recipes": {"small": RECIPE}},
+        "select": {"tiers": TIERS},
+        "train": {"models": MODELS, "recipes": {"small": RECIPE}, "budgets": BUDGETS},
     }  # fmt: skip
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(document, file)
@@ -169,9 +171,17 @@ class Items:
         return np.maximum(0, (mean + self.difficulty + own) * self.tokens)
 
 
+def parts(name: str) -> tuple[str, str]:
+    """The tier and the model of an experiment's name, which may end with a budget."""
+    for budget in BUDGETS:
+        name = name.removesuffix(f"_{budget}")
+    tier, _, model = name.rpartition("_")
+    return tier, model
+
+
 def run(root: Path, name: str, seed: int, items: Items, mean: float) -> None:
     """What one training and evaluation leave behind."""
-    tier_name, _, model = name.rpartition("_")
+    tier_name, model = parts(name)
     folder = root / "results" / name / str(seed)
     tier = {"count": None, "share": None, "of": None} | TIERS[tier_name]
     size, epochs = ROWS[tier_name], EPOCHS.get(tier_name, 3)
@@ -275,7 +285,7 @@ def build(
         drift = np.random.default_rng(seed).normal(0, spread)
         for name in experiments:
             own = np.random.default_rng([seed, *name.encode()]).normal(0, spread)
-            tier, _, model = name.rpartition("_")
+            tier, model = parts(name)
             mean = chosen.get(name, chosen[tier]) - (0.3 if model == "4M" else 0)
             run(root, name, seed, items, mean + drift + own)
 

@@ -65,7 +65,10 @@ class Arm:
     tier_name: str
     rule: str
     of: str | None
-    model_name: str
+    model: str
+    """The bare model, such as 1M."""
+    budget: str | None
+    """What it was trained for instead of its recipe's epochs, such as 300_steps."""
     num_rows: int
     num_tokens: int
     """Tokens of one epoch."""
@@ -74,6 +77,11 @@ class Arm:
     overlap: float | None
     """matched only: the share of its rows that the matched tier has too."""
     runs: tuple[Run, ...]
+
+    @property
+    def model_name(self) -> str:
+        """The model with the budget: only arms that were given the same are compared."""
+        return self.model if self.budget is None else f"{self.model}_{self.budget}"
 
     @property
     def num_parameters(self) -> int:
@@ -122,7 +130,7 @@ class Study:
         return [float(loss) for loss in arm.losses.sum(axis=1) / self.tokens.sum()]
 
     def models(self) -> dict[str, tuple[Arm, ...]]:
-        """Arms by model, the largest model first; nothing is ever pooled over models."""
+        """Arms by model and budget, the largest model first; nothing is pooled over them."""
         ordered = sorted(self.arms, key=lambda arm: (-arm.num_parameters, arm.model_name))
         names = dict.fromkeys(arm.model_name for arm in ordered)
         return {name: tuple(a for a in self.arms if a.model_name == name) for name in names}
@@ -201,8 +209,8 @@ def _arm(name: str, runs: Sequence[Run], statistics: Json) -> Arm:
         tier_name=tier_name,
         rule=config["tier"]["rule"],
         of=config["tier"]["of"],
-        # With its budget: only arms that were given the same are compared.
-        model_name=config["experiment"].removeprefix(f"{tier_name}_"),
+        model=config["model_name"],
+        budget=name.removeprefix(f"{tier_name}_{config['model_name']}").removeprefix("_") or None,
         num_rows=config["num_rows"],
         num_tokens=config["num_tokens"],
         share=statistics[tier_name]["share"],
