@@ -262,6 +262,11 @@ def _budget(name: str) -> Budget:
     return Budget(unit=typing.cast(Any, unit), amount=amount)
 
 
+def budgets() -> dict[str, Budget]:
+    """The declared budgets by name."""
+    return {name: _budget(name) for name in _grid().budgets}
+
+
 def experiment(name: str) -> Experiment:
     """Resolve `<tier>_<model>`, or `<tier>_<model>_<budget>`, to what it means.
 

@@ -3,6 +3,7 @@
 from winnow.analyze import words
 from winnow.analyze.answer import ENOUGH_SEEDS, Verdict
 from winnow.analyze.bootstrap import Bootstrap
+from winnow.analyze.confounds import flips
 from winnow.analyze.documented import Json, levels
 from winnow.analyze.results import Arm, Study
 
@@ -54,7 +55,8 @@ def recommendations(
     study: Study, verdicts: dict[str, Verdict], figures: Json, losses: Bootstrap
 ) -> list[str]:
     """All recommendations, model by model; one about seeds where there are too few."""
-    sentences = []
+    sentences = [f"do not act on what depends on the regime: {flip}."
+                 for flip in flips(figures["confounds"])]  # fmt: skip
     models = study.models()
     for name, arms in models.items():
         prefix = f"{name}: " if len(models) > 1 else ""

@@ -150,7 +150,7 @@ def _notes(best: Arm, candidates: list[Arm], control: Control | None) -> tuple[s
     if len(sizes) > 1 and best.num_rows == max(sizes) and best.share < 1:
         notes.append(f"{best.tier_name} is the mildest filter that was tried.")
     seen = [arm.train("tokens_seen") for arm in candidates]
-    if max(seen) > 1.1 * min(seen):
+    if best.budget is None and max(seen) > 1.1 * min(seen):
         notes.append(
             f"The tiers were trained on {words.short(min(seen))} to {words.short(max(seen))} "
             "tokens each: the comparison is under their own recipes, not at equal compute."
@@ -231,13 +231,16 @@ def headline(verdicts: Mapping[str, Verdict], num_seeds: int) -> dict[str, Any]:
     agreed = all(v.kind == "keep" and v.best and first.best
                  and v.best.tier_name == first.best.tier_name for v in judged)  # fmt: skip
     sizes = words.listed([verdict.model_name for verdict in judged])
+    one, several = "model size", "model sizes"
+    if any(verdict.best and verdict.best.budget for verdict in judged):
+        one, several = "model and budget", "models and budgets"
     if len(judged) == 1:
         opening, details = first.sentence, [first.score_sentence]
     elif agreed:
-        opening = f"At every model size, {sizes}: {first.sentence[0].lower()}{first.sentence[1:]}"
+        opening = f"At every {one}, {sizes}: {first.sentence[0].lower()}{first.sentence[1:]}"
         details = [f"{v.model_name}: {v.score_sentence}" for v in judged]
     else:
-        opening = f"The model sizes {sizes} do not share one answer."
+        opening = f"The {several} {sizes} do not share one answer."
         details = [f"{v.model_name}: {v.sentence} {v.score_sentence}".strip() for v in judged]
     flag = None
     if num_seeds < ENOUGH_SEEDS:

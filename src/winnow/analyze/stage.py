@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from winnow import config, publish
-from winnow.analyze import audit, curation, documented, tables
+from winnow.analyze import audit, confounds, curation, documented, tables
 from winnow.analyze.advice import recommendations
 from winnow.analyze.answer import Verdict, headline, judge, rank_agreement
 from winnow.analyze.bootstrap import Bootstrap
@@ -95,6 +95,7 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
             ) -> Json:  # fmt: skip
     """Everything that is known, as analysis.json holds it."""
     found = documented_analysis(study, losses, settings.perplexity_threshold)
+    found["confounds"] = confounds.confound_grid(study, losses, verdicts, config.budgets())
     pool = read_pool()
     truth = audit.read_truth(Path(settings.truth)) if settings.truth else {}
     return {
@@ -191,5 +192,6 @@ def _record(study: Study, analysis: Json) -> None:
     numbers = tables.metrics(analysis) | {
         key: analysis[key] for key in ("performance_vs_size", "efficiency_metrics", "hypothesis")
     }
+    numbers["confounds"] = analysis["confounds"]
     numbers["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
     tracking.record_analysis(numbers, best, figures)

@@ -1,0 +1,200 @@
+"""Does a conclusion outlive the regime that it was drawn in?
+
+Tiers of different sizes differ in more than their rows. By the recipe they are repeated as often as
+documented (equal epochs), so a larger one also trains longer; for equal steps or tokens a smaller
+one is repeated more; for equal cost a tier that was cut by score pays for the scoring. Every
+comparison is held against every regime that was run, and one that turns round is flagged.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from winnow.analyze import words
+from winnow.analyze.answer import Verdict, matched_control
+from winnow.analyze.bootstrap import Bootstrap, Interval
+from winnow.analyze.documented import as_json, scoring_seconds, with_reasons
+from winnow.analyze.results import Arm, Study
+from winnow.config import Budget
+
+EPOCHS = "epochs"
+REGIMES = {
+    EPOCHS: "equal epochs",
+    "steps": "equal steps",
+    "tokens": "equal tokens",
+    "seconds": "equal total cost",
+}
+"""By what arms are made equal: their recipes' epochs, or the unit of a budget."""
+FLIPS, NOT_HELD, HOLDS, UNDECIDED = "FLIPS", "not held", "holds", "undecided"
+ONE_REGIME = "it was compared in fewer than two regimes"
+Json = dict[str, Any]
+
+
+def unit(budget: str | None) -> str:
+    """The regime of a budget: the end of its name."""
+    return EPOCHS if budget is None else budget.rpartition("_")[2]
+
+
+def _status(found: Sequence[object], undecided: object) -> str | None:
+    """What becomes of a conclusion over its regimes; None for fewer than two."""
+    if len(found) < 2:
+        return None
+    decided = {conclusion for conclusion in found if conclusion != undecided}
+    if len(decided) > 1:
+        return FLIPS
+    if not decided:
+        return UNDECIDED
+    return NOT_HELD if undecided in found else HOLDS
+
+
+def margin_status(margins: Sequence[Interval]) -> str | None:
+    """FLIPS where two margins lie surely on both sides of zero; `not held` where some are sure and
+    some hold zero; `undecided` where all hold it; else `holds`. None for fewer than two."""
+    return _status([m.above_zero - (m.high < 0) for m in margins], 0)
+
+
+def verdict_status(verdicts: Sequence[Verdict]) -> str | None:
+    """The same for the tier to keep; regimes with nothing to compare do not count."""
+    judged = [v for v in verdicts if v.kind != "nothing to compare" and v.best]
+    kept = [v.best.tier_name if v.best and v.kind == "keep" else None for v in judged]
+    return _status(kept, None)
+
+
+def _pairs(groups: Mapping[str | None, tuple[Arm, ...]]) -> list[tuple[str, str]]:
+    """What is compared: every top tier with its matched control, then every two top tiers."""
+    arms = {arm.tier_name: arm for arms in groups.values() for arm in arms}
+    ordered = sorted(arms.values(), key=lambda arm: (arm.num_rows, arm.tier_name))
+    tops = [arm for arm in ordered if arm.rule == "top"]
+    controls = [(arm, matched_control(arm, tuple(ordered))) for arm in tops]
+    matched = [(arm.tier_name, control.tier_name) for arm, control in controls if control]
+    return matched + [(a.tier_name, b.tier_name) for a, b in combinations(tops, 2)]
+
+
+def _comparison(
+    pair: tuple[str, str],
+    model: str,
+    groups: Mapping[str | None, tuple[Arm, ...]],
+    losses: Bootstrap,
+) -> Json:
+    """The margin of one tier over another by regime, and whether it holds over them."""
+    cells: Json = {}
+    reasons, margins = {}, []
+    for budget, arms in groups.items():
+        names = {arm.tier_name: arm.name for arm in arms}
+        absent = [experiment(tier, model, budget) for tier in pair if tier not in names]
+        key = budget or EPOCHS
+        if absent:
+            cells[key], reasons[key] = None, f"{words.listed(absent)} was not run"
+        else:
+            margins.append(losses.margin(names[pair[0]], names[pair[1]]))
+            cells[key] = as_json(margins[-1])
+    status = margin_status(margins)
+    why = {} if status else {"status": ONE_REGIME}
+    return with_reasons({"status": status, "regimes": with_reasons(cells, reasons)}, why)
+
+
+def experiment(tier: str, model: str, budget: str | None) -> str:
+    """The name of an arm."""
+    return "_".join(filter(None, (tier, model, budget)))
+
+
+def _typical(arms: Sequence[Arm], kind: str, study: Study) -> float:
+    """What arms took, in a unit of budgets: the middle one."""
+    if kind == "seconds":
+        taken = [arm.train("train_time") + (scoring_seconds(arm, study) or 0) for arm in arms]
+    else:
+        taken = [arm.train({"steps": "num_steps", "tokens": "tokens_seen"}[kind]) for arm in arms]
+    return sorted(taken)[len(taken) // 2]
+
+
+def _not_run(
+    model: str,
+    groups: Mapping[str | None, tuple[Arm, ...]],
+    study: Study,
+    budgets: Mapping[str, Budget],
+) -> Json:
+    """Per regime without any arm: the experiments that would run it, with the declared budget that
+    is nearest to what the arms took so far."""
+    first = next(iter(groups.values()))
+    tiers = dict.fromkeys(tier for pair in _pairs(groups) for tier in pair)
+    found: Json = {}
+    for kind in REGIMES:
+        if kind in map(unit, groups):
+            continue
+        known = {name: b.amount for name, b in budgets.items() if b.unit == kind}
+        if kind != EPOCHS and not known:
+            why = f"no budget of {kind} is declared in train.budgets"
+            found[kind] = with_reasons({"experiments": None}, {"experiments": why})
+            continue
+        budget = None
+        if kind != EPOCHS:
+            wanted = max(1.0, _typical(first, kind, study))
+            budget = min(known, key=lambda name: abs(math.log(known[name] / wanted)))
+        found[kind] = {"experiments": [experiment(tier, model, budget) for tier in tiers]}
+    return found
+
+
+def _model(
+    model: str,
+    study: Study,
+    losses: Bootstrap,
+    verdicts: Mapping[str, Verdict],
+    budgets: Mapping[str, Budget],
+) -> Json:
+    """The grid of one model."""
+    own = [arms for arms in study.models().values() if arms[0].model == model]
+    own.sort(key=lambda arms: list(REGIMES).index(unit(arms[0].budget)))
+    groups = {arms[0].budget: arms for arms in own}
+    judged = {budget or EPOCHS: verdicts[arms[0].model_name] for budget, arms in groups.items()}
+    status = verdict_status(list(judged.values()))
+    pairs = _pairs(groups)
+    return {
+        "regimes": {
+            key: {
+                "regime": REGIMES[unit(None if key == EPOCHS else key)],
+                "verdict": verdict.kind,
+                "best": verdict.best.tier_name if verdict.best else "",
+                "tied": [arm.tier_name for arm in verdict.tied],
+            }
+            for key, verdict in judged.items()
+        },
+        "verdict": with_reasons({"status": status}, {} if status else {"status": ONE_REGIME}),
+        "comparisons": {
+            f"{a} over {b}": _comparison((a, b), model, groups, losses) for a, b in pairs
+        },
+        "not_run": _not_run(model, groups, study, budgets) if pairs else {},
+    }
+
+
+def confound_grid(
+    study: Study,
+    losses: Bootstrap,
+    verdicts: Mapping[str, Verdict],
+    budgets: Mapping[str, Budget],
+) -> Json:
+    """Per model: the verdict and every margin under each regime, and which conclusions flip.
+
+    Args:
+        study: what was run.
+        losses: its bootstrap.
+        verdicts: by model and budget, as `Study.models` groups them.
+        budgets: those that params.yaml declares, for what was not run.
+    """
+    models = dict.fromkeys(arms[0].model for arms in study.models().values())
+    return {model: _model(model, study, losses, verdicts, budgets) for model in models}
+
+
+def flips(grid: Json) -> list[str]:
+    """What turns round, in words."""
+    found = []
+    for model, rows in grid.items():
+        regimes = words.listed(list(rows["regimes"]))
+        if rows["verdict"]["status"] == FLIPS:
+            found.append(f"{model}: the tier to keep differs between {regimes}")
+        found += [
+            f"{model}: {name} turns round between {regimes}"
+            for name, row in rows["comparisons"].items()
+            if row["status"] == FLIPS
+        ]
+    return found
