@@ -46,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
         default="",
         help="scratch, a folder or a hub id with its commit; else params.yaml's",
     )
+    commands["analyze"].add_argument(
+        "--hours", type=float, metavar="H", help="only say what to keep for H hours of the device"
+    )
+    commands["analyze"].add_argument("--model", help="for which model; else for every one")
     return main
 
 

@@ -101,7 +101,23 @@ def test_everything_is_written_and_says_the_same(tmp_path: Path, tracker: Any, c
     )
     assert publish.is_complete(Path("analysis"))
     for name in stage.PUBLISHED:
-        assert Path(f"analysis/figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+        drawn = Path(f"analysis/figures/{name}.png").read_bytes()
+        assert drawn.startswith(b"\x89PNG") and found["receipt"]["data"][:12].encode() in drawn
+
+
+def test_every_table_and_figure_has_its_receipt_and_every_arm_its_runs(
+    tmp_path: Path, tracker: Any
+) -> None:
+    build(tmp_path, ALL, [0, 1])
+    stage.run()
+    text, found = Path("analysis/report.html").read_text(encoding="utf-8"), analysis()
+    captions = re.findall(r"<(caption|figcaption)>(.*?)</\1>", text, re.DOTALL)
+    assert len(captions) > 15
+    for _, caption in captions:
+        assert f"data {found['receipt']['data'][:12]}, {2 * len(ALL)} runs" in caption
+        assert "winnow analyze" in caption and "0123456789" in caption
+    for name in ALL:
+        assert f'href="#{name}"' in text and f'id="{name}"' in text
 
 
 def test_tables_for_plots(tmp_path: Path, tracker: Any) -> None:
@@ -226,7 +242,7 @@ def test_the_audit_is_drawn_with_what_is_not_defined(tmp_path: Path) -> None:
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawing.svg())
     assert texts.count("25%") == 5 and texts.count("–") == 1 and texts.count("−0.50") == 2
     assert {"score", "clarity", "Rank correlation"} <= set(texts)
-    drawing.save_png(tmp_path / "audit.png")
+    drawing.save_png(tmp_path / "audit.png", "of nothing")
 
 
 def test_removed_rows_are_inert(tmp_path: Path, tracker: Any) -> None:

@@ -70,12 +70,14 @@ class Drawing:
     caption: str
     draw: Callable[[Palette], Figure]
 
-    def save_png(self, path: Path) -> None:
-        """Write it for paper: title inside, white ground, 300 dots per inch."""
+    def save_png(self, path: Path, receipt: str) -> None:
+        """Write it for paper: title inside, white ground, 300 dots per inch; what it is made of
+        is in its metadata."""
         with matplotlib.rc_context(STYLE):
             figure = self.draw(LIGHT)
             figure.suptitle(self.title, x=0.01, ha="left", fontsize=10.5, weight="bold", wrap=True)
-            figure.savefig(path, dpi=300, bbox_inches="tight", metadata={"Software": None})
+            figure.savefig(path, dpi=300, bbox_inches="tight",
+                           metadata={"Software": None, "Description": receipt})  # fmt: skip
             plt.close(figure)
 
     def svg(self) -> str:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from winnow.analyze import words
 from winnow.analyze.drawing import LIGHT, Drawing
 from winnow.analyze.results import Arm, Study
-from winnow.analyze.tables import GENERATION
+from winnow.analyze.tables import GENERATION, receipt_line
 
 TEMPLATE = Path(__file__).with_name("report.html")
 GLYPHS = {"top": "●", "matched": "◆", "random": "■", "longest": "▲", "bottom": "▼"}
@@ -135,6 +135,7 @@ def render(study: Study, analysis: Json, drawings: dict[str, Drawing]) -> str:
         definitions={key: DEFINITIONS[key] for key in GENERATION},
         glyphs=GLYPHS,
         rules=RULES,
+        receipt=receipt_line(analysis["receipt"]),
         light=light(),
         dark=_palette(DARK),
     )

@@ -1,11 +1,15 @@
 """Say how much to keep, with an interval, and write the report.    winnow analyze
 
+    winnow analyze --hours 0.5 --model 10M    says what to keep for a budget, and writes nothing.
+
 Reads results/ for every experiment and seed of params.yaml, and the cards of the stages before.
 Writes analysis/ (report.html, removed.html, analysis.json, figures, curves.csv, tiers.csv),
 results/experiment_summary.json and metrics.json.
 """
 
 import dataclasses
+import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from winnow.analyze import audit, confounds, curation, documented, tables
 from winnow.analyze.advice import recommendations
 from winnow.analyze.answer import Verdict, headline, judge, rank_agreement
 from winnow.analyze.bootstrap import Bootstrap
+from winnow.analyze.dial import dial, dials
 from winnow.analyze.drawing import Drawing
 from winnow.analyze.figures import all_figures
 from winnow.analyze.report import environment, light, render
@@ -103,6 +108,8 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
         | {"models": {name: verdict.to_json() for name, verdict in verdicts.items()}},
         **found,
         "recommendations": recommendations(study, verdicts, found, losses),
+        "dial": dials(study, losses),
+        "receipt": tables.receipt(study),
         "experiments": tables.experiments(study, losses),
         "rank_agreement": rank_agreement(study, losses),
         "strata": tables.strata(study),
@@ -147,8 +154,9 @@ def _publish(study: Study, analysis: Json, drawings: dict[str, Drawing], setting
     }
     with publish.publish_folder(FOLDER, card) as folder:
         (folder / "figures").mkdir()
+        said = tables.receipt_line(analysis["receipt"])
         for name in PUBLISHED:
-            drawings[name].save_png(folder / f"figures/{name}.png")
+            drawings[name].save_png(folder / f"figures/{name}.png", said)
         publish.write_json(folder / "analysis.json", analysis)
         tables.write_curves(folder / "curves.csv", study)
         tables.write_tiers(folder / "tiers.csv", analysis)
@@ -159,13 +167,22 @@ def _publish(study: Study, analysis: Json, drawings: dict[str, Drawing], setting
     publish.write_json(METRICS, tables.metrics(analysis))
 
 
-def run() -> None:
-    """Judge all experiments of params.yaml and publish the answer.
+def run(hours: float | None = None, model: str | None = None) -> None:
+    """Judge all experiments of params.yaml and publish the answer, or say it for one budget.
+
+    Args:
+        hours: of the device, for scoring and one training; None publishes.
+        model: with hours only: the bare name, such as 10M; None answers for all.
 
     Raises:
-        ValueError: a result is missing; the message names the command that makes it.
+        ValueError: a result is missing; the message names the command that makes it. Or the budget
+            lies outside of what was measured.
     """
     settings = config.load("analyze", AnalyzeConfig)
+    if hours is not None:
+        return _ask(settings, hours, model)
+    if model is not None:
+        raise ValueError("--model goes with --hours: name a budget")
     with publish.lock("analyze"):
         study = read_study(config.experiment_names(), config.seeds())
         losses = draw_bootstrap(study, settings)
@@ -177,6 +194,21 @@ def run() -> None:
         _record(study, analysis)
     print(analysis["answer"]["text"])
     print(f"Report: {FOLDER / 'report.html'}")
+
+
+def _ask(settings: AnalyzeConfig, hours: float, model: str | None) -> None:
+    """Print the answer for a budget: the sentence for people on stderr, JSON on stdout."""
+    if not 0 < hours < math.inf:
+        raise ValueError(f"--hours: expected a number above 0, found {hours}")
+    study = read_study(config.experiment_names(), config.seeds())
+    losses = draw_bootstrap(study, settings)
+    models = [model] if model else list(dict.fromkeys(arm.model for arm in study.arms))
+    answers = [dial(study, losses, name, 3600 * hours) for name in models]
+    if all(answer.kind == "refused" for answer in answers):
+        raise ValueError(" ".join(answer.sentence for answer in answers))
+    for answer in answers:
+        print(answer.sentence, file=sys.stderr)
+    print(publish.dump([answer.to_json() for answer in answers]), end="")
 
 
 def _record(study: Study, analysis: Json) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow import publish
+from winnow.analyze import words
 from winnow.analyze.answer import matched_control
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.documented import as_json, with_reasons
@@ -29,6 +30,30 @@ Json = dict[str, Any]
 def _receipts(arm: Arm) -> list[Json]:
     keys = ("seed", "data_sha256", "run_id", "git_commit", "device", "precision", "command")
     return [{key: run.config[key] for key in keys} for run in arm.runs]
+
+
+def receipt(study: Study) -> Json:
+    """What every figure and number of an analysis is made of, and the command that makes it again.
+
+    The data is the fingerprint of all tiers' hashes; the runs are the trainings', where tracked.
+    """
+    runs = [run.config for arm in study.arms for run in arm.runs]
+    commits = dict.fromkeys(config["git_commit"] for config in runs)
+    return {
+        "data": publish.fingerprint(sorted({config["data_sha256"] for config in runs})),
+        "runs": [config["run_id"] for config in runs],
+        "commits": [commit for commit in commits if commit],
+        "command": "winnow analyze",
+    }
+
+
+def receipt_line(found: Json) -> str:
+    """A receipt as it stands under a figure: data, runs, commits and the command."""
+    commits = words.listed([commit[:10] for commit in found["commits"]]) or "not in git"
+    return (
+        f"data {found['data'][:12]}, {words.plural(len(found['runs']), 'run')}, "
+        f"commit {commits}: {found['command']}"
+    )
 
 
 def _experiment(arm: Arm, arms: tuple[Arm, ...], study: Study, losses: Bootstrap) -> Json:

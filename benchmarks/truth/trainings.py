@@ -1,0 +1,155 @@
+"""All trainings of the truth test: every one is done once, kept in a file, and found again.
+
+Tiers are cut, packed, trained on and evaluated by the program's own functions; only the MLflow
+record, which would take longer than a training, is left out.
+"""
+
+import os
+import tempfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.truth.corpora import NOISE, VOCABULARY, Corpus, corpus
+from winnow import publish
+from winnow.config import Model, Recipe, Tier, quantity
+from winnow.progress import progress
+from winnow.vocabulary import Tokens
+
+SHARES = ("10pct", "25pct", "50pct", "100pct")
+TIERS = {f"top_{share}": Tier(rule="top", share=quantity(share), recipe="") for share in SHARES} | {
+    f"matched_{share}": Tier(rule="matched", of=f"top_{share}", recipe="") for share in SHARES[:-1]
+}
+CONTEXT, BATCH = 64, 8
+MODELS = {
+    "larger": Model(num_layers=2, hidden_size=48, num_heads=2, context=CONTEXT),
+    "proxy": Model(num_layers=1, hidden_size=8, num_heads=1, context=CONTEXT),
+}
+RATES = {"larger": 4e-3, "proxy": 2e-2}
+STEPS = (50, 200, 800)
+"""Optimizer steps of the larger model; the proxy has a third of them."""
+PROXY_STEPS = 3
+BETWEEN = 400
+"""Steps that only the truth is known of: the program must answer from those on both sides."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Training:
+    """One model to train."""
+
+    kind: str
+    tier: str
+    model: str
+    steps: int
+    """Of the larger model."""
+    seed: int
+
+    @property
+    def file(self) -> str:
+        """Where its losses are kept."""
+        return (
+            "-".join(map(str, (self.kind, self.tier, self.model, self.steps, self.seed))) + ".npy"
+        )
+
+
+@cache
+def _corpus(kind: str) -> Corpus:
+    return corpus(kind)
+
+
+@cache
+def _rows(kind: str, tier: str) -> list[int]:
+    from winnow.select.tiers import cut
+
+    return [int(row) for row in cut(tier, TIERS, _corpus(kind).scores, 0)]
+
+
+def _losses(model: Any, documents: list[Tokens]) -> NDArray[np.float64]:
+    """Summed loss of every document, in nats."""
+    import torch
+    from torch.nn import functional
+
+    from winnow.train import data
+
+    padded = data.pad(documents, CONTEXT, 0)
+    found = []
+    for start in range(0, len(padded), 200):
+        part = padded[start : start + 200]
+        with torch.no_grad():
+            logits = model(torch.from_numpy(part.inputs).long()).logits
+        labels = torch.from_numpy(part.labels).long()
+        losses = functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+        found.append(losses.double().sum(1).numpy())
+    return np.concatenate(found)
+
+
+def _trained(training: Training, state: Path) -> NDArray[np.float64]:
+    """Train, and judge on the test rows."""
+    import torch
+
+    from winnow.train import data, loop
+    from winnow.train.model import build
+
+    torch.set_num_threads(1)
+    planted, is_proxy = _corpus(training.kind), training.model == "proxy"
+    documents = [planted.documents[row] for row in _rows(training.kind, training.tier)]
+    packed = data.pack(data.shuffled(documents, training.seed), CONTEXT, 0)
+    steps = training.steps // PROXY_STEPS if is_proxy else training.steps
+    torch.manual_seed(training.seed)
+    plan = loop.Plan(
+        model=build(MODELS[training.model], VOCABULARY, 0),
+        recipe=Recipe(
+            learning_rate=RATES[training.model], num_train_epochs=1,
+            per_device_train_batch_size=BATCH, gradient_accumulation_steps=1,
+            eval_steps=steps + 1, save_steps=steps + 1, gradient_checkpointing=False,
+        ),
+        train=packed, validation=packed[:1], seed=training.seed, precision="fp32", state=state,
+        key={}, max_steps=steps,
+    )  # fmt: skip
+    loop.train(plan, lambda point: None)
+    return _losses(plan.model.eval(), planted.test)
+
+
+def _keep(training: Training, folder: Path) -> None:
+    """Train in a process of a pool, and keep what came of it."""
+    with tempfile.TemporaryDirectory() as state:
+        losses = _trained(training, Path(state) / "state")
+    with publish.atomic_file(folder / training.file, "wb") as file:
+        np.save(file, losses)
+
+
+def grid(seeds: int) -> list[Training]:
+    """All trainings, seed by seed; those in between at the end, with a third of the seeds."""
+    asked = [(steps, model) for steps in STEPS for model in MODELS]
+    rounds = [(seed, asked) for seed in range(seeds)]
+    rounds += [(seed, [(BETWEEN, "larger")]) for seed in range(seeds // 3)]
+    return [
+        Training(kind, tier, model, steps, seed)
+        for seed, cells in rounds
+        for kind in NOISE
+        for steps, model in cells
+        for tier in TIERS
+    ]
+
+
+def train_all(trainings: list[Training], folder: Path) -> None:
+    """Train what is not there yet, on all cores."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [training for training in trainings if not (folder / training.file).exists()]
+    os.environ["TQDM_DISABLE"] = "1"  # of the trainings, which are many and short
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        futures = [pool.submit(_keep, training, folder) for training in missing]
+        for future in progress(as_completed(futures), "truth", "trainings", len(futures)):
+            future.result()
+
+
+def read(training: Training, folder: Path) -> NDArray[np.float64]:
+    """The losses of a training's test rows."""
+    losses: NDArray[np.float64] = np.load(folder / training.file)
+    return losses
