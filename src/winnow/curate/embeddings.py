@@ -1,7 +1,5 @@
 """Rows as vectors of length 1: by a sentence-transformers model, or by their words alone."""
 
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +8,7 @@ import pyarrow.compute as pc
 from numba import njit
 from numpy.typing import NDArray
 
+from winnow import weights
 from winnow.curate.minhash import FACTOR, capacity, mix, shingle
 from winnow.curate.texts import CHUNK_ROWS, ONE, PARTS, Texts, each
 from winnow.curate.verdict import Positions
@@ -22,8 +21,6 @@ SIZE = 256
 SLOTS = 1 << 20
 """Words are counted by the first 20 bits of their hashes."""
 SHIFT = np.uint64(44)
-WEIGHTS = ["*.json", "*.txt", "*.model", "*.safetensors"]
-"""What is fetched of a model: nothing that has to be unpickled."""
 
 
 @njit(cache=True, nogil=True)
@@ -113,24 +110,16 @@ def _load(model: str, revision: str | None) -> Any:
     """
     where = "params.yaml: curate.steps semantic"
     try:
-        from huggingface_hub import snapshot_download
         from sentence_transformers import SentenceTransformer
     except ImportError:
         raise ValueError(
             f"{where}.model: sentence-transformers is not installed: pip install winnow[semantic]"
         ) from None
-    folder = Path(model)
-    if not folder.is_dir() and not re.fullmatch(r"[0-9a-f]{40}", str(revision)):
-        raise ValueError(
-            f"{where}.revision: {model!r} is no folder, and of a hub id a commit of 40 hex digits "
-            f"is expected, found {revision!r}"
-        )
     try:
-        if not folder.is_dir():
-            folder = Path(snapshot_download(model, revision=revision, allow_patterns=WEIGHTS))
-        for file in sorted(folder.rglob("pytorch_model.bin")):
-            if not [*file.parent.glob("*.safetensors")]:
-                raise ValueError(f"{file.name} is a pickle, expected model.safetensors")
+        folder = weights.folder(model, revision)
+    except ValueError as error:
+        raise ValueError(f"{where}.model: {error}") from None
+    try:
         return SentenceTransformer(
             str(folder),
             trust_remote_code=False,

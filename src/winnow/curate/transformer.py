@@ -4,9 +4,7 @@ A text's scores are a matter of the text: in which order texts come, and which o
 with, changes nothing beyond the rounding of a sum (fp32; less than 1e-5).
 """
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from winnow import weights
 from winnow.progress import progress
 
 TOKENS = 512
@@ -43,26 +42,19 @@ class Classifier:
                 its weights hold no classifier.
         """
         key = f"params.yaml: curate.steps {step}.model"
-        local = Path(name).is_dir()
-        if local != (revision is None) or not re.fullmatch("[0-9a-f]{40}", revision or "0" * 40):
-            raise ValueError(
-                f"{key}: expected a folder, or a hub id and a revision of 40 hex digits, found "
-                f"{name!r}, revision {revision!r}"
-            )
-        if local and not any(Path(name).glob("*.safetensors")):
-            raise ValueError(
-                f"{key}: {name} holds no *.safetensors; weights in pickles are never opened, as "
-                "they can run code: convert them with save_pretrained"
-            )
+        try:
+            folder = weights.folder(name, revision)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        safe = {"revision": revision or "main", "trust_remote_code": False}
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name, **safe)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model, loaded = AutoModelForSequenceClassification.from_pretrained(
-                name, **safe, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-            )
+                folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
+                output_loading_info=True,
+            )  # fmt: skip
         except Exception as error:  # of a dozen unrelated types
             first = str(error).strip().partition("\n")[0]
             raise ValueError(f"{key}: {name} cannot be loaded: {first}") from None

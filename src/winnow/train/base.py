@@ -8,19 +8,17 @@ import torch
 from tokenizers import Tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from winnow import publish
+from winnow import publish, weights
 from winnow.config import Model
 from winnow.train.model import padded
 from winnow.vocabulary import Vocabulary
-
-FILES = ["config.json", "model*.safetensors*", "tokenizer.json", "tokenizer_config.json"]
 
 
 def identity(init: str) -> str:
     """What a run's key says of its start: scratch, the hub id, or the hash of a folder's weights.
 
     Raises:
-        ValueError: `init` is neither of them, or a folder without safetensors.
+        ValueError: `init` is none of them, or a folder that is not to be trusted.
     """
     if init == "scratch" or re.fullmatch(r"[\w.-]+(/[\w.-]+)?@[0-9a-f]{40}", init):
         return init
@@ -29,13 +27,18 @@ def identity(init: str) -> str:
             "params.yaml: train.init: expected scratch, a folder, or a hub id with its commit "
             f"(org/name@<40 hex digits>), found {init!r}"
         )
-    weights = sorted(Path(init).glob("*.safetensors"))
-    if not weights:
-        raise ValueError(
-            f"params.yaml: train.init: {init} holds no *.safetensors; weights in pickles are never "
-            "opened, as they can run code: convert them with save_pretrained"
-        )
-    return publish.fingerprint([publish.file_hash(path) for path in weights])
+    return publish.fingerprint(
+        [publish.file_hash(p) for p in sorted(_folder(init).glob("*.safetensors"))]
+    )
+
+
+def _folder(init: str) -> Path:
+    """Where a start is, with nothing in it that would have to be trusted."""
+    name, _, revision = init.partition("@") if not Path(init).is_dir() else (init, "", "")
+    try:
+        return weights.folder(name, revision or None)
+    except ValueError as error:
+        raise ValueError(f"params.yaml: train.init: {error}") from None
 
 
 def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
@@ -44,7 +47,7 @@ def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
     Raises:
         ValueError: it cannot be had, is no GPT-2, has another shape or another tokenizer.
     """
-    folder = Path(init) if Path(init).is_dir() else _fetched(init)
+    folder = _folder(init)
     key = f"params.yaml: train.init: {init}"
     try:
         found = publish.read_json(folder / "config.json")
@@ -55,22 +58,6 @@ def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
     except (ValueError, OSError) as error:
         raise ValueError(f"{key}: {error}") from None
     return folder
-
-
-def _fetched(init: str) -> Path:
-    from huggingface_hub import constants, snapshot_download
-
-    name, _, revision = init.partition("@")
-    try:
-        return Path(
-            snapshot_download(
-                name, revision=revision, allow_patterns=FILES,
-                local_files_only=constants.HF_HUB_OFFLINE,
-            )
-        )  # fmt: skip
-    except Exception as error:  # of a dozen unrelated types
-        first = str(error).strip().partition("\n")[0]
-        raise ValueError(f"params.yaml: train.init: {init} cannot be had: {first}") from None
 
 
 def _check_shape(found: GPT2Config, model: Model, vocabulary: Vocabulary) -> None:
