@@ -214,3 +214,21 @@ def test_a_page_of_another_site_is_refused(local_server: Server) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=30)
     assert refused.value.code == 403
+
+
+def test_a_pickled_model_of_the_registry_is_never_opened(tmp_path: Path) -> None:
+    program = """
+import mlflow, sys
+from winnow import tracking
+class Evil(mlflow.pyfunc.PythonModel):
+    def __setstate__(self, state): open(sys.argv[1] + "/ran", "w")
+    def predict(self, context, model_input): return model_input
+made = Evil()
+made.state = 1
+mlflow.pyfunc.save_model(sys.argv[1] + "/model", python_model=made, pip_requirements=[])
+mlflow.pyfunc.load_model(sys.argv[1] + "/model")
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1 and "using pickle is disallowed" in ended.stderr
+    assert (tmp_path / "model/MLmodel").exists() and not (tmp_path / "ran").exists()
