@@ -97,9 +97,9 @@ def f():
     for folder in {folders}:
         try:
             with open(os.path.join(folder, "winnow_was_here"), "wb") as file:
+                found.append(folder)
                 for _ in range(10 * 1024):
                     file.write(bytes(1024 * 1024))
-                found.append(folder)
         except OSError:
             pass
     return found + [name for name in ("/inside.py", "/program.py") if os.access(name, os.W_OK)]
