@@ -2,7 +2,8 @@
 
 Writes results/<experiment>/<seed>: experiment_config.json and train_results.json (the training's
 own), evaluation/ (metrics.json, items.parquet), quality_analysis/strata.json,
-generation_analysis/ (metrics.json, samples.jsonl), card.json.
+generation_analysis/ (metrics.json, samples.jsonl), benchmarks/ (metrics.json, items.parquet) where
+evaluate.benchmarks asks for any, card.json.
 """
 
 import json
@@ -20,7 +21,8 @@ from datasets import load_from_disk
 from transformers import GPT2LMHeadModel
 
 from winnow import config, publish, tracking
-from winnow.evaluate import generation, perplexity
+from winnow.evaluate import benchmarks, generation, harness, perplexity
+from winnow.evaluate.benchmarks import Benchmark
 from winnow.records import ITEM_SCHEMA, ROW_SCHEMA, Row, texts
 from winnow.vocabulary import Vocabulary
 
@@ -49,6 +51,10 @@ class EvaluateConfig:
     """Rows or prompts at a time; no figure depends on it but the draws of the samples."""
     seed: int = 0
     """Of the samples."""
+    benchmarks: tuple[Benchmark, ...] = ()
+    """Public benchmarks to ask as well; see docs/benchmarks.md."""
+    run_code: bool = False
+    """Whether Python that a model wrote may be run, in a sandbox: HumanEval's solutions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class TestSet:
     rows: list[Row]
     quintiles: list[int]
     tasks: list[generation.Prompt]
+    asked: list[benchmarks.Asked]
     vocabulary: Vocabulary
     key: dict[str, Any]
 
@@ -101,15 +108,17 @@ def _test_set(settings: EvaluateConfig) -> TestSet:
     ranks = pd.Series(scores).rank(method="first").to_numpy() - 1
     quintiles = (ranks * 5 // len(ranks)).astype(int) + 1
     tasks = _tasks(settings.tasks, settings.max_tasks)
+    asked = benchmarks.read(settings.benchmarks, settings.run_code)
     key = {
         "test": publish.file_hash(CURATED / "test.parquet"),
         "scores": publish.file_hash(SCORED / "test.parquet"),
         "tasks": publish.fingerprint([asdict(task) for task in tasks]),
+        "benchmarks": benchmarks.key(asked),
         "settings": asdict(settings),
         "code": publish.code_hash("evaluate", "records", "vocabulary"),
     }
     vocabulary = Vocabulary.read(CURATED / "tokenizer")
-    return TestSet(_rows(table), quintiles.tolist(), tasks, vocabulary, key)
+    return TestSet(_rows(table), quintiles.tolist(), tasks, asked, vocabulary, key)
 
 
 def run(experiment: str, seed: int | None, skip_existing: bool) -> None:
@@ -148,6 +157,7 @@ def _evaluate(
     with tracking.start("evaluate", f"{arm.name}-{seed}", description):
         items, metrics = _losses(model, arm, settings, test)
         prompts, completions, generated = _generate(model, arm, settings, test)
+        answered, figures = _ask(model, arm, settings, test)
         card = {"stage": "evaluate", "key": key}
         with publish.publish_folder(target, card) as folder:
             for name in ("experiment_config.json", "train_results.json"):
@@ -159,10 +169,15 @@ def _evaluate(
             write(folder / "quality_analysis/strata.json", perplexity.strata(items))
             write(folder / "generation_analysis/metrics.json", generated)
             _write_samples(folder / "generation_analysis/samples.jsonl", prompts, completions)
+            if test.asked:
+                write(folder / "benchmarks/metrics.json", figures)
+                pq.write_table(answered, folder / "benchmarks/items.parquet")
         strata = {f"loss_{kind}": {name: part["loss"] for name, part in parts.items()}
                   for kind, parts in perplexity.strata(items).items()}  # fmt: skip
-        tracking.metrics({"test": metrics, "generation": generated} | strata)
-        tracking.files([target / "evaluation", target / "generation_analysis"])
+        whole = {name: part | {"tasks": {}} for name, part in figures.items()}
+        tracking.metrics({"test": metrics, "generation": generated, "benchmarks": whole} | strata)
+        folders = ["evaluation", "generation_analysis"] + (["benchmarks"] if test.asked else [])
+        tracking.files([target / name for name in folders])
     print(f"evaluate: {arm.name} seed {seed}: loss {metrics['loss']:.4f} nats a token, "
           f"perplexity {metrics['perplexity']:.2f}")  # fmt: skip
 
@@ -205,6 +220,15 @@ def _generate(
     )
     too_long = len(wanted) - len(fitting)
     return prompts, completions, generation.analyse(prompts, completions) | {"too_long": too_long}
+
+
+def _ask(
+    model: GPT2LMHeadModel, arm: config.Experiment, settings: EvaluateConfig, test: TestSet
+) -> tuple[pa.Table | None, dict[str, Any]]:
+    if not test.asked:
+        return None, {}
+    context, size = arm.model.context, settings.batch_size
+    return harness.judge(model, test.asked, test.vocabulary, context, size, settings.seed)
 
 
 def _write_samples(
