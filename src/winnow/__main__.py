@@ -46,6 +46,11 @@ def parser() -> argparse.ArgumentParser:
         default="",
         help="scratch, a folder or a hub id with its commit; else params.yaml's",
     )
+    commands["analyze"].add_argument(
+        "--power",
+        action="store_true",
+        help="say what the experiments could see, from the seeds that are finished",
+    )
     return main
 
 

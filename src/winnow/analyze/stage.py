@@ -1,8 +1,9 @@
-"""Say how much to keep, with an interval, and write the report.    winnow analyze
+"""Say how much to keep, with an interval, and write the report.    winnow analyze [--power]
 
 Reads results/ for every experiment and seed of params.yaml, and the cards of the stages before.
 Writes analysis/ (report.html, removed.html, analysis.json, figures, curves.csv, tiers.csv),
-results/experiment_summary.json and metrics.json.
+results/experiment_summary.json and metrics.json. With --power it reads the seeds that are finished
+and says what the whole grid could see, and what it will cost; it writes nothing.
 """
 
 import dataclasses
@@ -13,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from winnow import config, publish
-from winnow.analyze import audit, confounds, curation, documented, tables
+from winnow.analyze import audit, confounds, curation, documented, power, tables
 from winnow.analyze.advice import recommendations
 from winnow.analyze.answer import Verdict, headline, judge, rank_agreement
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.drawing import Drawing
 from winnow.analyze.figures import all_figures
 from winnow.analyze.report import environment, light, render
-from winnow.analyze.results import RESULTS, Study, read_pool, read_study
+from winnow.analyze.results import RESULTS, Study, read_pilot, read_pool, read_study
 
 FOLDER, SUMMARY, METRICS = (
     Path("analysis"),
@@ -96,13 +97,15 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
     """Everything that is known, as analysis.json holds it."""
     found = documented_analysis(study, losses, settings.perplexity_threshold)
     found["confounds"] = confounds.confound_grid(study, losses, verdicts, config.budgets())
+    grid = {arm.name: arm.model_name for arm in study.arms}
+    found["power"] = power.power(study.arms, grid, study.seeds, study.tokens, settings.confidence)
     pool = read_pool()
     truth = audit.read_truth(Path(settings.truth)) if settings.truth else {}
     return {
         "answer": headline(verdicts, len(study.seeds))
         | {"models": {name: verdict.to_json() for name, verdict in verdicts.items()}},
         **found,
-        "recommendations": recommendations(study, verdicts, found, losses),
+        "recommendations": recommendations(study, verdicts, found),
         "experiments": tables.experiments(study, losses),
         "rank_agreement": rank_agreement(study, losses),
         "strata": tables.strata(study),
@@ -159,13 +162,26 @@ def _publish(study: Study, analysis: Json, drawings: dict[str, Drawing], setting
     publish.write_json(METRICS, tables.metrics(analysis))
 
 
-def run() -> None:
-    """Judge all experiments of params.yaml and publish the answer.
+def foresee(settings: AnalyzeConfig) -> str:
+    """What the grid of params.yaml could see, from the seeds of it that are finished."""
+    names, seeds = config.experiment_names(), config.seeds()
+    arms, tokens = read_pilot(names, seeds)
+    tiers = {name: config.experiment(name).tier_name for name in names}
+    grid = {name: name.removeprefix(f"{tier}_") for name, tier in tiers.items()}
+    found = power.power(arms, grid, seeds, tokens, settings.confidence)
+    return power.described(found, settings.confidence)
+
+
+def run(power: bool = False) -> None:
+    """Judge all experiments of params.yaml and publish the answer; or foresee what they could see.
 
     Raises:
         ValueError: a result is missing; the message names the command that makes it.
     """
     settings = config.load("analyze", AnalyzeConfig)
+    if power:
+        print(foresee(settings))
+        return
     with publish.lock("analyze"):
         study = read_study(config.experiment_names(), config.seeds())
         losses = draw_bootstrap(study, settings)
@@ -192,6 +208,6 @@ def _record(study: Study, analysis: Json) -> None:
     numbers = tables.metrics(analysis) | {
         key: analysis[key] for key in ("performance_vs_size", "efficiency_metrics", "hypothesis")
     }
-    numbers["confounds"] = analysis["confounds"]
+    numbers |= {key: analysis[key] for key in ("confounds", "power")}
     numbers["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
     tracking.record_analysis(numbers, best, figures)
