@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from winnow import config, publish
-from winnow.analyze import audit, confounds, curation, documented, power, tables
+from winnow.analyze import audit, confounds, curation, documented, power, proxy, scaling, tables
 from winnow.analyze.advice import recommendations
-from winnow.analyze.answer import Verdict, headline, judge, rank_agreement
+from winnow.analyze.answer import Verdict, headline, judge
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.drawing import Drawing
 from winnow.analyze.figures import all_figures
@@ -107,7 +107,8 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
         **found,
         "recommendations": recommendations(study, verdicts, found),
         "experiments": tables.experiments(study, losses),
-        "rank_agreement": rank_agreement(study, losses),
+        "scaling": scaling.scaling(study, losses),
+        "proxy": proxy.proxy_trust(study, losses),
         "strata": tables.strata(study),
         "ledgers": study.ledgers,
         "curation": curation.gains(),
@@ -208,6 +209,6 @@ def _record(study: Study, analysis: Json) -> None:
     numbers = tables.metrics(analysis) | {
         key: analysis[key] for key in ("performance_vs_size", "efficiency_metrics", "hypothesis")
     }
-    numbers |= {key: analysis[key] for key in ("confounds", "power")}
+    numbers |= {key: analysis[key] for key in ("confounds", "power", "scaling", "proxy")}
     numbers["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
     tracking.record_analysis(numbers, best, figures)
