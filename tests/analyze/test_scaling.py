@@ -183,4 +183,7 @@ def test_the_report_marks_what_is_extrapolated(tmp_path: Path, tracker: Any) -> 
     text, words = Path("analysis/report.html").read_text(encoding="utf-8"), page().words
     assert "One row of high_1k is worth 0." in words
     assert "One row of ultra_300 is worth an unknown number of length-matched random rows" in words
-    assert "Power laws of loss against tokens" in words and 'aria-label="Loss falls as' in text
+    assert (
+        "Power laws of loss against tokens" in words
+        and 'aria-label="Loss goes as tokens to the power of −0.05' in text
+    )

@@ -3,14 +3,14 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from winnow.analyze import words
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.documented import Json
 from winnow.analyze.drawing import MARKERS, Drawing, Label, Palette, panels, place_labels
 from winnow.analyze.results import Study
-from winnow.analyze.scaling import CHOSEN, LAW, Curve, curves, predicted
+from winnow.analyze.scaling import CHOSEN, LAW, Curve, curves, fit, predicted
 
 BEYOND = 2.0
 """How far beyond its support a law is drawn, dashed."""
@@ -30,7 +30,10 @@ def _law(axes: Axes, curve: Curve, losses: Bootstrap, palette: Palette) -> None:
                   ls=(0, (4, 3)), zorder=2)  # fmt: skip
 
 
-def _panel(axes: Axes, by_rule: dict[str, Curve], losses: Bootstrap, palette: Palette) -> None:
+def _panel(
+    axes: Axes, by_rule: dict[str, Curve], losses: Bootstrap, palette: Palette, apart: float
+) -> None:
+    """One model's points and laws; ticks at sizes that are this many times apart."""
     sizes = [size for curve in by_rule.values() for size in curve.tokens]
     axes.set_xscale("log")
     axes.set_xlim(min(sizes) / BEYOND / 1.2, max(sizes) * BEYOND * 4)
@@ -43,13 +46,17 @@ def _panel(axes: Axes, by_rule: dict[str, Curve], losses: Bootstrap, palette: Pa
             axes.plot(size, loss.value, MARKERS[rule], color=colour, ms=6.5, mec=palette.paper,
                       mew=1, zorder=4)  # fmt: skip
         x, y = curve.tokens[-1], float(curve.losses[-1, 0])
-        if len(curve.arms) >= LAW:
+        if len(curve.arms) >= LAW and fit(curve.tokens, curve.losses)[0][0] > 0:
             _law(axes, curve, losses, palette)
             x = x * BEYOND
             y = float(predicted(curve, np.array([x]))[0, 0])
+        else:
+            axes.plot(curve.tokens, curve.losses[:, 0], color=colour, lw=0.8, zorder=2)
         labels.append(Label(x, y, CHOSEN[rule], colour))
-    ticks = sorted({size for size in sizes})
-    kept = [t for i, t in enumerate(ticks) if i == 0 or t >= 1.5 * ticks[i - 1]]
+    kept: list[float] = []
+    for size in sorted(set(sizes)):
+        if not kept or size >= apart * kept[-1]:
+            kept.append(size)
     axes.set_xticks(kept, [words.short(tick) for tick in kept])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -60,13 +67,15 @@ def _panel(axes: Axes, by_rule: dict[str, Curve], losses: Bootstrap, palette: Pa
 
 def _law_title(found: Json) -> str:
     laws = next(iter(found.values()))["laws"]
-    known = {rule: law["alpha"] for rule, law in laws.items() if law["alpha"]}
+    known = {rule: law["alpha"] for rule, law in laws.items() if law["critical_tokens"]}
     if not known:
-        return f"No rule was run at {LAW} sizes, which a law of loss against tokens takes"
+        return (
+            f"No law of loss against tokens: it takes {LAW} sizes of a rule, and a loss that falls"
+        )
     parts = [
-        f"{words.decimal(alpha['value'])} for {CHOSEN[rule]} rows" for rule, alpha in known.items()
+        f"{words.decimal(-alpha['value'])} for {CHOSEN[rule]} rows" for rule, alpha in known.items()
     ]
-    return f"Loss falls as tokens to the power of alpha: {words.listed(parts)}"
+    return f"Loss goes as tokens to the power of {words.listed(parts)}"
 
 
 def loss_against_tokens(study: Study, losses: Bootstrap, found: Json) -> Drawing | None:
@@ -78,7 +87,7 @@ def loss_against_tokens(study: Study, losses: Bootstrap, found: Json) -> Drawing
     def draw(palette: Palette) -> Figure:
         figure, axes = panels(palette, len(models), 4.0)
         for panel, (name, by_rule) in zip(axes, models.items(), strict=True):
-            _panel(panel, by_rule, losses, palette)
+            _panel(panel, by_rule, losses, palette, 1.5 ** len(models))
             if len(models) > 1:
                 panel.set_title(f"{name} model", color=palette.ink)
         axes[0].set_ylabel("Test loss, nats per token")
@@ -86,8 +95,8 @@ def loss_against_tokens(study: Study, losses: Bootstrap, found: Json) -> Drawing
 
     caption = (
         f"Points with {losses.confidence:.0%} intervals. Lines: the power law of a rule with "
-        f"{LAW} sizes or more, with its band; dashed beyond the sizes that were run, where nothing "
-        "was measured."
+        f"{LAW} sizes or more, with its band, dashed beyond the sizes that were run, where nothing "
+        "was measured; thin where no law is: two sizes, or a loss that does not fall."
     )
     return Drawing("scaling", _law_title(found), caption, draw)
 
@@ -141,8 +150,10 @@ def exchange_rates(losses: Bootstrap, found: Json) -> Drawing | None:
         axes.set_ylim(-0.6, len(shown) - 0.2)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: words.ratio(x)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        ticks = [10.0**power * step for power in range(-4, 5) for step in (1, 2, 5)]
+        ticks = [tick for tick in ticks if left <= tick <= right]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("Rows that one row is worth (log scale; right of the line: more than one)")
         axes.grid(axis="x", color=palette.line, lw=0.6)
         return figure
