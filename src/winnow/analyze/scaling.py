@@ -170,10 +170,7 @@ def exchange(arm: Arm, curve: Curve, losses: Bootstrap) -> Json:
         **{key: float(ends[key] / arm.num_rows) if known[key] else None for key in ends},
         "extrapolated": not all(first <= size <= end for size in (rows[0], *ends.values())),
     }
-    why = (
-        f"open: too many replicates lie more than {REACH:g} times beyond the sizes that were run, "
-    )
-    why += "or their loss does not fall with every size"
+    why = f"too many replicates have no answer within {REACH:g} times the sizes that were run"
     return with_reasons(value, {key: why for key in ends if not known[key]})
 
 
