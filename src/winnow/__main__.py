@@ -50,6 +50,11 @@ def parser() -> argparse.ArgumentParser:
         "--hours", type=float, metavar="H", help="only say what to keep for H hours of the device"
     )
     commands["analyze"].add_argument("--model", help="for which model; else for every one")
+    commands["analyze"].add_argument(
+        "--power",
+        action="store_true",
+        help="say what the experiments could see, from the seeds that are finished",
+    )
     return main
 
 

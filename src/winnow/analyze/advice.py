@@ -2,9 +2,9 @@
 
 from winnow.analyze import words
 from winnow.analyze.answer import ENOUGH_SEEDS, Verdict
-from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.confounds import flips
 from winnow.analyze.documented import Json, levels
+from winnow.analyze.power import POWER
 from winnow.analyze.results import Arm, Study
 
 
@@ -51,9 +51,7 @@ def _tie_advice(prefix: str, verdict: Verdict, seconds: Json) -> list[str]:
     ]
 
 
-def recommendations(
-    study: Study, verdicts: dict[str, Verdict], figures: Json, losses: Bootstrap
-) -> list[str]:
+def recommendations(study: Study, verdicts: dict[str, Verdict], figures: Json) -> list[str]:
     """All recommendations, model by model; one about seeds where there are too few."""
     sentences = [f"do not act on what depends on the regime: {flip}."
                  for flip in flips(figures["confounds"])]  # fmt: skip
@@ -66,12 +64,12 @@ def recommendations(
         sentences += _tie_advice(prefix, verdict, figures["efficiency_metrics"])
         sentences += _score_advice(prefix, verdict)
         sentences += _threshold_advice(prefix, arms, rule, careful)
-        if verdict.control:
-            margin = verdict.control.margin
+        planned = figures["power"][name]["planned"]
+        if planned and planned["effect"] is not None:
             sentences.append(
-                f"{prefix}a margin over {verdict.control.arm.tier_name} below about "
-                f"{words.decimal((margin.high - margin.low) / 2)} nats per token could not have "
-                "been seen in this run."
+                f"{prefix}read a margin below about {words.decimal(planned['effect'])} nats per "
+                f"token as unseen rather than absent: this run had less than {POWER:.0%} chance "
+                "to see it."
             )
     if len(study.seeds) < ENOUGH_SEEDS:
         sentences.append(f"run at least {ENOUGH_SEEDS} seeds before acting on this.")

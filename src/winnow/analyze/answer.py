@@ -13,7 +13,7 @@ from typing import Any, Literal
 from winnow.analyze import words
 from winnow.analyze.bootstrap import Bootstrap, Interval
 from winnow.analyze.documented import as_json
-from winnow.analyze.results import Arm, Study
+from winnow.analyze.results import Arm
 
 ENOUGH_SEEDS = 3
 """Fewer make no finding (design: DataDecide, arXiv 2504.11393, uses three)."""
@@ -205,23 +205,6 @@ def judge(model_name: str, arms: tuple[Arm, ...], losses: Bootstrap) -> Verdict:
         score_sentence=_score_sentence(best, control, kind, losses, len(best.runs)),
         notes=_notes(best, candidates, control),
     )
-
-
-def rank_agreement(study: Study, losses: Bootstrap) -> dict[str, Any] | None:
-    """How often a smaller model ranks two tiers as the largest one does; None for one model."""
-    models = study.models()
-    if len(models) < 2:
-        return None
-    (largest, reference), *smaller = models.items()
-    found = {}
-    for name, arms in smaller:
-        ours = {arm.tier_name: losses.loss(arm.name).value for arm in arms}
-        theirs = {arm.tier_name: losses.loss(arm.name).value for arm in reference}
-        shared = sorted(set(ours) & set(theirs))
-        pairs = [(a, b) for i, a in enumerate(shared) for b in shared[i + 1 :]]
-        same = sum((ours[a] < ours[b]) == (theirs[a] < theirs[b]) for a, b in pairs)
-        found[name] = {"same": same, "pairs": len(pairs)}
-    return {"largest": largest, "models": found}
 
 
 def headline(verdicts: Mapping[str, Verdict], num_seeds: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from winnow.analyze.bootstrap import Bootstrap, Interval
 from winnow.analyze.documented import Json
 from winnow.analyze.drawing import MARKERS, Drawing, Label, Palette, panels, place_labels
 from winnow.analyze.results import Arm, Study
+from winnow.analyze.scaling_figures import exchange_rates, loss_against_tokens
 
 DODGE = {"top": 1.0, "matched": 1.05, "random": 1.1, "longest": 0.95, "bottom": 0.9}
 """Arms of one size stand side by side; the shift is less than a marker."""
@@ -347,6 +348,8 @@ def all_figures(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict]
         quality_vs_quantity(study, losses, largest),
         margins(study, losses, verdicts),
         learning_curves(study),
+        loss_against_tokens(study, losses, analysis["scaling"]),
+        exchange_rates(losses, analysis["scaling"]),
         training_efficiency(study, analysis["efficiency_metrics"], threshold),
         score_audit(analysis["score_audit"], analysis["length_audit"]),
     ]

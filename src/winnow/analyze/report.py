@@ -13,6 +13,7 @@ from markupsafe import Markup
 from winnow.analyze import words
 from winnow.analyze.drawing import LIGHT, Drawing
 from winnow.analyze.results import Arm, Study
+from winnow.analyze.scaling import CHOSEN
 from winnow.analyze.tables import GENERATION, receipt_line
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -116,7 +117,8 @@ def environment() -> Environment:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     for function in (words.count, words.short, words.percent, words.decimal, words.signed,
-                     words.figures, words.duration, words.plural, words.listed):  # fmt: skip
+                     words.figures, words.ratio, words.duration, words.plural,
+                     words.listed):  # fmt: skip
         made.filters[function.__name__] = function
     return made
 
@@ -136,6 +138,7 @@ def render(study: Study, analysis: Json, drawings: dict[str, Drawing]) -> str:
         glyphs=GLYPHS,
         rules=RULES,
         receipt=receipt_line(analysis["receipt"]),
+        chosen=CHOSEN,
         light=light(),
         dark=_palette(DARK),
     )

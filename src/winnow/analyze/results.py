@@ -5,7 +5,7 @@ is never read, and one that is missing is an error that names the command which 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -219,6 +219,26 @@ def _arm(name: str, runs: Sequence[Run], statistics: Json) -> Arm:
     )
 
 
+def _read_arms(cells: Mapping[str, Sequence[int]]) -> tuple[tuple[Arm, ...], pa.Table]:
+    """These seeds of these experiments, and the test rows that they were all judged on."""
+    statistics = publish.read_json(ARTIFACTS / "select/statistics.json")
+    arms, first = [], None
+    for name, seeds in cells.items():
+        runs = []
+        for seed in seeds:
+            run, first = _read_run(name, seed, first)
+            runs.append(run)
+        arms.append(_arm(name, runs, statistics))
+    assert first is not None
+    arms.sort(key=lambda arm: (arm.num_rows, RULES.index(arm.rule), arm.name))
+    return tuple(arms), first
+
+
+def _tokens(items: pa.Table) -> NDArray[np.int64]:
+    tokens: NDArray[np.int64] = items["num_tokens"].to_numpy().astype(np.int64)
+    return tokens
+
+
 def read_study(names: Sequence[str], seeds: Sequence[int]) -> Study:
     """Read every experiment with every seed.
 
@@ -231,25 +251,41 @@ def read_study(names: Sequence[str], seeds: Sequence[int]) -> Study:
         stage: publish.read_card(ARTIFACTS / stage, f"winnow {stage}")["ledger"]
         for stage in ("ingest", "curate", "score")
     }
-    statistics = publish.read_json(ARTIFACTS / "select/statistics.json")
-    arms, first = [], None
-    for name in names:
-        runs = []
-        for seed in seeds:
-            run, first = _read_run(name, seed, first)
-            runs.append(run)
-        arms.append(_arm(name, runs, statistics))
-    assert first is not None
+    arms, items = _read_arms(dict.fromkeys(names, seeds))
     cost = ARTIFACTS / "score_metrics.json"
     return Study(
-        arms=tuple(sorted(arms, key=lambda arm: (arm.num_rows, RULES.index(arm.rule), arm.name))),
+        arms=arms,
         seeds=tuple(seeds),
-        num_items=len(first),
-        tokens=first["num_tokens"].to_numpy().astype(np.int64),
-        statistics=statistics,
+        num_items=len(items),
+        tokens=_tokens(items),
+        statistics=publish.read_json(ARTIFACTS / "select/statistics.json"),
         ledgers=ledgers,
         scoring=publish.read_json(cost) if cost.is_file() else None,
     )
+
+
+def read_pilot(
+    names: Sequence[str], seeds: Sequence[int]
+) -> tuple[tuple[Arm, ...], NDArray[np.int64]]:
+    """Read the finished seeds of those experiments that have any, and the test rows' tokens.
+
+    Raises:
+        ValueError: none has any, or one diverged, or was judged on other rows.
+    """
+
+    def finished(name: str, seed: int) -> bool:
+        return all((RESULTS / name / str(seed) / file).is_file() for file in TRAINED + EVALUATED)
+
+    cells = {name: [seed for seed in seeds if finished(name, seed)] for name in names}
+    done = {name: found for name, found in cells.items() if found}
+    if not done:
+        select = f"{names[0]} --seed {seeds[0]}" if names else "<experiment>"
+        raise ValueError(
+            "no experiment of params.yaml is finished: run a pilot of two seeds or more, first "
+            f"`winnow train {select} && winnow evaluate {select}`"
+        )
+    arms, items = _read_arms(done)
+    return arms, _tokens(items)
 
 
 def read_pool() -> pa.Table:

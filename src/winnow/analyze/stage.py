@@ -1,10 +1,11 @@
 """Say how much to keep, with an interval, and write the report.    winnow analyze
 
-    winnow analyze --hours 0.5 --model 10M    says what to keep for a budget, and writes nothing.
-
 Reads results/ for every experiment and seed of params.yaml, and the cards of the stages before.
 Writes analysis/ (report.html, removed.html, analysis.json, figures, curves.csv, tiers.csv),
-results/experiment_summary.json and metrics.json.
+results/experiment_summary.json and metrics.json. Two questions are answered without writing:
+
+    winnow analyze --power                    what could the grid see, and what will it cost?
+    winnow analyze --hours 0.5 --model 10M    what is to be kept for a budget?
 """
 
 import dataclasses
@@ -17,15 +18,15 @@ from typing import Any
 import numpy as np
 
 from winnow import config, publish
-from winnow.analyze import audit, confounds, curation, documented, tables
+from winnow.analyze import audit, confounds, curation, documented, power, proxy, scaling, tables
 from winnow.analyze.advice import recommendations
-from winnow.analyze.answer import Verdict, headline, judge, rank_agreement
+from winnow.analyze.answer import Verdict, headline, judge
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.dial import dial, dials
 from winnow.analyze.drawing import Drawing
 from winnow.analyze.figures import all_figures
 from winnow.analyze.report import environment, light, render
-from winnow.analyze.results import RESULTS, Study, read_pool, read_study
+from winnow.analyze.results import RESULTS, Study, read_pilot, read_pool, read_study
 
 FOLDER, SUMMARY, METRICS = (
     Path("analysis"),
@@ -101,17 +102,20 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
     """Everything that is known, as analysis.json holds it."""
     found = documented_analysis(study, losses, settings.perplexity_threshold)
     found["confounds"] = confounds.confound_grid(study, losses, verdicts, config.budgets())
+    grid = {arm.name: arm.model_name for arm in study.arms}
+    found["power"] = power.power(study.arms, grid, study.seeds, study.tokens, settings.confidence)
     pool = read_pool()
     truth = audit.read_truth(Path(settings.truth)) if settings.truth else {}
     return {
         "answer": headline(verdicts, len(study.seeds))
         | {"models": {name: verdict.to_json() for name, verdict in verdicts.items()}},
         **found,
-        "recommendations": recommendations(study, verdicts, found, losses),
+        "recommendations": recommendations(study, verdicts, found),
         "dial": dials(study, losses),
         "receipt": tables.receipt(study),
         "experiments": tables.experiments(study, losses),
-        "rank_agreement": rank_agreement(study, losses),
+        "scaling": scaling.scaling(study, losses),
+        "proxy": proxy.proxy_trust(study, losses),
         "strata": tables.strata(study),
         "ledgers": study.ledgers,
         "curation": curation.gains(),
@@ -167,18 +171,32 @@ def _publish(study: Study, analysis: Json, drawings: dict[str, Drawing], setting
     publish.write_json(METRICS, tables.metrics(analysis))
 
 
-def run(hours: float | None = None, model: str | None = None) -> None:
-    """Judge all experiments of params.yaml and publish the answer, or say it for one budget.
+def foresee(settings: AnalyzeConfig) -> str:
+    """What the grid of params.yaml could see, from the seeds of it that are finished."""
+    names, seeds = config.experiment_names(), config.seeds()
+    arms, tokens = read_pilot(names, seeds)
+    tiers = {name: config.experiment(name).tier_name for name in names}
+    grid = {name: name.removeprefix(f"{tier}_") for name, tier in tiers.items()}
+    found = power.power(arms, grid, seeds, tokens, settings.confidence)
+    return power.described(found, settings.confidence)
+
+
+def run(power: bool = False, hours: float | None = None, model: str | None = None) -> None:
+    """Judge all experiments of params.yaml and publish the answer.
 
     Args:
-        hours: of the device, for scoring and one training; None publishes.
-        model: with hours only: the bare name, such as 10M; None answers for all.
+        power: publish nothing, and say what the experiments could see.
+        hours: publish nothing, and say what to keep for a budget of the device's time.
+        model: for which model, by its bare name such as 10M; None answers for all.
 
     Raises:
         ValueError: a result is missing; the message names the command that makes it. Or the budget
             lies outside of what was measured.
     """
     settings = config.load("analyze", AnalyzeConfig)
+    if power:
+        print(foresee(settings))
+        return
     if hours is not None:
         return _ask(settings, hours, model)
     if model is not None:
@@ -224,6 +242,6 @@ def _record(study: Study, analysis: Json) -> None:
     numbers = tables.metrics(analysis) | {
         key: analysis[key] for key in ("performance_vs_size", "efficiency_metrics", "hypothesis")
     }
-    numbers["confounds"] = analysis["confounds"]
+    numbers |= {key: analysis[key] for key in ("confounds", "power", "scaling", "proxy")}
     numbers["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
     tracking.record_analysis(numbers, best, figures)

@@ -51,6 +51,12 @@ def figures(number: float) -> str:
     return f"{number:,.{max(0, 4 - max(1, whole))}f}".replace("-", MINUS)
 
 
+def ratio(number: float) -> str:
+    """Two significant figures of a positive ratio: 0.053, 1.2, 34, 1,200."""
+    digits = max(0, 1 - math.floor(math.log10(number)))
+    return f"{number:,.{digits}f}"
+
+
 def duration(seconds: float) -> str:
     """Seconds in the unit that a person would use."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):

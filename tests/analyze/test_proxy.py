@@ -1,0 +1,96 @@
+"""Proxy trust: plain counts, a plain tau, and whether its intervals can be believed."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_up import near
+from scipy import stats
+
+from winnow.analyze import proxy
+from winnow.analyze.bootstrap import Bootstrap
+
+TIERS = ("ultra_300", "high_1k", "medium_4k")
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=8))
+def test_tau_and_agreement_are_the_plain_ones(pairs: list[tuple[int, int]]) -> None:
+    ours, theirs = (np.array(side, dtype=float) for side in zip(*pairs, strict=True))
+    small, large = proxy.signs(ours[:, None]), proxy.signs(theirs[:, None])
+    tau = proxy.tau_b(small, large)[0]
+    wanted = stats.kendalltau(ours, theirs).statistic
+    assert np.isnan(tau) if np.isnan(wanted) else tau == pytest.approx(wanted)
+    same = [
+        np.sign(ours[a] - ours[b]) == np.sign(theirs[a] - theirs[b])
+        for a, b in itertools.combinations(range(len(pairs)), 2)
+    ]
+    assert (small == large).mean() == pytest.approx(np.mean(same))
+
+
+def test_a_small_model_that_misranks_one_tier(study: Any) -> None:
+    large = dict(zip(TIERS, (3.0, 2.5, 2.51), strict=True))
+    small = dict(zip(TIERS, (3.5, 3.2, 3.6), strict=True))
+    losses = {f"{tier}_4M": [loss, loss + 0.1, loss - 0.1] for tier, loss in large.items()}
+    losses["high_1k_4M"] = [2.6, 2.4, 2.5]
+    losses |= {f"{tier}_1M": near(loss) for tier, loss in small.items()}
+    found, drawn = study(losses)
+    meter = proxy.proxy_trust(found, drawn)["epochs"]["1M"]
+    assert meter["larger"] == "4M" and meter["tiers"] == list(TIERS) and meter["pairs"] == 3
+    # 4M: high < medium << ultra; 1M: high < ultra < medium.
+    assert meter["pairs_agreed"]["value"] == pytest.approx(2 / 3)
+    assert meter["sure_pairs"] == 2, "high and medium are too close for 4M"
+    assert meter["sure_pairs_agreed"]["value"] == pytest.approx(1 / 2)
+    assert meter["tau"]["value"] == pytest.approx(1 / 3)
+    assert 0 <= meter["pairs_agreed"]["low"] <= 2 / 3 <= meter["pairs_agreed"]["high"] <= 1
+    sums = [sum(arm.train("flops") for arm in found.arms if arm.model == m) for m in ("1M", "4M")]
+    assert meter["share_of_compute"] == pytest.approx(sums[0] / sums[1])
+    assert meter["sentence"].startswith("1M ranks 2 of 3 pairs of tiers as 4M does (equal epochs)")
+
+
+def test_regimes_are_not_mixed_and_one_shared_tier_is_not_enough(study: Any) -> None:
+    losses = {
+        "ultra_300_1M": near(3.0), "high_1k_1M": near(2.8), "ultra_300_4M": near(2.5),
+        "ultra_300_1M_300_steps": near(3.0), "high_1k_1M_300_steps": near(2.8),
+    }  # fmt: skip
+    found = proxy.proxy_trust(*study(losses))
+    assert list(found) == ["epochs"]
+    meter = found["epochs"]["1M"]
+    for key in ("pairs_agreed", "sure_pairs_agreed", "tau", "share_of_compute"):
+        assert meter[key] is None and "share 1 tier" in meter["reasons"][key]
+    assert meter["sentence"].startswith("1M cannot be held against 4M (equal epochs): the two")
+    assert proxy.proxy_trust(*study({"ultra_300_1M": near(3.0), "high_1k_1M": near(2.8)})) == {}
+
+
+def test_a_large_model_that_decides_nothing_is_said_so(study: Any) -> None:
+    losses = {"ultra_300_1M": near(3.0), "high_1k_1M": near(2.8),
+              "ultra_300_4M": [2.9, 2.7, 2.8], "high_1k_4M": [2.7, 2.9, 2.8]}  # fmt: skip
+    meter = proxy.proxy_trust(*study(losses))["epochs"]["1M"]
+    assert meter["sure_pairs"] == 0 and meter["sure_pairs_agreed"] is None
+    assert meter["reasons"]["sure_pairs_agreed"] == "4M surely decides no pair"
+    assert "surely decides none of them" in meter["sentence"]
+
+
+def covered(gap: float, noise: float, plain: bool) -> float:
+    """How often the 90% interval holds the agreement of two models that rank six tiers alike."""
+    dice = np.random.default_rng(0)
+    true, hits = np.arange(6) * gap, 0
+    for _ in range(200):
+        drawn = []
+        for _ in range(2):
+            measured = true + dice.normal(0, noise, 6)
+            again = measured[:, None] + dice.normal(0, noise, (6, 200))
+            drawn.append(proxy.signs(np.column_stack([measured, again])))
+        same = (drawn[0] == drawn[1]).mean(axis=0)
+        losses = Bootstrap({}, np.zeros(0), np.zeros((0, 200)), 0.9)
+        found = losses.interval(same[0], same[1:]) if plain else proxy.cautious(same, 0.0, losses)
+        hits += found.low <= 1.0 <= found.high
+    return hits / 200
+
+
+def test_intervals_allow_for_what_noise_does_to_ranks() -> None:
+    assert covered(0.05, 0.02, plain=False) > 0.9
+    assert covered(0.02, 0.02, plain=False) > 0.7, "the hardest: every gap as small as the noise"
+    assert covered(0.02, 0.02, plain=True) < 0.3, "quantiles of the replicates alone lie too low"
