@@ -108,7 +108,7 @@ def ours(model: GPT2LMHeadModel, prompts: list[str], vocabulary: Vocabulary, tok
 
     def counting(*arguments: object) -> torch.Tensor:
         nonlocal number
-        found: torch.Tensor = decode(*arguments)  # type: ignore[arg-type]
+        found = decode(*arguments)
         number += counted(found, vocabulary.end_of_text)
         return found
 

@@ -103,13 +103,12 @@ def test_a_draw_inverts_the_cumulative_nucleus(
     kept = np.where(above < top_p - 1e-9, chances, 0)  # ties stay together
     if np.any((np.abs(above - top_p) < 1e-6) & (above > 0)):
         return  # a border that floats cannot tell
-    tied = np.array([(chances == chance).sum() for chance in chances])
     sums = np.cumsum(kept / kept.sum())
     (token,) = sampling.nucleus(
         torch.tensor([logits], dtype=torch.float32), torch.tensor([draw]), 1.0, top_p
     )
     low, high = np.concatenate([[0.0], sums])[[token, token + 1]]
-    assert kept[token] > 0 and tied[token] >= 1
+    assert kept[token] > 0
     assert low - 1e-6 <= draw <= high + 1e-6
 
 
@@ -122,8 +121,6 @@ def test_samples_depend_on_the_seed_and_not_on_the_batch() -> None:
     assert len({text for texts in alone for text in texts}) > 30
     assert [len(texts) for texts in alone] == [5] * len(prompts)
     assert _sample(model, prompts, VOCABULARY, seed=1) != alone
-    longer = _sample(model, prompts, VOCABULARY, max_new_tokens=20)
-    assert longer != alone
 
 
 def test_a_sample_ends_at_end_of_text_and_at_the_context() -> None:
