@@ -14,7 +14,8 @@ FULL_EXPERIMENTS := ultra_10k_500M, ultra_10k_1B, high_100k_500M, high_100k_1B, 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo full ui test check format clean \
   bench-score bench-dedup bench-data bench-decontaminate bench-extract bench-language \
-  bench-graders bench-classifier bench-semantic bench-train bench-reliability bench-crashes
+  bench-graders bench-classifier bench-semantic bench-train bench-generate bench-reliability \
+  bench-crashes
 
 help:  ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-19s %s\n", $$1, $$2}' Makefile
@@ -93,6 +94,9 @@ bench-classifier: .venv  ## measure what a classifier of FineWeb-Edu's size cost
 
 bench-train: .venv  ## measure the training loop beside a plain Trainer: [ARGS="--trials"]
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.train $(ARGS)
+
+bench-generate: .venv  ## measure sampling beside the plain loop of model.generate
+	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.generate $(ARGS)
 
 bench-reliability: .venv  ## kill, fill and feed the data half, beside datasets and datatrove
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.reliability $(ARGS)

@@ -37,8 +37,8 @@ MODELS = {
 BUDGETS = ["300_steps", "300k_tokens", "60_seconds"]
 RECIPE = {"learning_rate": 1e-3, "num_train_epochs": 3, "per_device_train_batch_size": 4,
           "gradient_accumulation_steps": 1, "eval_steps": 40, "save_steps": 100}  # fmt: skip
-GENERATION = ("coherence", "diversity", "instruction_following", "length_appropriateness",
-              "task_completion")  # fmt: skip
+GENERATION = ("coherence", "diversity", "distinct_1", "self_bleu", "instruction_following",
+              "length_appropriateness", "task_completion")  # fmt: skip
 
 
 def write(path: Path, value: Any) -> None:
@@ -219,6 +219,8 @@ def _train(folder: Path, size: int, epochs: int, mean: float, model: str) -> Non
 
 def _evaluation(folder: Path, items: Items, losses: np.ndarray, loss: float) -> None:
     quintile = np.arange(items.number) % 5 + 1
+    borders = np.quantile(items.tokens, [0.2, 0.4, 0.6, 0.8])
+    length = np.searchsorted(borders, items.tokens) + 1
     source = np.array(["alpha", "beta"])[np.arange(items.number) % 2]
     table = pa.table({
         "id": [f"t{i}" for i in range(items.number)], "source": source, "quintile": quintile,
@@ -242,6 +244,7 @@ def _evaluation(folder: Path, items: Items, losses: np.ndarray, loss: float) -> 
     write(folder / "quality_analysis/strata.json", {
         "quintile": {str(q): stratum(quintile == q) for q in range(1, 6)},
         "source": {name: stratum(source == name) for name in ("alpha", "beta")},
+        "length": {str(fifth): stratum(length == fifth) for fifth in range(1, 6)},
     })  # fmt: skip
     _generation(folder, loss)
 

@@ -29,14 +29,19 @@ RULES = {
 MAX_STRATA, MAX_PROMPTS, MAX_TEXT = 8, 2, 700
 """Strata, prompts of a kind and characters of a completion shown; the files hold them all."""
 DEFINITIONS = {
-    "task_completion": "The share of sampled answers that a program accepts as right.",
+    "task_completion": "The share of sampled answers that a program accepts: the planted answer is "
+    "there, or every instruction is followed (IFEval, Zhou et al. 2023).",
     "coherence": "One minus the share of a completion's word 4-grams that repeat an earlier one "
     "(seq-rep-4, Welleck et al. 2020): it counts repetition, not sense.",
     "diversity": "Distinct word pairs over all word pairs of a prompt's completions "
     "(distinct-2, Li et al. 2016).",
+    "distinct_1": "The same of single words (distinct-1, Li et al. 2016).",
+    "self_bleu": "BLEU-4 of a completion against the prompt's others (Zhu et al. 2018; Papineni et "
+    "al. 2002, a size without a match counts 0.1): the lower, the more they differ.",
     "instruction_following": "The longest common subsequence of words with the reference response, "
     "as F1 (ROUGE-L, Lin 2004).",
-    "length_appropriateness": "The shorter of completion and reference over the longer, in words.",
+    "length_appropriateness": "The shorter of completion and reference over the longer, in words "
+    "(a definition of this project).",
 }
 DARK = {
     "ink": "#e9e6df", "muted": "#a3a099", "line": "#3a3b3e", "paper": "#17181a",

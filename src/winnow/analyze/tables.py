@@ -16,6 +16,8 @@ GENERATION = (
     "task_completion",
     "coherence",
     "diversity",
+    "distinct_1",
+    "self_bleu",
     "instruction_following",
     "length_appropriateness",
 )

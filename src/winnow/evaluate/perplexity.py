@@ -120,10 +120,15 @@ def summarise(items: pd.DataFrame) -> dict[str, float]:
 
 
 def strata(items: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
-    """The same figures by score quintile and by source."""
+    """The same figures by score quintile, by source, and by fifths of length in tokens.
+
+    Rows of one length are of one fifth, so that fifths differ in size where lengths repeat.
+    """
+    borders = np.quantile(items["num_tokens"], [0.2, 0.4, 0.6, 0.8])
+    items = items.assign(length=np.searchsorted(borders, items["num_tokens"]) + 1)
     return {
         column: {str(name): summarise(part) for name, part in items.groupby(column)}
-        for column in ("quintile", "source")
+        for column in ("quintile", "source", "length")
     }
 
 

@@ -21,8 +21,10 @@ from datasets import load_from_disk
 from transformers import GPT2LMHeadModel
 
 from winnow import config, publish, tracking
-from winnow.evaluate import benchmarks, generation, harness, perplexity
+from winnow.evaluate import benchmarks, generation, harness, perplexity, sampling
 from winnow.evaluate.benchmarks import Benchmark
+from winnow.evaluate.tasks import Prompt, passes
+from winnow.evaluate.tasks import read as read_tasks
 from winnow.records import ITEM_SCHEMA, ROW_SCHEMA, Row, texts
 from winnow.vocabulary import Vocabulary
 
@@ -36,7 +38,8 @@ class EvaluateConfig:
 
     tasks: str | None = None
     """A file of prompts whose answers a program can check, one JSON object a line: instruction,
-    input, answer, check (exact, contains or number)."""
+    input, answer, check (exact, contains or number), or IFEval's prompt, instruction_id_list,
+    kwargs."""
     max_tasks: int = 60
     """Of the file, evenly spaced."""
     num_prompts: int = 20
@@ -48,13 +51,28 @@ class EvaluateConfig:
     temperature: float = 0.8
     top_p: float = 0.9
     batch_size: int = 32
-    """Rows or prompts at a time; no figure depends on it but the draws of the samples."""
+    """Windows of rows, or prompts, at a time: it is for the memory, no figure depends on it."""
     seed: int = 0
     """Of the samples."""
     benchmarks: tuple[Benchmark, ...] = ()
     """Public benchmarks to ask as well; see docs/benchmarks.md."""
     run_code: bool = False
     """Whether Python that a model wrote may be run, in a sandbox: HumanEval's solutions."""
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be sampled with."""
+        counts = ("num_samples", "max_new_tokens", "batch_size")
+        checks = {name: (getattr(self, name) >= 1, "1 or more") for name in counts} | {
+            "temperature": (self.temperature > 0, "a number above 0"),
+            "top_p": (0 < self.top_p <= 1, "a number in (0, 1]"),
+            "seed": (self.seed >= 0, "0 or more"),
+        }
+        for name, (good, expected) in checks.items():
+            if not good:
+                found = getattr(self, name)
+                raise ValueError(
+                    f"params.yaml: evaluate.{name}: expected {expected}, found {found!r}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +81,9 @@ class TestSet:
 
     rows: list[Row]
     quintiles: list[int]
-    tasks: list[generation.Prompt]
+    tasks: list[Prompt]
+    unchecked: int
+    """Tasks that no program here can check."""
     asked: list[benchmarks.Asked]
     vocabulary: Vocabulary
     key: dict[str, Any]
@@ -75,39 +95,13 @@ def _rows(table: pa.Table) -> list[Row]:
     return [Row(**row) for row in table.select(ROW_SCHEMA.names).to_pylist()]
 
 
-def _task(line: str) -> generation.Prompt:
-    task = json.loads(line)
-    if not isinstance(task["answer"], str):
-        raise TypeError("the answer is not text")
-    row = Row("", "", task["instruction"], task.get("input", ""), "")
-    prompt = generation.Prompt(row.prompt, None, task["answer"], task["check"])
-    generation.passes(prompt, "0")  # refuses an unknown check and a number that is none
-    return prompt
-
-
-def _tasks(path: str | None, limit: int) -> list[generation.Prompt]:
-    if path is None:
-        return []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise ValueError(f"params.yaml: evaluate.tasks: no file {path!r}") from None
-    prompts = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            prompts += [_task(line)] if line.strip() else []
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}:{number}: not a task ({error!r})") from None
-    return prompts[:: max(1, len(prompts) // max(1, limit))][:limit]
-
-
 def _test_set(settings: EvaluateConfig) -> TestSet:
     publish.read_card(SCORED, "winnow score")
     table = pq.read_table(CURATED / "test.parquet")
     scores = pq.read_table(SCORED / "test.parquet", columns=["score"])["score"].to_numpy()
     ranks = pd.Series(scores).rank(method="first").to_numpy() - 1
     quintiles = (ranks * 5 // len(ranks)).astype(int) + 1
-    tasks = _tasks(settings.tasks, settings.max_tasks)
+    tasks, unchecked = read_tasks(settings.tasks, settings.max_tasks)
     asked = benchmarks.read(settings.benchmarks, settings.run_code)
     key = {
         "test": publish.file_hash(CURATED / "test.parquet"),
@@ -118,7 +112,7 @@ def _test_set(settings: EvaluateConfig) -> TestSet:
         "code": publish.code_hash("evaluate", "records", "vocabulary"),
     }
     vocabulary = Vocabulary.read(CURATED / "tokenizer")
-    return TestSet(_rows(table), quintiles.tolist(), tasks, asked, vocabulary, key)
+    return TestSet(_rows(table), quintiles.tolist(), tasks, unchecked, asked, vocabulary, key)
 
 
 def run(experiment: str, seed: int | None, skip_existing: bool) -> None:
@@ -196,20 +190,20 @@ def _losses(
 
 def _generate(
     model: GPT2LMHeadModel, arm: config.Experiment, settings: EvaluateConfig, test: TestSet
-) -> tuple[Sequence[generation.Prompt], list[list[str]], dict[str, Any]]:
+) -> tuple[Sequence[Prompt], list[list[str]], dict[str, Any]]:
     """Complete test prompts and tasks; one that fills over half of the context is left out."""
-    asked = [generation.Prompt(row.prompt, row.response) for row in test.rows]
+    asked = [Prompt(row.prompt, row.response) for row in test.rows]
     room = arm.model.context // 2 - 1
     wanted = [*asked, *test.tasks]
     lengths = [len(item.ids) for item in test.vocabulary.encodings([p.text for p in wanted])]
     fitting = [prompt for prompt, length in zip(wanted, lengths, strict=True) if length <= room]
-    rows = [prompt for prompt in fitting if prompt.answer is None]
+    rows = [prompt for prompt in fitting if not prompt.is_task]
     stride = max(1, len(rows) // max(1, settings.num_prompts))
     prompts = rows[::stride][: settings.num_prompts]
-    prompts += [prompt for prompt in fitting if prompt.answer is not None]
-    completions = generation.complete(
+    prompts += [prompt for prompt in fitting if prompt.is_task]
+    completions = sampling.complete(
         model,
-        prompts,
+        [prompt.text for prompt in prompts],
         test.vocabulary,
         num_samples=settings.num_samples,
         max_new_tokens=settings.max_new_tokens,
@@ -218,8 +212,8 @@ def _generate(
         batch_size=settings.batch_size,
         seed=settings.seed,
     )
-    too_long = len(wanted) - len(fitting)
-    return prompts, completions, generation.analyse(prompts, completions) | {"too_long": too_long}
+    left_out = {"too_long": len(wanted) - len(fitting), "unchecked": test.unchecked}
+    return prompts, completions, generation.analyse(prompts, completions) | left_out
 
 
 def _ask(
@@ -231,13 +225,11 @@ def _ask(
     return harness.judge(model, test.asked, test.vocabulary, context, size, settings.seed)
 
 
-def _write_samples(
-    path: Path, prompts: Sequence[generation.Prompt], completions: list[list[str]]
-) -> None:
+def _write_samples(path: Path, prompts: Sequence[Prompt], completions: list[list[str]]) -> None:
     with publish.atomic_file(path, "w") as file:
         for prompt, answers in zip(prompts, completions, strict=True):
             for text in answers:
-                passed = None if prompt.answer is None else generation.passes(prompt, text)
+                passed = passes(prompt, text) if prompt.is_task else None
                 sample = {"prompt": prompt.text, "completion": text, "passed": passed}
-                sample |= {"reference": prompt.reference, "answer": prompt.answer}
+                sample |= {"reference": prompt.reference, "answer": prompt.wanted}
                 file.write(json.dumps(sample, ensure_ascii=False) + "\n")

@@ -1,0 +1,104 @@
+"""What models are asked, and whether a completion does what a program can check."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from winnow.evaluate import ifeval
+from winnow.records import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is asked, and what is known about the answer."""
+
+    text: str
+    reference: str | None = None
+    """A response to compare with, or:"""
+    answer: str | None = None
+    """the answer that a program checks, in the way that `check` names, or:"""
+    check: str | None = None
+    instructions: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    """IFEval's instructions, by name, with their arguments."""
+
+    @property
+    def is_task(self) -> bool:
+        """Whether a program can check a completion."""
+        return self.answer is not None or bool(self.instructions)
+
+    @property
+    def wanted(self) -> str | None:
+        """The answer, or the names of the instructions."""
+        return self.answer or ", ".join(name for name, _ in self.instructions) or None
+
+
+def passes(prompt: Prompt, completion: str) -> bool:
+    """Whether a completion follows every instruction, or holds the checked answer.
+
+    exact: the completion is the answer. contains: the answer occurs as words, in any case.
+    number: the last number of the completion equals it.
+    """
+    if prompt.instructions:
+        return all(ifeval.follows(completion, *one) for one in prompt.instructions)
+    assert prompt.answer is not None
+    if prompt.check == "exact":
+        return completion.strip() == prompt.answer.strip()
+    if prompt.check == "contains":
+        word = rf"(?<!\w){re.escape(prompt.answer.lower())}(?!\w)"
+        return re.search(word, completion.lower()) is not None
+    if prompt.check == "number":
+        numbers = re.findall(r"-?\d+(?:\.\d+)?", completion.replace(",", ""))
+        return bool(numbers) and float(numbers[-1]) == float(prompt.answer)
+    raise ValueError(f"unknown check {prompt.check!r}: exact, contains or number")
+
+
+def _prompt(line: str) -> Prompt | None:
+    """A line's task; none if one of its instructions cannot be checked."""
+    task = json.loads(line)
+    if "instruction_id_list" in task:
+        text = Row("", "", task["prompt"], "", "").prompt
+        names = task["instruction_id_list"]
+        if any(name in ifeval.UNCHECKED for name in names):
+            return None
+        # Some releases of the file name every argument and leave the others' null.
+        given = [{key: value for key, value in arguments.items() if value is not None}
+                 for arguments in task["kwargs"]]  # fmt: skip
+        prompt = Prompt(text, instructions=tuple(zip(names, given, strict=True)))
+        for one in prompt.instructions:
+            ifeval.follows("0", *one)  # refuses an unknown instruction and other arguments
+        return prompt
+    if not isinstance(task["answer"], str):
+        raise TypeError("the answer is not text")
+    row = Row("", "", task["instruction"], task.get("input", ""), "")
+    prompt = Prompt(row.prompt, None, task["answer"], task["check"])
+    passes(prompt, "0")  # refuses an unknown check and a number that is none
+    return prompt
+
+
+def read(path: str | None, limit: int) -> tuple[list[Prompt], int]:
+    """Read a file of tasks, as evenly spaced as the limit asks for.
+
+    Returns:
+        The tasks, and how many others hold an instruction that is not checked.
+
+    Raises:
+        ValueError: the file is missing, or a line is no task.
+    """
+    if path is None:
+        return [], 0
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise ValueError(f"params.yaml: evaluate.tasks: no file {path!r}") from None
+    prompts = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            prompts += [_prompt(line)] if line.strip() else []
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}:{number}: not a task ({error!r})") from None
+    known = [prompt for prompt in prompts if prompt is not None]
+    chosen = known[:: max(1, len(known) // max(1, limit))][:limit]
+    return chosen, len(prompts) - len(known)
