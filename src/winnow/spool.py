@@ -28,10 +28,6 @@ RETRY = 15.0
 """Seconds between two attempts to reach a server that is away."""
 
 
-class Unrecorded(ValueError):
-    """Work is done and its record is not: the tracking server could not be reached."""
-
-
 class Training:
     """The record of a training, which never waits for the server and loses nothing to it.
 
@@ -76,11 +72,11 @@ class Training:
         trace: TracebackType | None,
     ) -> None:
         # A run whose record is not complete stays open: the same command goes on with it.
-        if self._ended or isinstance(error, Unrecorded):
+        if self._ended or isinstance(error, tracking.Unrecorded):
             return
         if self._delivered() and self._client:
             with contextlib.suppress(MlflowException, OSError):
-                self._client.set_terminated(self.id, tracking.status(kind))
+                self._client.set_terminated(self.id, _status(kind))
 
     def point(self, values: Mapping[str, Any]) -> None:
         """Record a point of the curve, once: a resumed run makes some of them again."""
@@ -111,7 +107,7 @@ class Training:
                 return
             except (MlflowException, OSError) as error:
                 self._away = tracking.cause(error)
-        raise Unrecorded(
+        raise tracking.Unrecorded(
             f"{folder} is trained, but its record is not complete ({self._away}): what is missing "
             f"is kept in {self._state}, run the same command when the tracking server answers"
         )
@@ -220,6 +216,13 @@ class Training:
                 )
             for version in self._client.search_model_versions(query):
                 self._client.set_model_version_tag(name, version.version, "seed", seed)
+
+
+def _status(kind: type[BaseException] | None) -> str:
+    """MLflow's word for how a block ended."""
+    if kind is None:
+        return "FINISHED"
+    return "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
 
 
 def _token(note: Path) -> str:

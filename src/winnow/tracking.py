@@ -39,6 +39,10 @@ from mlflow.tracking.context.registry import resolve_tags
 EXPERIMENT = "winnow"
 
 
+class Unrecorded(ValueError):
+    """Work is done and its record is not: the tracking server could not be reached."""
+
+
 def connect() -> tuple[MlflowClient, str]:
     """The store and the id of the experiment in it, after proving that the store answers."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or _local(Path.cwd() / "mlflow.db")
@@ -51,7 +55,7 @@ def connect() -> tuple[MlflowClient, str]:
         found = client.get_experiment_by_name(name)
         return client, found.experiment_id if found else client.create_experiment(name)
     except MlflowException as error:
-        raise ValueError(
+        raise Unrecorded(
             f"the tracking server {uri} cannot be reached: start it or unset MLFLOW_TRACKING_URI "
             f"({cause(error)})"
         ) from None
@@ -95,10 +99,10 @@ def cause(error: Exception) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__
 
 
-def metrics(values: Mapping[str, Any]) -> None:
+def metrics(values: Mapping[str, Any], timestamp: int | None = None) -> None:
     """Log final numbers to the open run; nested mappings become dotted names, undefined ones are
-    left out."""
-    mlflow.log_metrics(finite(values))
+    left out. With the same timestamp (in ms) what is sent twice is there once."""
+    mlflow.log_metrics(finite(values), timestamp=timestamp)
 
 
 def files(paths: list[Path], folder: str | None = None) -> None:
@@ -107,35 +111,30 @@ def files(paths: list[Path], folder: str | None = None) -> None:
         mlflow.log_artifact(str(path), folder)
 
 
-def status(kind: type[BaseException] | None) -> str:
-    """MLflow's word for how a block ended."""
-    if kind is None:
-        return "FINISHED"
-    return "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
-
-
 @contextlib.contextmanager
-def start(stage: str, cell: str, description: Mapping[str, Any]) -> Iterator[None]:
-    """The run of a cell, open during the block: FINISHED, KILLED or FAILED after it.
+def start(stage: str, cell: str, description: Mapping[str, Any], note: Path) -> Iterator[None]:
+    """The run of a cell, open during the block and FINISHED after it.
 
     Args:
         stage: the verb.
         cell: `<experiment>-<seed>`.
         description: experiment_config.json; its plain values become params and tags.
+        note: a file that remembers the run's id, so that a record that was cut short is completed.
 
     Raises:
-        ValueError: the tracking server cannot be reached.
+        Unrecorded: the tracking server is away, or goes away.
     """
     client, experiment = connect()
-    run_id = create(client, experiment, stage, cell, description, {})
-    mlflow.start_run(run_id=run_id)
     try:
-        describe(client, run_id, stage, description)
-        yield
-    except BaseException as error:
-        mlflow.end_run(status(type(error)))
-        raise
-    mlflow.end_run()
+        run_id = note.read_text()
+        if not run_id or not exists(client, run_id):
+            run_id = create(client, experiment, stage, cell, description, {})
+            note.write_text(run_id)
+        with mlflow.start_run(run_id=run_id):
+            describe(client, run_id, stage, description)
+            yield
+    except (MlflowException, OSError) as error:
+        raise Unrecorded(f"the tracking server failed: {cause(error)}") from None
 
 
 def create(
@@ -177,7 +176,7 @@ def exists(client: MlflowClient, run_id: str) -> bool:
         return bool(client.get_run(run_id).info.lifecycle_stage == "active")
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise ValueError(f"the run {run_id} cannot be read: {error}") from None
+            raise Unrecorded(f"the run {run_id} cannot be read: {cause(error)}") from None
         return False
 
 

@@ -22,7 +22,7 @@ import mlflow
 import pytest
 from tiny import make_until
 
-from winnow import spool
+from winnow import spool, tracking
 
 DESCRIPTION = {
     "experiment": "high_40_tiny", "seed": 0, "tier_name": "high_40", "data_sha256": "0" * 64,
@@ -115,7 +115,7 @@ def wait_for(condition: Any) -> None:
 def test_away_at_the_start_in_the_middle_and_at_the_end(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(spool.Unrecorded, match="same command"), training(tmp_path) as record:
+    with pytest.raises(tracking.Unrecorded, match="same command"), training(tmp_path) as record:
         record.point(point(1))
         assert record.id is None and "the training goes on" in capsys.readouterr().err
         server.start()
@@ -215,7 +215,7 @@ def test_a_server_that_hangs_stalls_no_step(
     monkeypatch.setattr(spool, "PATIENCE", 1.0)
     (tmp_path / "state").mkdir()
     began = time.monotonic()
-    with pytest.raises(spool.Unrecorded), training(tmp_path) as record:
+    with pytest.raises(tracking.Unrecorded), training(tmp_path) as record:
         assert "no answer yet" in capsys.readouterr().err
         for step in range(50):
             before = time.monotonic()
@@ -280,3 +280,31 @@ def test_a_winnow_killed_with_points_on_disk(project: Path, server: Server) -> N
     assert run.info.status == "FINISHED" and not points.exists()
     (version,) = client.search_model_versions("name='high_40_tiny'")
     assert version.run_id == run.info.run_id
+
+
+def test_an_evaluation_goes_on_without_the_server_and_is_recorded_once(
+    project: Path, server: Server
+) -> None:
+    def run(stage: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "winnow", stage, "high_40_tiny", "--seed", "0"]
+        return subprocess.run([*command, "--skip-existing"], capture_output=True, text=True)
+
+    server.start()
+    make_until("select")
+    assert run("train").returncode == 0
+    server.kill()
+    away = run("evaluate")
+    assert away.returncode == 2 and away.stderr.splitlines()[-1].startswith(
+        "winnow evaluate: high_40_tiny-0: evaluated, but not in the record"
+    )
+    results = Path("results/high_40_tiny/0")
+    published = (results / "card.json").stat().st_mtime_ns
+    server.start()
+    for said in ("", "done and unchanged"):
+        there = run("evaluate")
+        assert there.returncode == 0 and said in there.stdout
+    assert (results / "card.json").stat().st_mtime_ns == published
+    (run,) = (run for run in server.runs() if run.data.tags["stage"] == "evaluate")
+    assert run.info.status == "FINISHED"
+    loss = json.loads((results / "evaluation/metrics.json").read_text())["loss"]
+    assert run.data.metrics["test.loss"] == loss

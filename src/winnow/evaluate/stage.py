@@ -30,6 +30,7 @@ from winnow.vocabulary import Vocabulary
 
 CURATED, SCORED, TIERS = (Path("artifacts") / name for name in ("curate", "score", "select"))
 MODELS, FOLDER = Path("models"), Path("results")
+STATE = publish.STATE / "evaluate"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,11 +131,20 @@ def run(experiment: str, seed: int | None, skip_existing: bool) -> None:
             publish.read_card(
                 MODELS / arm.name / str(number), f"winnow train {arm.name} --seed {number}"
             )
-    test = _test_set(settings)
+    test, unrecorded = _test_set(settings), []
     for arm in arms:
         for number in seeds:
             with publish.lock(f"evaluate-{arm.name}-{number}"):
-                _evaluate(arm, number, settings, test, skip_existing)
+                try:
+                    _evaluate(arm, number, settings, test, skip_existing)
+                except tracking.Unrecorded as error:
+                    unrecorded.append((f"{arm.name}-{number}", error))
+    if unrecorded:
+        cells = ", ".join(cell for cell, _ in unrecorded)
+        raise ValueError(
+            f"{cells}: evaluated, but not in the record ({unrecorded[-1][1]}); "
+            "the same command with --skip-existing completes it"
+        )
 
 
 def _evaluate(
@@ -142,38 +152,67 @@ def _evaluate(
 ) -> None:
     source, target = MODELS / arm.name / str(seed), FOLDER / arm.name / str(seed)
     key = test.key | {"model": publish.read_card(source, "winnow train")["files"]}
-    if skip_existing and publish.is_made_of(target, key):
+    note = STATE / f"{arm.name}-{seed}"
+    if not skip_existing or not publish.is_made_of(target, key):
+        with publish.atomic_file(note, "w"):
+            pass  # there as long as the results are not in the record
+        _judge(arm, source, target, settings, test, {"stage": "evaluate", "key": key})
+    elif not note.exists():
         print(f"evaluate: {arm.name} seed {seed} is done and unchanged")
         return
-    description = publish.read_json(source / "experiment_config.json")
+    _record(f"{arm.name}-{seed}", target, note)
+    note.unlink()
+
+
+def _judge(
+    arm: config.Experiment, source: Path, target: Path, settings: EvaluateConfig, test: TestSet,
+    card: dict[str, Any],
+) -> None:  # fmt: skip
+    """Judge a model, and publish what came of it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = GPT2LMHeadModel.from_pretrained(source, use_safetensors=True).eval().to(device)
-    with tracking.start("evaluate", f"{arm.name}-{seed}", description):
-        items, metrics = _losses(model, arm, settings, test)
-        prompts, completions, generated = _generate(model, arm, settings, test)
-        answered, figures = _ask(model, arm, settings, test)
-        card = {"stage": "evaluate", "key": key}
-        with publish.publish_folder(target, card) as folder:
-            for name in ("experiment_config.json", "train_results.json"):
-                shutil.copyfile(source / name, folder / name)
-            write = publish.write_json
-            write(folder / "evaluation/metrics.json", metrics)
-            table = pa.Table.from_pandas(items, ITEM_SCHEMA, preserve_index=False)
-            pq.write_table(table.replace_schema_metadata(None), folder / "evaluation/items.parquet")
-            write(folder / "quality_analysis/strata.json", perplexity.strata(items))
-            write(folder / "generation_analysis/metrics.json", generated)
-            _write_samples(folder / "generation_analysis/samples.jsonl", prompts, completions)
-            if test.asked:
-                write(folder / "benchmarks/metrics.json", figures)
-                pq.write_table(answered, folder / "benchmarks/items.parquet")
-        strata = {f"loss_{kind}": {name: part["loss"] for name, part in parts.items()}
-                  for kind, parts in perplexity.strata(items).items()}  # fmt: skip
-        whole = {name: part | {"tasks": {}} for name, part in figures.items()}
-        tracking.metrics({"test": metrics, "generation": generated, "benchmarks": whole} | strata)
-        folders = ["evaluation", "generation_analysis"] + (["benchmarks"] if test.asked else [])
-        tracking.files([target / name for name in folders])
-    print(f"evaluate: {arm.name} seed {seed}: loss {metrics['loss']:.4f} nats a token, "
+    items, metrics = _losses(model, arm, settings, test)
+    prompts, completions, generated = _generate(model, arm, settings, test)
+    answered, figures = _ask(model, arm, settings, test)
+    with publish.publish_folder(target, card) as folder:
+        for name in ("experiment_config.json", "train_results.json"):
+            shutil.copyfile(source / name, folder / name)
+        write = publish.write_json
+        write(folder / "evaluation/metrics.json", metrics)
+        table = pa.Table.from_pandas(items, ITEM_SCHEMA, preserve_index=False)
+        pq.write_table(table.replace_schema_metadata(None), folder / "evaluation/items.parquet")
+        write(folder / "quality_analysis/strata.json", perplexity.strata(items))
+        write(folder / "generation_analysis/metrics.json", generated)
+        _write_samples(folder / "generation_analysis/samples.jsonl", prompts, completions)
+        if test.asked:
+            write(folder / "benchmarks/metrics.json", figures)
+            pq.write_table(answered, folder / "benchmarks/items.parquet")
+    print(f"evaluate: {arm.name} seed {target.name}: loss {metrics['loss']:.4f} nats a token, "
           f"perplexity {metrics['perplexity']:.2f}")  # fmt: skip
+
+
+def _record(cell: str, folder: Path, note: Path) -> None:
+    """Tell the tracker what a folder of results holds.
+
+    Raises:
+        tracking.Unrecorded: the server is away.
+    """
+    numbers: dict[str, Any] = {
+        "test": publish.read_json(folder / "evaluation/metrics.json"),
+        "generation": publish.read_json(folder / "generation_analysis/metrics.json"),
+    }
+    for kind, parts in publish.read_json(folder / "quality_analysis/strata.json").items():
+        numbers[f"loss_{kind}"] = {name: part["loss"] for name, part in parts.items()}
+    folders = ["evaluation", "generation_analysis"]
+    if (folder / "benchmarks").exists():
+        figures = publish.read_json(folder / "benchmarks/metrics.json")
+        numbers["benchmarks"] = {name: part | {"tasks": {}} for name, part in figures.items()}
+        folders.append("benchmarks")
+    description = publish.read_json(folder / "experiment_config.json")
+    judged_at = int(1000 * (folder / publish.CARD).stat().st_mtime)
+    with tracking.start("evaluate", cell, description, note):
+        tracking.metrics(numbers, judged_at)
+        tracking.files([folder / name for name in folders])
 
 
 def _losses(

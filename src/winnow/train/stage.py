@@ -18,7 +18,7 @@ import torch
 from accelerate import PartialState
 from datasets import load_from_disk
 
-from winnow import config, publish, spool
+from winnow import config, publish, spool, tracking
 from winnow.records import texts
 from winnow.train import base, checkpoint, data, loop
 from winnow.train import model as models
@@ -78,7 +78,7 @@ def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") 
             with publish.lock(f"train-{arm.name}-{number}") if is_main else nullcontext():
                 try:
                     _train(arm, number, settings, skip_existing)
-                except spool.Unrecorded as error:
+                except tracking.Unrecorded as error:
                     unrecorded.append(str(error))
             state.wait_for_everyone()
     if unrecorded:
