@@ -83,16 +83,6 @@ def test_one_seed_leaves_the_items() -> None:
     assert np.allclose(replicate(losses, tokens, **SETTINGS)[0], expected)
 
 
-@pytest.mark.parametrize(
-    ("probability", "freedom", "expected"),
-    [(0.95, 1, 6.3138), (0.95, 2, 2.9200), (0.975, 4, 2.7764), (0.95, 30, 1.6973)],
-)
-def test_student_quantiles_are_those_of_the_tables(
-    probability: float, freedom: int, expected: float
-) -> None:
-    assert bootstrap.student_quantile(probability, freedom) == pytest.approx(expected, abs=1e-3)
-
-
 def test_widening_shrinks_with_seeds() -> None:
     factors = [bootstrap.widening(n, 0.9) for n in (2, 3, 5, 10, 1000)]
     assert factors == sorted(factors, reverse=True)

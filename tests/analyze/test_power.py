@@ -88,16 +88,6 @@ def test_one_arm_counts_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("probability", "freedom", "expected"),
-    [(0.1, 1, 0.01579), (0.1, 2, 0.21072), (0.05, 10, 3.9403), (0.5, 3, 2.36597)],
-)
-def test_chi_square_quantiles_are_those_of_the_tables(
-    probability: float, freedom: int, expected: float
-) -> None:
-    assert power.chi_square_quantile(probability, freedom) == pytest.approx(expected, rel=1e-3)
-
-
-@pytest.mark.parametrize(
     ("num_seeds", "num_items", "seed", "item", "both"),
     [(2, 100, 0.05, 0.1, 0.1), (3, 100, 0.05, 0.1, 0.1), (3, 60, 0.005, 0.5, 0.1),
      (3, 60, 0.0, 0.05, 0.6)],

@@ -17,6 +17,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 Floats = NDArray[np.float64]
 CHUNK = 1 << 23
@@ -62,14 +63,6 @@ def seed_draws(num_seeds: int, resamples: int, seed: int) -> NDArray[np.int64]:
     return generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=resamples)
 
 
-def student_quantile(probability: float, freedom: int) -> float:
-    """Quantile of Student's t: with t = sqrt(f) tan(a) its density is cos(a)^(f-1) in a."""
-    angle = np.linspace(-np.pi / 2, np.pi / 2, 200_001)
-    middle = (angle[1:] + angle[:-1]) / 2
-    mass = np.concatenate([[0.0], np.cumsum(np.cos(middle) ** (freedom - 1))])
-    return math.sqrt(freedom) * math.tan(float(np.interp(probability, mass / mass[-1], angle)))
-
-
 def widening(num_seeds: int, confidence: float) -> float:
     """How much wider than a plain bootstrap few seeds must be read; 1 for one seed.
 
@@ -79,7 +72,7 @@ def widening(num_seeds: int, confidence: float) -> float:
     if num_seeds < 2:
         return 1.0
     tail = 0.5 + confidence / 2
-    ratio = student_quantile(tail, num_seeds - 1) / NormalDist().inv_cdf(tail)
+    ratio = float(special.stdtrit(num_seeds - 1, tail)) / NormalDist().inv_cdf(tail)
     return math.sqrt(num_seeds / (num_seeds - 1)) * ratio
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from winnow.analyze import words
 from winnow.analyze.bootstrap import Floats, seed_draws, widening
@@ -44,15 +45,6 @@ class Spread:
     """Degrees of freedom of the seeds' part."""
 
 
-def chi_square_quantile(probability: float, freedom: int) -> float:
-    """Quantile of chi-square: with x = u^2 its density is u^(f-1) exp(-u^2 / 2) in u."""
-    root = np.linspace(0, math.sqrt(freedom) + 10, 200_001)
-    middle = (root[1:] + root[:-1]) / 2
-    logs = (freedom - 1) * np.log(middle) - middle**2 / 2
-    mass = np.concatenate([[0.0], np.cumsum(np.exp(logs - logs.max()))])
-    return float(np.interp(probability, mass / mass[-1], root)) ** 2
-
-
 def spread(losses: Floats, tokens: NDArray[np.int64], confidence: float) -> Spread:
     """Split the variance of a paired difference into seeds, test rows and both (a two-way layout
     with random effects; Searle, Casella and McCulloch 1992, chapter 4), pooled over all pairs.
@@ -79,7 +71,7 @@ def spread(losses: Floats, tokens: NDArray[np.int64], confidence: float) -> Spre
     both = 2 * float((rest**2).sum()) / (freedom * (num_items - 1))
     seeds = 2 * float((by_seed**2).sum()) / freedom
     items = 2 * float((by_row**2).sum()) / (pairing * (num_items - 1))
-    highest = seeds * freedom / chi_square_quantile(1 - confidence, freedom)
+    highest = seeds * freedom / float(special.chdtri(freedom, confidence))
     return Spread(
         seed=max(0.0, seeds - both / num_items),
         seed_high=max(0.0, highest - both / num_items),
