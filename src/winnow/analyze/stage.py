@@ -243,5 +243,8 @@ def _record(study: Study, analysis: Json) -> None:
         key: analysis[key] for key in ("performance_vs_size", "efficiency_metrics", "hypothesis")
     }
     numbers |= {key: analysis[key] for key in ("confounds", "power", "scaling", "proxy")}
+    numbers["dial"] = {
+        f"{row['model']} {3600 * row['hours']:.0f} s": row for row in analysis["dial"]
+    }
     numbers["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
     tracking.record_analysis(numbers, best, figures)
