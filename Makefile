@@ -9,13 +9,13 @@ REPORT := analysis/report.html
 # The documented scale is an overlay over params.yaml: the same pipeline with other values.
 FULL_EXPERIMENTS := ultra_10k_500M, ultra_10k_1B, high_100k_500M, high_100k_1B, \
   medium_1M_500M, medium_1M_1B, ultra_5k_500M, low_100k_500M, \
-  matched_10k_500M, matched_100k_500M, random_10k_500M, longest_10k_500M
+  matched_10k_500M, matched_100k_500M, random_10k_500M, random_100k_500M, longest_10k_500M
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo full ui test check format clean \
   bench-score bench-dedup bench-data bench-decontaminate bench-extract bench-language \
   bench-graders bench-classifier bench-semantic bench-train bench-generate bench-reliability \
-  bench-crashes
+  bench-crashes bench-truth
 
 help:  ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-19s %s\n", $$1, $$2}' Makefile
@@ -103,6 +103,9 @@ bench-reliability: .venv  ## kill, fill and feed the data half, beside datasets 
 
 bench-crashes: .venv  ## kill a training at all of its points: [ARGS="--points 40 --moments 10"]
 	@$(BIN)/python -m benchmarks.crashes $(ARGS)
+
+bench-truth: .venv  ## hold the answers against corpora whose best share is known, an hour: [ARGS="--seeds 12"]
+	@$(BIN)/python -m benchmarks.truth $(ARGS)
 
 clean:  ## remove caches; data, results, models and the record of runs stay
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

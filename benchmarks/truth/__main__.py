@@ -1,4 +1,4 @@
-"""Is the answer right, and how sure may it be?    python -m benchmarks.truth [--seeds 18]
+"""Is the answer right, and how sure may it be?    python -m benchmarks.truth [--seeds 12]
 
 Corpora of which it is known what makes a row good (corpora.py) are filtered to many shares, and a
 tiny model trained on each with many seeds and budgets (trainings.py). Then the program is asked
@@ -83,7 +83,7 @@ def _rankings(found: list[Ranking]) -> Iterable[str]:
 def main() -> None:
     """Train what is missing, ask, and print the tables."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=18, help="of every training; three are asked")
+    parser.add_argument("--seeds", type=int, default=12, help="of every training; three are asked")
     seeds = parser.parse_args().seeds
     if seeds < 3 * SEEDS:
         parser.error(f"--seeds: expected {3 * SEEDS} or more, found {seeds}")

@@ -98,7 +98,7 @@ def decisions(num_seeds: int, folder: Path) -> Iterator[Decision]:
             )  # fmt: skip
             rest = [seed for seed in range(num_seeds) if seed not in seeds]
             for steps in (*STEPS, BETWEEN):
-                known = rest if steps in STEPS else [s for s in rest if s < num_seeds // 3]
+                known = rest if steps in STEPS else [s for s in rest if s < num_seeds // 2]
                 true = _losses(kind, "larger", steps, known, folder)[:, :, others]
                 margins = {
                     (one, two): losses.margin(f"{one}_{steps}", f"{two}_{steps}")

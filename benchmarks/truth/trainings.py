@@ -125,10 +125,10 @@ def _keep(training: Training, folder: Path) -> None:
 
 
 def grid(seeds: int) -> list[Training]:
-    """All trainings, seed by seed; those in between at the end, with a third of the seeds."""
+    """All trainings, seed by seed; those in between at the end, with half of the seeds."""
     asked = [(steps, model) for steps in STEPS for model in MODELS]
     rounds = [(seed, asked) for seed in range(seeds)]
-    rounds += [(seed, [(BETWEEN, "larger")]) for seed in range(seeds // 3)]
+    rounds += [(seed, [(BETWEEN, "larger")]) for seed in range(seeds // 2)]
     return [
         Training(kind, tier, model, steps, seed)
         for seed, cells in rounds
