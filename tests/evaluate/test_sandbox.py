@@ -33,8 +33,10 @@ def bubblewrap() -> None:
 @pytest.fixture
 def no_process_left() -> Iterator[None]:
     """All that a test started is gone soon after it."""
+    before = set(psutil.Process().children(recursive=True))
     yield
-    assert not psutil.wait_procs(psutil.Process().children(recursive=True), timeout=5)[1]
+    started = set(psutil.Process().children(recursive=True)) - before
+    assert not psutil.wait_procs(started, timeout=5)[1]
 
 
 def plain_run(attack: str) -> Any:
