@@ -133,6 +133,7 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
     for point, delay in kills:
         fresh()
         ended, before = attempt(run, point, delay)
+        ended = ended or len(before) == last  # killed behind its last commit point: all is done
         whole = not (folder / publish.CARD).exists() or publish.is_complete(folder)
         resumed, after = (True, b"c" * chunks) if ended else attempt(run)
         done = before.count(b"c") if not ended else 0
