@@ -159,9 +159,10 @@ def _refusal(study: Study, model: str, tops: dict[str, list[tuple[float, Arm]]])
     known = sorted({arm.model for arm in study.arms})
     if model not in known:
         return f"no answer, as it was not trained; {words.listed(known)} were."
+    ends = {name: [words.duration(tier[at][0]) for at in (0, -1)] for name, tier in tops.items()}
     ranges = [
-        f"{name} from {words.duration(tier[0][0])} to {words.duration(tier[-1][0])}"
-        for name, tier in tops.items()
+        f"{name} for {low}" if low == high else f"{name} from {low} to {high}"
+        for name, (low, high) in ends.items()
     ]
     measured = words.listed(ranges) or "no tier of top rows"
     return f"no answer, as two tiers must have been trained that long; measured: {measured}."
