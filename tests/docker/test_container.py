@@ -107,6 +107,7 @@ def clone(checkout: Path, tmp_path: Path) -> Path:
 def test_mlflow_runs_the_stages(backend: str, clone: Path, request: pytest.FixtureRequest) -> None:
     if backend == "local":
         request.getfixturevalue("image")
+    import mlflow
     from mlflow import MlflowClient
 
     stages: list[tuple[str, ...]] = [
@@ -136,6 +137,10 @@ def test_mlflow_runs_the_stages(backend: str, clone: Path, request: pytest.Fixtu
     assert ended == dict.fromkeys(("ingest", "curate", "score", "select", "train", "evaluate"),
                                   "FINISHED")  # fmt: skip
     assert projects[-1].info.status == "FAILED"
+
+    mlflow.set_tracking_uri(f"sqlite:///{clone / 'mlflow.db'}")
+    pipeline = mlflow.transformers.load_model("models:/random_30_tiny/1")
+    assert pipeline("river", max_new_tokens=3)[0]["generated_text"].startswith("river")
 
 
 def test_one_version_names_project_and_images() -> None:
