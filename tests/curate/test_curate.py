@@ -1,5 +1,6 @@
 """Duplicates, the hold-out, the tokenizer: whatever the order of the rows, and nothing lost."""
 
+import functools
 import importlib
 import json
 import os
@@ -230,6 +231,24 @@ def test_unknown_steps_and_numbers_are_refused() -> None:
         apply({"name": "near", "treshold": 0.5}, table(["a"]))
     with pytest.raises(ValueError, match="threshold in .0, 1.*found 80, 128, 3"):
         apply({"name": "near", "threshold": 80}, table(["a"]))
+
+
+def test_a_wrong_file_of_the_last_step_is_said_before_the_first_one_works(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked_on: list[int] = []
+
+    @functools.wraps(steps.near)
+    def near(rows: pa.Table, positions: Any, **numbers: Any) -> Any:
+        worked_on.append(len(positions))
+        return steps.near(rows, positions, **numbers)
+
+    monkeypatch.setitem(steps.STEPS, "near", near)
+    recipe = [{"name": "near", "threshold": 0.8}, {"name": "linear", "labelled": "labels.jsonl"}]
+    write_params(project, TINY | {"curate": TINY["curate"] | {"steps": recipe}})  # type: ignore[operator]
+    with pytest.raises(ValueError, match=r"linear.labelled: no file 'labels.jsonl'"):
+        make_until("curate")
+    assert worked_on == [0]
 
 
 def test_hold_out_is_by_cluster_and_by_source() -> None:

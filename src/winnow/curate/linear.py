@@ -58,7 +58,8 @@ def read_labelled(path: Path) -> tuple[pa.Table, NDArray[np.bool_]]:
         if not _is_labelled(row):
             found = f"a {type(row).__name__}"
             if isinstance(row, dict):
-                found = f"{', '.join(map(str, row))}, and label {row.get('label')!r}"
+                names = [f"{key} (empty)" if row[key] in ("", None) else str(key) for key in row]
+                found = f"{', '.join(names)}, and label {row.get('label')!r}"
             raise ValueError(
                 f"{KEY}: {path}, row {number}: expected an instruction and a response that are "
                 f"not empty, maybe an input, and a label of true or false, found {found}"
