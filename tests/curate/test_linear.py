@@ -88,9 +88,9 @@ def test_a_file_that_cannot_teach_is_refused_in_a_line(tmp_path: Path) -> None:
             "names.jsonl",
             [*good, {"prompt": "a", "response": "b", "label": True}],
         ),
-        r"row 5: .*found instruction, input \(empty\), response \(empty\), label": (
+        r"row 5: .*found instruction, response \(empty\), label": (
             "empty.jsonl",
-            [*good, good[0] | {"input": "", "response": ""}],
+            [*good, good[0] | {"response": ""}],
         ),
         "row 5: .*label 'yes'": ("label.jsonl", [*good, good[0] | {"label": "yes"}]),
         "row 5: .*label None": ("null.jsonl", [*good, good[0] | {"label": None}]),
