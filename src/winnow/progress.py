@@ -10,7 +10,7 @@ from tqdm import tqdm
 def progress(
     items: Iterable[Any] | None, name: str, unit: str, total: int | None = None, shown: bool = True
 ) -> Any:
-    """A tqdm bar; in a log file it says a line every ten seconds instead of ten a second."""
+    """A tqdm bar; in a log file a line every ten seconds instead of ten a second, of nothing none."""
     quiet = not sys.stderr.isatty()
     return tqdm(
         items,
@@ -18,7 +18,7 @@ def progress(
         total,
         unit=unit,
         unit_scale=True,
-        disable=not shown,
+        disable=not shown or total == 0,
         mininterval=10 if quiet else 0.1,
         dynamic_ncols=not quiet,
     )
