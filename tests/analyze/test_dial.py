@@ -106,6 +106,7 @@ def test_scoring_is_charged_to_what_was_cut_by_score() -> None:
     study, losses = _study(CROSSING | {"matched_25pct": {100.0: 2.0}}, scoring=90.0)
     found = dial(study, losses, "1M", 190)
     assert found.verdict and found.verdict.control is None  # at 190 s nothing random was measured
+    assert "matched_25pct was trained for" in found.sentence
     assert dial(study, losses, "1M", 10).kind == "refused"
 
 

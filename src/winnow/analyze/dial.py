@@ -7,14 +7,14 @@ bootstrap; outside of what was measured nothing is said.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 
 from winnow.analyze import words
-from winnow.analyze.answer import Verdict, judge
+from winnow.analyze.answer import Verdict, judge, matched_control
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.documented import scoring_seconds, with_reasons
 from winnow.analyze.results import Arm, Study
@@ -53,8 +53,8 @@ class Dial:
         why = {
             "share_from": "no harder filter was measured",
             "share_to": "no milder filter was measured",
-            "control": "no random control was measured",
-            "score_helped": "no random control of this size was measured",
+            "control": "no random control was trained for that long",
+            "score_helped": "no random control of this size was trained for that long",
         }
         return with_reasons(known | found, {key: why[key] for key in why if found[key] is None})
 
@@ -118,6 +118,18 @@ def _said(verdict: Verdict, between: tuple[float | None, float | None], prefix: 
     return f"{prefix}keep {words.rows(verdict.best)}: {ends}. {verdict.score_sentence}".strip()
 
 
+def _with_absent(verdict: Verdict, tiers: dict[str, list[tuple[float, Arm]]]) -> Verdict:
+    """The verdict; where its matched control was run, but for another time, it says so."""
+    assert verdict.best is not None
+    control = matched_control(verdict.best, tuple(tier[0][1] for tier in tiers.values()))
+    if verdict.control is not None or control is None:
+        return verdict
+    low, high = (words.duration(tiers[control.tier_name][at][0]) for at in (0, -1))
+    measured = low if low == high else f"{low} to {high}"
+    said = f"{control.tier_name} was trained for {measured}, so nothing is known about the score."
+    return replace(verdict, score_sentence=said)
+
+
 def dial(study: Study, losses: Bootstrap, model: str, seconds: float) -> Dial:
     """Answer for one model and budget.
 
@@ -142,7 +154,7 @@ def dial(study: Study, losses: Bootstrap, model: str, seconds: float) -> Dial:
         np.stack([replicates for _, _, replicates in at.values()]),
         losses.confidence,
     )
-    verdict = judge(model, arms, there)
+    verdict = _with_absent(judge(model, arms, there), tiers)
     between = _between(verdict, arms)
     return Dial(
         model=model,
