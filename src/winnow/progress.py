@@ -10,7 +10,7 @@ from tqdm import tqdm
 def progress(
     items: Iterable[Any] | None, name: str, unit: str, total: int | None = None, shown: bool = True
 ) -> Any:
-    """A tqdm bar; in a log file a line every ten seconds instead of ten a second. None of nothing."""
+    """A tqdm bar, in a log file a line every ten seconds; none where the total is known to be 0."""
     quiet = not sys.stderr.isatty()
     return tqdm(
         items,
