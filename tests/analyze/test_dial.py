@@ -10,6 +10,7 @@ import pytest
 from made_up import near, params
 
 from winnow.__main__ import main
+from winnow.analyze.advice import _score_advice
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.dial import dial, dials
 from winnow.analyze.results import Arm, Run, Study
@@ -108,6 +109,15 @@ def test_scoring_is_charged_to_what_was_cut_by_score() -> None:
     assert found.verdict and found.verdict.control is None  # at 190 s nothing random was measured
     assert "matched_25pct was trained for" in found.sentence
     assert dial(study, losses, "1M", 10).kind == "refused"
+
+
+def test_of_all_rows_nothing_is_said_about_the_score() -> None:
+    study, losses = _study({"top_5pct": {10.0: 3.0}, "top_100pct": {10.0: 2.0},
+                            "matched_25pct": {10.0: 2.5}})  # fmt: skip
+    found = dial(study, losses, "1M", 10)
+    assert found.kind == "keep" and found.verdict and found.verdict.control is None
+    assert "Of all rows the score chooses none" in found.sentence
+    assert "spare the scoring: all rows are kept." in _score_advice("", found.verdict)
 
 
 def test_every_cluster_of_costs_is_asked_once() -> None:

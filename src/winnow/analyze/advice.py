@@ -32,9 +32,13 @@ def _threshold_advice(prefix: str, arms: tuple[Arm, ...], rule: Json, careful: J
 
 
 def _score_advice(prefix: str, verdict: Verdict) -> list[str]:
+    if verdict.best is None:
+        return []
+    if verdict.best.share >= 1:
+        return [] if verdict.tied else [f"{prefix}spare the scoring: all rows are kept."]
     if verdict.score_helped is None:
         return [f"{prefix}run the length-matched control of {verdict.best.tier_name} before "
-                "trusting the score."] if verdict.best else []  # fmt: skip
+                "trusting the score."]  # fmt: skip
     if verdict.score_helped:
         return [f"{prefix}keep the score: it beats a random draw of as many rows."]
     return [f"{prefix}spare the scoring, unless a larger run shows that it beats a random draw."]

@@ -88,7 +88,12 @@ def matched_control(best: Arm, arms: tuple[Arm, ...]) -> Arm | None:
 
 
 def _control(best: Arm, arms: tuple[Arm, ...], losses: Bootstrap) -> Control | None:
-    """The matched arm of the best tier; without it, the random arm of the nearest size."""
+    """The matched arm of the best tier; without it, the random arm of the nearest size.
+
+    All rows have none: as many random ones are the same.
+    """
+    if best.share >= 1:
+        return None
     matched = matched_control(best, arms)
     if matched:
         margin = losses.margin(best.name, matched.name)
@@ -107,6 +112,8 @@ def _score_sentence(
     best: Arm, control: Control | None, kind: str, losses: Bootstrap, num_seeds: int
 ) -> str:
     """Whether the score helped, with the margin, its interval and the number of seeds."""
+    if best.share >= 1:
+        return "Of all rows the score chooses none, so this says nothing about it."
     if control is None:
         return (
             f"No random control was run beside {best.tier_name}, so nothing is known about the "
