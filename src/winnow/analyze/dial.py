@@ -122,7 +122,7 @@ def _with_absent(verdict: Verdict, tiers: dict[str, list[tuple[float, Arm]]]) ->
     """The verdict; where its matched control was run, but for another time, it says so."""
     assert verdict.best is not None
     control = matched_control(verdict.best, tuple(tier[0][1] for tier in tiers.values()))
-    if verdict.control is not None or control is None:
+    if verdict.control is not None or control is None or verdict.best.share >= 1:
         return verdict
     low, high = (words.duration(tiers[control.tier_name][at][0]) for at in (0, -1))
     measured = low if low == high else f"{low} to {high}"
