@@ -56,6 +56,12 @@ def test_an_unknown_experiment_gets_its_nearest_names(project: Path) -> None:
         config.experiment("hihg_40_tiny")
 
 
+def test_a_model_scales_the_learning_rate_of_every_recipe(project: Path) -> None:
+    _write(project, "train.models.tiny.learning_rate_scale", 0.25)
+    assert config.experiment("high_40_tiny").recipe.learning_rate == 0.003 / 4
+    assert config.experiment("high_40_1B").recipe.learning_rate == 0.003
+
+
 @pytest.mark.parametrize(
     ("tier", "message"),
     [

@@ -39,7 +39,7 @@ class Tier:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    """A GPT-2 architecture (Radford et al. 2019)."""
+    """A GPT-2 architecture (Radford et al. 2019), and what its size asks of the recipes."""
 
     num_layers: int
     hidden_size: int
@@ -47,6 +47,8 @@ class Model:
     context: int
     """Positions, in tokens; also the length of a training sequence."""
     dropout: float = 0.0
+    learning_rate_scale: float = 1.0
+    """Times the learning rate of every recipe: a deeper model asks for a lower one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -285,16 +287,18 @@ def experiment(name: str) -> Experiment:
     if name not in declared:
         raise ValueError(f"unknown experiment {name!r}; nearest: {_nearest(name, declared)}")
     tier_name, model_name, budget = declared[name]
-    tier = grid.tiers[tier_name]
+    tier, model = grid.tiers[tier_name], grid.models[model_name]
     _check_tier(tier_name, tier, grid.tiers)
     if tier.recipe not in grid.recipes:
         _fail(f"select.tiers.{tier_name}.recipe", f"one of {', '.join(grid.recipes)}", tier.recipe)
+    recipe = grid.recipes[tier.recipe]
+    rate = recipe.learning_rate * model.learning_rate_scale
     return Experiment(
         name=name,
         tier_name=tier_name,
         tier=tier,
         model_name=model_name,
-        model=grid.models[model_name],
-        recipe=grid.recipes[tier.recipe],
+        model=model,
+        recipe=dataclasses.replace(recipe, learning_rate=rate),
         budget=budget,
     )
