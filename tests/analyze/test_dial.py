@@ -109,6 +109,10 @@ def test_scoring_is_charged_to_what_was_cut_by_score() -> None:
     assert found.verdict and found.verdict.control is None  # at 190 s nothing random was measured
     assert "matched_25pct was trained for" in found.sentence
     assert dial(study, losses, "1M", 10).kind == "refused"
+    costs = {name: dial(*_study({name: {10.0: 3.0}}, scoring=90.0), "1M", 10).sentence
+             for name in ("top_25pct", "top_100pct")}  # fmt: skip
+    assert "top_25pct for 100 s" in costs["top_25pct"]
+    assert "top_100pct for 10 s" in costs["top_100pct"], "all rows are had without the score"
 
 
 def test_of_all_rows_nothing_is_said_about_the_score() -> None:

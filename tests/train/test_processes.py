@@ -74,6 +74,7 @@ def _results() -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
 @pytest.mark.parametrize("config", ["ddp", "fsdp"])
 def test_two_killed_processes_equal_one_undisturbed(project: Path, config: str) -> None:
     params: Any = copy.deepcopy(TINY)
+    params["train"]["precision"] = "fp32"
     # Dropout's random numbers are each process's own.
     params["train"]["models"]["tiny"]["dropout"] = 0.0
     # Neither a micro-batch nor the last one of an epoch can be halved.

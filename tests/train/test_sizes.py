@@ -117,8 +117,9 @@ def test_steps_to_is_the_first_step_that_has_seen_the_tokens(
 def test_equal_cost_charges_the_scoring(project: Path) -> None:
     make_until("curate")
     vocabulary = Vocabulary.read(stage.TOKENIZER)
-    scored, control = (
-        config.experiment(f"{tier}_tiny_60_seconds") for tier in ("high_40", "matched_40")
+    scored, control, whole = (
+        config.experiment(f"{tier}_tiny_60_seconds")
+        for tier in ("high_40", "matched_40", "all_100pct")
     )
     settings = config.load("train", stage.TrainConfig)
     step = models.flops_per_position(scored.model, vocabulary.size) * 4 * 64
@@ -126,6 +127,7 @@ def test_equal_cost_charges_the_scoring(project: Path) -> None:
     publish.write_json(stage.SCORING, {"seconds": 15.5})
     assert stage._budget(scored, slow, vocabulary) == {"steps": 4}
     assert stage._budget(control, slow, vocabulary) == {"steps": 6}
+    assert stage._budget(whole, slow, vocabulary) == {"steps": 12}, "all rows, half the batch"
     publish.write_json(stage.SCORING, {"seconds": 59.0})
     with pytest.raises(ValueError, match="scoring alone took 59 s, which leaves no step"):
         stage._budget(scored, slow, vocabulary)

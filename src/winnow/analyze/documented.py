@@ -70,8 +70,11 @@ def measured_time(arm: Arm, threshold: float) -> tuple[float | None, str]:
 
 
 def scoring_seconds(arm: Arm, study: Study) -> float | None:
-    """What scoring cost an arm: all of it for one that was cut by score, nothing for others."""
-    if arm.rule not in ("top", "bottom"):
+    """What scoring cost an arm: all of it where the score chose its rows, else nothing.
+
+    Of all rows it chooses none.
+    """
+    if arm.rule not in ("top", "bottom") or arm.share >= 1:
         return 0.0
     return None if study.scoring is None else float(study.scoring["seconds"])
 
