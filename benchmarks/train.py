@@ -125,7 +125,9 @@ def with_activation(model: Any, name: str) -> None:
         block.mlp.act = ACT2FN[name]
 
 
-def ours(work: Work, change: Callable[[Any], Any] = lambda model: None) -> Measured:
+def ours(
+    work: Work, change: Callable[[Any], Any] = lambda model: None, compiled: bool = False
+) -> Measured:
     """A turn of winnow's loop."""
     rows, size = work.packed(), work.micro * work.accumulation
     model = build(work)
@@ -139,7 +141,9 @@ def ours(work: Work, change: Callable[[Any], Any] = lambda model: None) -> Measu
         save_steps=1,
     )
     with tempfile.TemporaryDirectory() as folder:
-        plan = loop.Plan(model, recipe, rows, rows, 0, work.kind, Path(folder), {})
+        plan = loop.Plan(
+            model, recipe, rows, rows, 0, work.kind, Path(folder), {}, compiled=compiled
+        )
         run = loop._Run(plan)
         run.model.train()
         waited = began = 0.0
@@ -232,8 +236,9 @@ def trials(work: Work) -> dict[str, Callable[[], Measured]]:
     def attention(name: str) -> Callable[[], Measured]:
         return lambda: ours(work, lambda model: model.set_attn_implementation(name))
 
-    def compiled() -> Measured:
-        return ours(work, lambda model: model.transformer.compile())
+    def flex() -> Measured:
+        without = replace(work, model=replace(work.model, dropout=0.0))  # flex knows no dropout
+        return ours(without, lambda model: model.set_attn_implementation("flex_attention"))
 
     found = {
         "ours, logits whole": logits,
@@ -242,10 +247,13 @@ def trials(work: Work) -> dict[str, Callable[[], Measured]]:
             work, lambda model: with_activation(model, "gelu_new")
         ),
         "ours, attention eager": attention("eager"),
-        "ours, compiled": compiled,
+        "ours, blocks compiled": lambda: ours(work, compiled=True),
+        "ours, without dropout": lambda: ours(
+            replace(work, model=replace(work.model, dropout=0.0))
+        ),
     }
     if DEVICE.type == "cuda":
-        found["ours, attention flex"] = attention("flex_attention")
+        found["ours, attention flex, without dropout"] = flex
     return found
 
 
