@@ -258,7 +258,7 @@ def trials(work: Work) -> dict[str, Callable[[], Measured]]:
 
 
 def turn(side: Callable[[], Measured]) -> Measured | None:
-    """One turn on an empty device; None where it does not fit into the memory."""
+    """One turn on an empty device; None, with the reason said, where it does not run there."""
     # What a Trainer tells Accelerate of its precision holds for the whole process.
     os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -268,7 +268,8 @@ def turn(side: Callable[[], Measured]) -> Measured | None:
         torch.cuda.reset_peak_memory_stats()
     try:
         return side()
-    except torch.OutOfMemoryError:
+    except (RuntimeError, ValueError) as error:
+        print(f"{type(error).__name__}: {str(error).splitlines()[0]}", flush=True)
         return None
 
 
@@ -288,7 +289,7 @@ def limited(work: Work, gigabytes: float) -> tuple[str, Measured | None]:
 def show(name: str, turns: list[Measured | None], work: Work, base: float) -> None:
     """A row of the table."""
     if None in turns:
-        print(f"  {name:32} does not run in this memory", flush=True)
+        print(f"  {name:32} does not run here", flush=True)
         return
     middle = [statistics.median(getattr(t, n) for t in turns) for n in ("tokens", "waiting")]
     top = max(t.memory for t in turns if t)
