@@ -125,9 +125,7 @@ def with_activation(model: Any, name: str) -> None:
         block.mlp.act = ACT2FN[name]
 
 
-def ours(
-    work: Work, change: Callable[[Any], Any] = lambda model: None, compiled: bool = False
-) -> Measured:
+def ours(work: Work, change: Callable[[Any], Any] = lambda model: None) -> Measured:
     """A turn of winnow's loop."""
     rows, size = work.packed(), work.micro * work.accumulation
     model = build(work)
@@ -141,9 +139,7 @@ def ours(
         save_steps=1,
     )
     with tempfile.TemporaryDirectory() as folder:
-        plan = loop.Plan(
-            model, recipe, rows, rows, 0, work.kind, Path(folder), {}, compiled=compiled
-        )
+        plan = loop.Plan(model, recipe, rows, rows, 0, work.kind, Path(folder), {})
         run = loop._Run(plan)
         run.model.train()
         waited = began = 0.0
@@ -236,25 +232,22 @@ def trials(work: Work) -> dict[str, Callable[[], Measured]]:
     def attention(name: str) -> Callable[[], Measured]:
         return lambda: ours(work, lambda model: model.set_attn_implementation(name))
 
-    def flex() -> Measured:
-        without = replace(work, model=replace(work.model, dropout=0.0))  # flex knows no dropout
-        return ours(without, lambda model: model.set_attn_implementation("flex_attention"))
+    def compiled(model: Any) -> None:
+        for block in model.transformer.h:
+            block.compile()
 
-    found = {
+    return {
         "ours, logits whole": logits,
         "ours, AdamW not fused": unfused,
         "ours, GELU in nine steps": lambda: ours(
             work, lambda model: with_activation(model, "gelu_new")
         ),
         "ours, attention eager": attention("eager"),
-        "ours, blocks compiled": lambda: ours(work, compiled=True),
+        "ours, blocks compiled": lambda: ours(work, compiled),
         "ours, without dropout": lambda: ours(
             replace(work, model=replace(work.model, dropout=0.0))
         ),
     }
-    if DEVICE.type == "cuda":
-        found["ours, attention flex, without dropout"] = flex
-    return found
 
 
 def turn(side: Callable[[], Measured]) -> Measured | None:

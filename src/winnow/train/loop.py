@@ -36,8 +36,6 @@ class Plan:
     """What the run is made of; see checkpoint.save."""
     max_steps: int | None = None
     """Optimizer steps, instead of the recipe's epochs."""
-    compiled: bool = False
-    """Whether the model's blocks are compiled."""
 
     @property
     def sequences_per_step(self) -> int:
@@ -112,10 +110,6 @@ class _Run:
         self.accelerator = Accelerator()
         if plan.recipe.gradient_checkpointing is True:
             plan.model.gradient_checkpointing_enable()  # type: ignore[operator]
-        if plan.compiled:
-            # Block by block: they are alike, and one is compiled in seconds, the whole in minutes.
-            for block in plan.model.transformer.h:  # type: ignore[union-attr]
-                block.compile(dynamic=False)
         self.model, self.optimizer = self.accelerator.prepare(
             WithLoss(plan.model), _optimizer(plan.model, plan.recipe)
         )

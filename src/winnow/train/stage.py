@@ -37,8 +37,6 @@ class TrainConfig:
     max_hours: float
     """A run that is estimated to take longer is refused before its first step."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    compile: bool = False
-    """Whether the model's blocks are compiled; needs a C compiler."""
     init: str = "scratch"
     """Or the weights to start from: a folder, or a hub id with its commit, org/name@<40 hex>."""
     flops_per_second: float | None = None
@@ -120,7 +118,7 @@ def _budget(arm: config.Experiment, settings: TrainConfig, vocabulary: Vocabular
 
 
 def _key(
-    arm: config.Experiment, seed: int, settings: TrainConfig, precision: str, budget: Any
+    arm: config.Experiment, seed: int, precision: str, init: str, budget: Any
 ) -> dict[str, Any]:
     """What a run is made of: two runs of equal keys give equal bytes on one machine."""
     tier = TIERS / arm.tier_name
@@ -131,10 +129,9 @@ def _key(
         "model": asdict(arm.model),
         "recipe": asdict(arm.recipe),
         "budget": budget,
-        "init": base.identity(settings.init),
+        "init": base.identity(init),
         "seed": seed,
         "precision": precision,
-        "compile": settings.compile,
         "code": publish.code_hash("train", "records", "vocabulary"),
         "torch": torch.__version__,
     }
@@ -146,7 +143,7 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
     kind = models.precision(settings.precision, device)
     vocabulary = Vocabulary.read(TOKENIZER)
     budget = _budget(arm, settings, vocabulary)
-    key = _key(arm, seed, settings, kind, budget)
+    key = _key(arm, seed, kind, settings.init, budget)
     # Its state is removed last: while it is there, the run's record may not be complete.
     if skip_existing and publish.is_made_of(target, key) and not state.exists():
         PartialState().print(f"train: {arm.name} seed {seed} is done and unchanged")
@@ -171,7 +168,6 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
         state=state,
         key=key,
         max_steps=steps,
-        compiled=settings.compile,
     )
     if not PartialState().is_main_process:
         loop.train(plan, lambda point: None)
