@@ -10,6 +10,7 @@ import os
 import sys
 
 from winnow import STAGES
+from winnow.errors import Refusal
 
 FULL_DISK = ("No space left on device", "database or disk is full")
 """As the system says it, and SQLite; safetensors and MLflow raise it as no OSError."""
@@ -77,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         message = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in message)
         if any(words in message for words in FULL_DISK):
             message = "No space left on device: make room, then the same command goes on"
-        elif not isinstance(error, (ValueError, OSError)):
+        elif not isinstance(error, (Refusal, PermissionError)):
             raise
     # Said after the error is gone, and with it the progress bar that it interrupted.
     print(f"winnow {stage}: {message}", file=sys.stderr)

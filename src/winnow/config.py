@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from winnow import STAGES
+from winnow.errors import Refusal
 
 PARAMS = Path("params.yaml")
 T = TypeVar("T")
@@ -101,7 +102,7 @@ class Experiment:
 
 
 def _fail(path: str, expected: str, found: Any) -> typing.NoReturn:
-    raise ValueError(f"{PARAMS}: {path}: expected {expected}, found {found!r}")
+    raise Refusal(f"{PARAMS}: {path}: expected {expected}, found {found!r}")
 
 
 def _nearest(name: str, known: typing.Iterable[str]) -> str:
@@ -148,12 +149,10 @@ def _build_class(kind: type[T], value: Any, path: str) -> T:
     hints = typing.get_type_hints(kind)
     for key in value:
         if key not in hints:
-            raise ValueError(
-                f"{PARAMS}: unknown key {path}.{key} (near: {_nearest(str(key), hints)})"
-            )
+            raise Refusal(f"{PARAMS}: unknown key {path}.{key} (near: {_nearest(str(key), hints)})")
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.default is dataclasses.MISSING and field.name not in value:
-            raise ValueError(f"{PARAMS}: {path}.{field.name} is missing")
+            raise Refusal(f"{PARAMS}: {path}.{field.name} is missing")
     return kind(**{key: _build(hints[key], item, f"{path}.{key}") for key, item in value.items()})
 
 
@@ -167,15 +166,15 @@ def _document() -> dict[str, Any]:
         # YAML 1.2, as DVC reads it: 1e-4 is a number and `on` is text.
         document = YAML(typ="safe", pure=True).load(PARAMS)
     except FileNotFoundError:
-        raise ValueError(f"{PARAMS} is missing: run winnow in the project's folder") from None
+        raise Refusal(f"{PARAMS} is missing: run winnow in the project's folder") from None
     except YAMLError as error:
-        raise ValueError(f"{PARAMS} is not valid YAML: {error}") from None
+        raise Refusal(f"{PARAMS} is not valid YAML: {error}") from None
     known = {*STAGES, "engine", "experiments", "seeds"}
     if not isinstance(document, dict):
-        raise ValueError(f"{PARAMS}: expected a mapping, found {document!r}")
+        raise Refusal(f"{PARAMS}: expected a mapping, found {document!r}")
     for key in document:
         if key not in known:
-            raise ValueError(f"{PARAMS}: unknown key {key} (near: {_nearest(str(key), known)})")
+            raise Refusal(f"{PARAMS}: unknown key {key} (near: {_nearest(str(key), known)})")
     return document
 
 
@@ -183,11 +182,11 @@ def load(section: str, kind: type[T]) -> T:
     """Read one section of params.yaml into its class.
 
     Raises:
-        ValueError: for an unknown, missing or mistyped key; the message names it.
+        Refusal: for an unknown, missing or mistyped key; the message names it.
     """
     document = _document()
     if section not in document:
-        raise ValueError(f"{PARAMS}: section {section} is missing")
+        raise Refusal(f"{PARAMS}: section {section} is missing")
     return typing.cast(T, _build(kind, document[section], section))
 
 
@@ -217,7 +216,7 @@ def _grid() -> _Grid:
     parts = (("select", "tiers"), ("train", "models"), ("train", "recipes"))
     for section, key in parts:
         if key not in document.get(section, {}):
-            raise ValueError(f"{PARAMS}: {section}.{key} is missing")
+            raise Refusal(f"{PARAMS}: {section}.{key} is missing")
     hints = typing.get_type_hints(_Grid)
     return _Grid(
         **{
@@ -273,7 +272,7 @@ def experiment(name: str) -> Experiment:
     """Resolve `<tier>_<model>`, or `<tier>_<model>_<budget>`, to what it means.
 
     Raises:
-        ValueError: the name is not declared (the nearest ones are named), or a tier's name says
+        Refusal: the name is not declared (the nearest ones are named), or a tier's name says
             another quantity than its definition.
     """
     grid = _grid()
@@ -285,7 +284,7 @@ def experiment(name: str) -> Experiment:
         for end, budget in ends.items()
     }
     if name not in declared:
-        raise ValueError(f"unknown experiment {name!r}; nearest: {_nearest(name, declared)}")
+        raise Refusal(f"unknown experiment {name!r}; nearest: {_nearest(name, declared)}")
     tier_name, model_name, budget = declared[name]
     tier, model = grid.tiers[tier_name], grid.models[model_name]
     _check_tier(tier_name, tier, grid.tiers)

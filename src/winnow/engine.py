@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
 from winnow import config
+from winnow.errors import Refusal
 
 I = TypeVar("I")  # noqa: E741
 T = TypeVar("T")
@@ -29,7 +30,7 @@ def running() -> Iterator[None]:
     and the project's folder at the same path.
 
     Raises:
-        ValueError: the engine is unknown or not installed.
+        Refusal: the engine is unknown or not installed.
     """
     global _on_ray
     if config.load("engine", Literal["local", "ray"]) == "local":  # type: ignore[arg-type]
@@ -39,7 +40,7 @@ def running() -> Iterator[None]:
     try:
         import ray.data
     except ImportError:
-        raise ValueError("params.yaml: engine: ray is missing: pip install winnow[ray]") from None
+        raise Refusal("params.yaml: engine: ray is missing: pip install winnow[ray]") from None
     # Without an address Ray would join any cluster that was here, and wait for one that is gone.
     address = os.environ.get("RAY_ADDRESS", "local")
     ray.init(address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
@@ -85,7 +86,7 @@ def _each_on_ray(work: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
     def apply(row: dict[str, Any]) -> dict[str, Any]:
         try:
             result: Any = ray.get(shared)(ray.get(parts[row["id"]])), None
-        except ValueError as error:  # for the user, who shall not read of Ray
+        except Refusal as error:  # for the user, who shall not read of Ray
             result = None, error
         # Rows of Ray Data hold Arrow's types: anything else crosses as bytes, from a worker of this
         # same program and of this user, who trusts it as much as itself.

@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from winnow.errors import Refusal
+
 CARD = "card.json"
 STATE = Path(".winnow")
 """Where unfinished work and locks live: outside of every DVC output, which DVC deletes at will."""
@@ -102,9 +104,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing: run the stage that makes it") from None
+        raise Refusal(f"{path} is missing: run the stage that makes it") from None
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): run its stage again") from None
+        raise Refusal(f"{path} is not valid JSON ({error}): run its stage again") from None
 
 
 @contextlib.contextmanager
@@ -180,13 +182,13 @@ def read_card(folder: Path, command: str) -> dict[str, Any]:
     """Read the card of a finished folder, after checking the folder's files against it.
 
     Raises:
-        ValueError: there is no card, or a file differs; the message names the command to run.
+        Refusal: there is no card, or a file differs; the message names the command to run.
     """
     if not (folder / CARD).is_file():
-        raise ValueError(f"{folder} is missing or unfinished: run `{command}` first")
+        raise Refusal(f"{folder} is missing or unfinished: run `{command}` first")
     card: dict[str, Any] = read_json(folder / CARD)
     if name := _untrue(folder, card):
-        raise ValueError(f"{folder / name} is not what its card says: run `{command}` again")
+        raise Refusal(f"{folder / name} is not what its card says: run `{command}` again")
     return card
 
 
@@ -214,9 +216,7 @@ def lock(name: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise ValueError(
-                f"{name} is in use by process {holder}: wait for it or stop it"
-            ) from None
+            raise Refusal(f"{name} is in use by process {holder}: wait for it or stop it") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -36,10 +36,12 @@ from mlflow.projects.utils import (
 )
 from mlflow.tracking.context.registry import resolve_tags
 
+from winnow.errors import Refusal
+
 EXPERIMENT = "winnow"
 
 
-class Unrecorded(ValueError):
+class Unrecorded(Refusal):
     """Work is done and its record is not: the tracking server could not be reached."""
 
 

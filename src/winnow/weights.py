@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from winnow import publish
+from winnow.errors import Refusal
 
 FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 """What is fetched of a model: nothing that has to be unpickled or is code."""
@@ -20,20 +21,20 @@ def folder(model: str, revision: str | None) -> Path:
         revision: of a hub id the 40 hex digits of a commit; None for a folder.
 
     Raises:
-        ValueError: it cannot be had, or is not to be trusted; the caller names the key.
+        Refusal: it cannot be had, or is not to be trusted; the caller names the key.
     """
     found = Path(model)
     if found.is_dir() != (revision is None) or not re.fullmatch(
         "[0-9a-f]{40}", revision or 40 * "0"
     ):
-        raise ValueError(
+        raise Refusal(
             f"expected a folder, or a hub id and a revision of 40 hex digits, found {model!r}, "
             f"revision {revision!r}"
         )
     if revision is not None:
         found = _fetched(model, revision)
     if not any(found.rglob("*.safetensors")):
-        raise ValueError(
+        raise Refusal(
             f"{model} holds no *.safetensors; weights in pickles are never opened, as they can "
             "run code: convert them with save_pretrained"
         )
@@ -41,7 +42,7 @@ def folder(model: str, revision: str | None) -> Path:
         config = publish.read_json(path)
         for key in config:
             if "attn_implementation" in key and config[key] not in ATTENTION:
-                raise ValueError(f"{path} asks for code of its own ({key}), which is never run")
+                raise Refusal(f"{path} asks for code of its own ({key}), which is never run")
     return found
 
 
@@ -57,4 +58,4 @@ def _fetched(model: str, revision: str) -> Path:
         )  # fmt: skip
     except Exception as error:  # of a dozen unrelated types
         first = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{model}@{revision} cannot be had: {first}") from None
+        raise Refusal(f"{model}@{revision} cannot be had: {first}") from None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from winnow.analyze.documented import with_reasons
 from winnow.analyze.results import Study, read_test_hashes, read_tier_rows
+from winnow.errors import Refusal
 from winnow.records import DIMENSIONS, WEIGHTS
 
 MEASURES = ("score", *DIMENSIONS)
@@ -130,12 +131,12 @@ def length_audit(pool: pa.Table) -> Json:
 def read_truth(path: Path) -> dict[str, str]:
     """Content hash -> the quality that the row was made with."""
     if not path.is_file():
-        raise ValueError(f"analyze.truth: {path} is missing; a corpus without one has null")
+        raise Refusal(f"analyze.truth: {path} is missing; a corpus without one has null")
     lines = path.read_text(encoding="utf-8").split("\n")
     try:
         return {row["hash"]: row["quality"] for row in map(json.loads, filter(None, lines))}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected lines of hash and quality, found {error}") from None
+        raise Refusal(f"{path}: expected lines of hash and quality, found {error}") from None
 
 
 def _clean_share(known: Iterable[str | None]) -> Json:

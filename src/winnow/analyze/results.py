@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from winnow import publish
+from winnow.errors import Refusal
 
 RESULTS, ARTIFACTS = Path("results"), Path("artifacts")
 TRAINED = ("experiment_config.json", "train_results.json")
@@ -141,7 +142,7 @@ def _lines(path: Path) -> list[Json]:
         # Not splitlines: a completion may hold U+2028, which ends no line of a JSON file.
         return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): run its stage again") from None
+        raise Refusal(f"{path} is not valid JSON ({error}): run its stage again") from None
 
 
 def _check_files(name: str, seed: int) -> Path:
@@ -150,10 +151,10 @@ def _check_files(name: str, seed: int) -> Path:
     select, evaluate = f"{name} --seed {seed}", f"winnow evaluate {name} --seed {seed}"
     for file in TRAINED:
         if not (folder / file).is_file():
-            raise ValueError(f"{folder} is missing: run `winnow train {select} && {evaluate}`")
+            raise Refusal(f"{folder} is missing: run `winnow train {select} && {evaluate}`")
     for file in EVALUATED:
         if not (folder / file).is_file():
-            raise ValueError(f"{folder / file} is missing: run `{evaluate}`")
+            raise Refusal(f"{folder / file} is missing: run `{evaluate}`")
     return folder
 
 
@@ -162,10 +163,10 @@ def _check_losses(folder: Path, items: pa.Table, first: pa.Table) -> NDArray[np.
     name, seed = folder.parts[-2:]
     again = f"run `winnow evaluate {name} --seed {seed}`"
     if not all(items[column].equals(first[column]) for column in ("id", "num_tokens")):
-        raise ValueError(f"{folder}: judged on other test rows than the first experiment: {again}")
+        raise Refusal(f"{folder}: judged on other test rows than the first experiment: {again}")
     losses: NDArray[np.float64] = items["loss"].to_numpy().astype(np.float64)
     if not np.isfinite(losses).all() or losses.sum() / items["num_tokens"].to_numpy().sum() > 500:
-        raise ValueError(
+        raise Refusal(
             f"{folder}: a test loss is not finite: the training diverged; lower its learning rate, "
             f"or take {name} out of experiments"
         )
@@ -176,7 +177,7 @@ def _read_run(name: str, seed: int, first: pa.Table | None) -> tuple[Run, pa.Tab
     folder = _check_files(name, seed)
     items = pq.read_table(folder / "evaluation/items.parquet")
     if not len(items):
-        raise ValueError(f"{folder}: no test row was evaluated; raise curate.test")
+        raise Refusal(f"{folder}: no test row was evaluated; raise curate.test")
     config, train = (publish.read_json(folder / file) for file in TRAINED)
     run = Run(
         seed=seed,
@@ -196,12 +197,12 @@ def _arm(name: str, runs: Sequence[Run], statistics: Json) -> Arm:
     tier_name = config["tier_name"]
     for run in runs:
         if run.config["data_sha256"] != config["data_sha256"]:
-            raise ValueError(
+            raise Refusal(
                 f"{runs[0].folder} and {run.folder} were trained on different data: "
                 f"run `winnow train {name}`"
             )
     if tier_name not in statistics:
-        raise ValueError(
+        raise Refusal(
             f"artifacts/select/statistics.json has no {tier_name}: run `winnow select {name}`"
         )
     return Arm(
@@ -243,10 +244,10 @@ def read_study(names: Sequence[str], seeds: Sequence[int]) -> Study:
     """Read every experiment with every seed.
 
     Raises:
-        ValueError: a result is missing, diverged, or was judged on other rows; with what to run.
+        Refusal: a result is missing, diverged, or was judged on other rows; with what to run.
     """
     if not names:
-        raise ValueError("params.yaml: experiments: expected one or more, found none")
+        raise Refusal("params.yaml: experiments: expected one or more, found none")
     ledgers = {
         stage: publish.read_card(ARTIFACTS / stage, f"winnow {stage}")["ledger"]
         for stage in ("ingest", "curate", "score")
@@ -270,7 +271,7 @@ def read_pilot(
     """Read the finished seeds of those experiments that have any, and the test rows' tokens.
 
     Raises:
-        ValueError: none has any, or one diverged, or was judged on other rows.
+        Refusal: none has any, or one diverged, or was judged on other rows.
     """
 
     def finished(name: str, seed: int) -> bool:
@@ -280,7 +281,7 @@ def read_pilot(
     done = {name: found for name, found in cells.items() if found}
     if not done:
         select = f"{names[0]} --seed {seeds[0]}" if names else "<experiment>"
-        raise ValueError(
+        raise Refusal(
             "no experiment of params.yaml is finished: run a pilot of two seeds or more, first "
             f"`winnow train {select} && winnow evaluate {select}`"
         )
@@ -292,7 +293,7 @@ def read_pool() -> pa.Table:
     """The scored rows that the tiers were cut from."""
     path = ARTIFACTS / "score/train.parquet"
     if not path.is_file():
-        raise ValueError(f"{path} is missing: run `winnow score`")
+        raise Refusal(f"{path} is missing: run `winnow score`")
     return pq.read_table(path)
 
 
@@ -300,7 +301,7 @@ def read_test_hashes() -> list[str]:
     """The content hashes of the test rows, in the order of every run's losses."""
     path = ARTIFACTS / "score/test.parquet"
     if not path.is_file():
-        raise ValueError(f"{path} is missing: run `winnow score`")
+        raise Refusal(f"{path} is missing: run `winnow score`")
     hashes: list[str] = pq.read_table(path, columns=["hash"])["hash"].to_pylist()
     return hashes
 
@@ -309,7 +310,7 @@ def read_tier_rows(tier_name: str) -> NDArray[np.int64]:
     """The rows of a tier, as places in the pool."""
     path = ARTIFACTS / f"select/{tier_name}_scores.csv"
     if not path.is_file():
-        raise ValueError(f"{path} is missing: run `winnow select`")
+        raise Refusal(f"{path} is missing: run `winnow select`")
     columns = pyarrow.csv.ConvertOptions(column_types={"idx": pa.int64()}, include_columns=["idx"])
     lines = pyarrow.csv.ParseOptions(newlines_in_values=True)
     table = pyarrow.csv.read_csv(path, parse_options=lines, convert_options=columns)

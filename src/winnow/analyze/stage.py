@@ -27,6 +27,7 @@ from winnow.analyze.drawing import Drawing
 from winnow.analyze.figures import all_figures
 from winnow.analyze.report import environment, light, render
 from winnow.analyze.results import RESULTS, Study, read_pilot, read_pool, read_study
+from winnow.errors import Refusal
 
 FOLDER, SUMMARY, METRICS = (
     Path("analysis"),
@@ -64,9 +65,7 @@ class AnalyzeConfig:
         for name, (good, expected) in checks.items():
             if not good:
                 found = getattr(self, name)
-                raise ValueError(
-                    f"params.yaml: analyze.{name}: expected {expected}, found {found!r}"
-                )
+                raise Refusal(f"params.yaml: analyze.{name}: expected {expected}, found {found!r}")
 
 
 def draw_bootstrap(study: Study, settings: AnalyzeConfig) -> Bootstrap:
@@ -190,7 +189,7 @@ def run(power: bool = False, hours: float | None = None, model: str | None = Non
         model: for which model, by its bare name such as 10M; None answers for all.
 
     Raises:
-        ValueError: a result is missing; the message names the command that makes it. Or the budget
+        Refusal: a result is missing; the message names the command that makes it. Or the budget
             lies outside of what was measured.
     """
     settings = config.load("analyze", AnalyzeConfig)
@@ -200,7 +199,7 @@ def run(power: bool = False, hours: float | None = None, model: str | None = Non
     if hours is not None:
         return _ask(settings, hours, model)
     if model is not None:
-        raise ValueError("--model goes with --hours: name a budget")
+        raise Refusal("--model goes with --hours: name a budget")
     with publish.lock("analyze"):
         study = read_study(config.experiment_names(), config.seeds())
         losses = draw_bootstrap(study, settings)
@@ -217,13 +216,13 @@ def run(power: bool = False, hours: float | None = None, model: str | None = Non
 def _ask(settings: AnalyzeConfig, hours: float, model: str | None) -> None:
     """Print the answer for a budget: the sentence for people on stderr, JSON on stdout."""
     if not 0 < hours < math.inf:
-        raise ValueError(f"--hours: expected a number above 0, found {hours}")
+        raise Refusal(f"--hours: expected a number above 0, found {hours}")
     study = read_study(config.experiment_names(), config.seeds())
     losses = draw_bootstrap(study, settings)
     models = [model] if model else list(dict.fromkeys(arm.model for arm in study.arms))
     answers = [dial(study, losses, name, 3600 * hours) for name in models]
     if all(answer.kind == "refused" for answer in answers):
-        raise ValueError(" ".join(answer.sentence for answer in answers))
+        raise Refusal(" ".join(answer.sentence for answer in answers))
     for answer in answers:
         print(answer.sentence, file=sys.stderr)
     print(publish.dump([answer.to_json() for answer in answers]), end="")

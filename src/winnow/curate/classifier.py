@@ -9,6 +9,7 @@ import pyarrow as pa
 from winnow.curate.texts import plain
 from winnow.curate.transformer import Classifier
 from winnow.curate.verdict import Positions, Verdict
+from winnow.errors import Refusal
 
 
 def classifier(
@@ -31,11 +32,11 @@ def classifier(
         batch: texts at once: a matter of memory and time.
 
     Raises:
-        ValueError: the model cannot be had, or has several labels.
+        Refusal: the model cannot be had, or has several labels.
     """
     judge = Classifier.load(model, revision, "classifier")
     if len(judge.labels) != 1:
-        raise ValueError(
+        raise Refusal(
             f"params.yaml: curate.steps classifier.model: expected a model with one label, a "
             f"score, found {', '.join(judge.labels)} in {model}"
         )

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from winnow.curate.minhash import capacity, shingle
 from winnow.curate.texts import PARTS, Texts, each
 from winnow.curate.verdict import NONE, Positions, Verdict
+from winnow.errors import Refusal
 
 KINDS = (".jsonl", ".json", ".csv", ".txt", ".parquet")
 COMPRESSIONS = ("", ".gz", ".zst")
@@ -68,7 +69,7 @@ def _files(source: str) -> dict[str, Path]:
     endings = tuple(kind + packed for kind in KINDS for packed in COMPRESSIONS)
     found = sorted(file for file in path.rglob("*") if file.name.endswith(endings))
     if not found:
-        raise ValueError(
+        raise Refusal(
             f"params.yaml: curate.steps decontaminate.benchmarks: {source!r} is no file and no "
             f"folder of {', '.join(KINDS)} files"
         )
@@ -79,7 +80,7 @@ def read_items(sources: Sequence[str], ngram: int) -> tuple[list[str], list[str]
     """All items of benchmarks that have n words: their names, their files' names, their texts.
 
     Raises:
-        ValueError: a file is missing or cannot be read.
+        Refusal: a file is missing or cannot be read.
     """
     names, files, texts = list[str](), list[str](), list[str]()
     for source in sources:
@@ -87,7 +88,7 @@ def read_items(sources: Sequence[str], ngram: int) -> tuple[list[str], list[str]
             try:
                 records = _records(path)
             except (OSError, ValueError, StopIteration) as error:
-                raise ValueError(f"the benchmark {path} cannot be read: {error}") from None
+                raise Refusal(f"the benchmark {path} cannot be read: {error}") from None
             for number, record in enumerate(records):
                 text = unicodedata.normalize("NFKC", "\n".join(_leaves(record)))
                 if len(re.findall(r"[^\W_]+", text)) >= ngram:
@@ -148,10 +149,10 @@ def decontaminate(
         ngram: words in a row.
 
     Raises:
-        ValueError: a benchmark is missing or cannot be read.
+        Refusal: a benchmark is missing or cannot be read.
     """
     if isinstance(benchmarks, str) or not benchmarks or ngram < 1:
-        raise ValueError(
+        raise Refusal(
             "params.yaml: curate.steps decontaminate: expected a list of benchmarks and an ngram "
             f"of at least 1, found {benchmarks!r}, {ngram!r}"
         )

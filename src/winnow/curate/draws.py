@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from winnow.curate.duplicates import codes
 from winnow.curate.verdict import Positions
+from winnow.errors import Refusal
 
 
 def _keys(names: pa.Array, seed: int) -> NDArray[np.uint64]:
@@ -36,11 +37,11 @@ def hold_out(
     cluster of several sources counts as of the first of them by name.
 
     Raises:
-        ValueError: more than half of the rows would be held out.
+        Refusal: more than half of the rows would be held out.
     """
     total = sum(wanted.values())
     if total * 2 > len(rows):
-        raise ValueError(
+        raise Refusal(
             f"params.yaml: curate: {total} rows to hold out of {len(rows)} is more than half; "
             "lower curate.validation and curate.test"
         )

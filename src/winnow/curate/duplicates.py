@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from winnow.curate import minhash
 from winnow.curate.verdict import NONE, Positions, Verdict
+from winnow.errors import Refusal
 
 
 def codes(column: pa.ChunkedArray) -> pa.DictionaryArray:
@@ -71,11 +72,9 @@ def near(
             them on one side of the hold-out.
     """
     if keep not in ("one", "all"):
-        raise ValueError(
-            f"params.yaml: curate.steps near.keep: expected one or all, found {keep!r}"
-        )
+        raise Refusal(f"params.yaml: curate.steps near.keep: expected one or all, found {keep!r}")
     if not (0 < threshold <= 1 and permutations >= 1 and ngram >= 1):
-        raise ValueError(
+        raise Refusal(
             "params.yaml: curate.steps near: expected a threshold in (0, 1] and permutations and "
             f"ngram of at least 1, found {threshold}, {permutations}, {ngram}"
         )

@@ -12,6 +12,7 @@ from winnow import weights
 from winnow.curate.minhash import FACTOR, capacity, mix, shingle
 from winnow.curate.texts import CHUNK_ROWS, ONE, PARTS, Texts, each
 from winnow.curate.verdict import Positions
+from winnow.errors import Refusal
 from winnow.progress import progress
 
 Vectors = NDArray[np.float32]
@@ -106,19 +107,19 @@ def _load(model: str, revision: str | None) -> Any:
     """The model, of a folder or of a commit on the hub; its weights are safetensors, no code runs.
 
     Raises:
-        ValueError: it cannot be had in this way.
+        Refusal: it cannot be had in this way.
     """
     where = "params.yaml: curate.steps semantic"
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:
-        raise ValueError(
+        raise Refusal(
             f"{where}.model: sentence-transformers is not installed: pip install winnow[semantic]"
         ) from None
     try:
         folder = weights.folder(model, revision)
     except ValueError as error:
-        raise ValueError(f"{where}.model: {error}") from None
+        raise Refusal(f"{where}.model: {error}") from None
     try:
         return SentenceTransformer(
             str(folder),
@@ -128,7 +129,7 @@ def _load(model: str, revision: str | None) -> Any:
         )
     except Exception as error:  # hub, transformers and safetensors raise a dozen unrelated types
         cause = " ".join(str(error).split())[:200]
-        raise ValueError(
+        raise Refusal(
             f"{where}.model: {model!r} cannot be had ({type(error).__name__}): {cause}"
         ) from None
 
@@ -145,7 +146,7 @@ def by_model(table: pa.Table, order: Positions, model: str, revision: str | None
         revision: the hub id's commit, 40 hex digits.
 
     Raises:
-        ValueError: the model cannot be had.
+        Refusal: the model cannot be had.
     """
     encoder = _load(model, revision)
     found = []

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.curate.verdict import NONE, Positions, Verdict
+from winnow.errors import Refusal
 from winnow.progress import progress
 
 PAGE = r"(?is)^[\s\x{FEFF}]*<(?:.*<)?(?:!doctype\s+html|html)\b"
@@ -35,7 +36,7 @@ CHUNK_PAGES = 16
 @functools.cache
 def _reader(engine: str) -> Callable[[str], str | None]:
     if engine not in ("trafilatura", "resiliparse"):
-        raise ValueError(
+        raise Refusal(
             "params.yaml: curate.steps extract.engine: expected trafilatura or resiliparse, "
             f"found {engine!r}"
         )
@@ -46,7 +47,7 @@ def _reader(engine: str) -> Callable[[str], str | None]:
             return functools.partial(extract, include_comments=False)
         from resiliparse.extract.html2text import extract_plain_text
     except ImportError:
-        raise ValueError(
+        raise Refusal(
             f"params.yaml: curate.steps extract: {engine} is not installed: pip install winnow[web]"
         ) from None
     return functools.partial(
@@ -58,7 +59,7 @@ def to_text(html: str, engine: str) -> str:
     """The main text of a page, without comments of its readers; "" where there is none.
 
     Raises:
-        ValueError: the engine is unknown or not installed.
+        Refusal: the engine is unknown or not installed.
         Exception: whatever the engine raises at a page that it cannot take.
     """
     return (_reader(engine)(html) or "").strip()

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from winnow import engine
 from winnow.curate.texts import Part, parts, taken
 from winnow.curate.verdict import Positions, Verdict
+from winnow.errors import Refusal
 from winnow.progress import progress
 
 
@@ -22,7 +23,7 @@ def _predictor(model: str | None) -> Callable[..., list[tuple[float, str]]]:
     try:
         predict: Callable[..., list[tuple[float, str]]] = fasttext.load_model(str(path)).f.predict
     except ValueError as error:
-        raise ValueError(f"params.yaml: curate.steps language.model: {error}") from None
+        raise Refusal(f"params.yaml: curate.steps language.model: {error}") from None
     return predict
 
 
@@ -34,7 +35,7 @@ def detect(texts: list[str], model: str | None = None) -> list[tuple[str, float]
         model: a file such as lid.176.bin; None takes the small lid.176.ftz, which is installed.
 
     Raises:
-        ValueError: the file is missing or no model.
+        Refusal: the file is missing or no model.
     """
     found = (_predictor(model)(text, 1, 0.0, "strict") for text in texts)
     return [(top[0][1].removeprefix("__label__"), top[0][0]) if top else ("unknown", 0.0)
@@ -65,7 +66,7 @@ def language(
         model: see `detect`.
     """
     if isinstance(keep, str) or not keep or not 0 <= threshold <= 1:
-        raise ValueError(
+        raise Refusal(
             "params.yaml: curate.steps language: expected a list of languages to keep and a "
             f"threshold in [0, 1], found {keep!r}, {threshold!r}"
         )

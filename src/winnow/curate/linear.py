@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from winnow.curate.texts import CHUNK_ROWS, PARTS, content_hashes, plain
 from winnow.curate.verdict import Positions, Verdict
+from winnow.errors import Refusal
 from winnow.progress import progress
 
 KEY = "params.yaml: curate.steps linear.labelled"
@@ -33,9 +34,9 @@ def _records(path: Path) -> list[Any]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
         return [json.loads(line) for line in lines if line.strip()]
     except FileNotFoundError:
-        raise ValueError(f"{KEY}: no file {str(path)!r}") from None
+        raise Refusal(f"{KEY}: no file {str(path)!r}") from None
     except (OSError, ValueError) as error:
-        raise ValueError(f"{KEY}: {path} is no Parquet file and no JSON lines: {error}") from None
+        raise Refusal(f"{KEY}: {path} is no Parquet file and no JSON lines: {error}") from None
 
 
 def _is_labelled(row: Any) -> bool:
@@ -50,7 +51,7 @@ def read_labelled(path: Path) -> tuple[pa.Table, NDArray[np.bool_]]:
     """The labelled rows, each content once and in the order of content hashes, and their labels.
 
     Raises:
-        ValueError: the file is missing, a row is not as it should be, one content has two labels,
+        Refusal: the file is missing, a row is not as it should be, one content has two labels,
             or all have the same one.
     """
     rows = _records(path)
@@ -60,7 +61,7 @@ def read_labelled(path: Path) -> tuple[pa.Table, NDArray[np.bool_]]:
             if isinstance(row, dict):
                 names = [f"{key} (empty)" if row[key] in ("", None) else str(key) for key in row]
                 found = f"{', '.join(names)}, and label {row.get('label')!r}"
-            raise ValueError(
+            raise Refusal(
                 f"{KEY}: {path}, row {number}: expected an instruction and a response that are "
                 f"not empty, maybe an input, and a label of true or false, found {found}"
             )
@@ -73,10 +74,10 @@ def read_labelled(path: Path) -> tuple[pa.Table, NDArray[np.bool_]]:
     differ = labels[order][1:] != labels[order][:-1]
     if (same & differ).any():
         first, second = sorted(order[np.flatnonzero(same & differ)[0] :][:2] + 1)
-        raise ValueError(f"{KEY}: {path}: rows {first} and {second} are one text with two labels")
+        raise Refusal(f"{KEY}: {path}: rows {first} and {second} are one text with two labels")
     once = order[np.append(True, ~same)[: len(order)]]
     if len(np.unique(labels)) < 2:
-        raise ValueError(
+        raise Refusal(
             f"{KEY}: {path}: expected rows of both labels, found {len(rows)} rows, "
             f"{labels.sum()} of them true"
         )
@@ -126,10 +127,10 @@ def linear(
         seed: of the order in which the fit goes through the labelled rows.
 
     Raises:
-        ValueError: see `read_labelled`.
+        Refusal: see `read_labelled`.
     """
     if not 0 <= minimum <= 1:
-        raise ValueError(
+        raise Refusal(
             f"params.yaml: curate.steps linear.minimum: expected one in [0, 1], found {minimum!r}"
         )
     known, labels = read_labelled(Path(labelled))

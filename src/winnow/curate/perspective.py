@@ -23,6 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from winnow import publish
+from winnow.errors import Refusal
 from winnow.progress import progress
 
 URL = "https://commentanalyzer.googleapis.com/v1alpha1/comments:analyze"
@@ -56,7 +57,7 @@ class _AsItComes(urllib.request.HTTPErrorProcessor):
 def _key() -> str:
     key = os.environ.get("PERSPECTIVE_API_KEY", "").strip()
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", key):  # else http.client would quote it in its error
-        raise ValueError(
+        raise Refusal(
             "the environment variable PERSPECTIVE_API_KEY "
             + ("holds no key" if key else "is not set: toxicity.perspective needs it")
         )
@@ -125,7 +126,7 @@ class Perspective:
         """The scores, or why there can be none for this text; None for no answer.
 
         Raises:
-            ValueError: no text would be answered.
+            Refusal: no text would be answered.
         """
         for pause in (*PAUSES, None):
             status, answer, retry_after = self._send(body)
@@ -135,14 +136,14 @@ class Perspective:
             if status == 400 and (of_text := [name for name in names if name in OF_THE_TEXT]):
                 return {"unscored": of_text[0]}
             if status and status != 429 and status < 500:
-                raise ValueError(
+                raise Refusal(
                     f"the Perspective API refuses ({' '.join([f'HTTP {status}', *names])}): check "
                     "PERSPECTIVE_API_KEY and the labels of toxicity"
                 )
             if pause is not None:
                 wait = max(pause, _seconds(retry_after))
                 if wait > LONGEST_PAUSE:
-                    raise ValueError(
+                    raise Refusal(
                         f"the Perspective API asks to come back in {wait:.0f} s: run this again "
                         "then, what it answered is kept"
                     )
@@ -156,7 +157,7 @@ class Perspective:
         are kept as well; a text without an answer is asked for again in the next run.
 
         Raises:
-            ValueError: the key is missing or refused, the service is down, or no text at all could
+            Refusal: the key is missing or refused, the service is down, or no text at all could
                 be scored.
         """
         _key()
@@ -182,14 +183,14 @@ class Perspective:
                 silent += 1
                 answer = {"unscored": "no answer"}
             if silent == PATIENCE:
-                raise ValueError(
+                raise Refusal(
                     f"the Perspective API does not answer ({PATIENCE} rows in a row): run this "
                     "again later, what it answered is kept"
                 )
             found[place] = answer.get("scores", np.nan)
             reasons.append(answer.get("unscored"))
         if len(texts) and all(reasons):
-            raise ValueError(f"the Perspective API scored no row: {counted(reasons)}")
+            raise Refusal(f"the Perspective API scored no row: {counted(reasons)}")
         return found, reasons
 
 

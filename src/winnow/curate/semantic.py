@@ -21,6 +21,7 @@ from winnow.curate.duplicates import precedence
 from winnow.curate.embeddings import Vectors, by_model, by_words
 from winnow.curate.texts import CHUNK_ROWS
 from winnow.curate.verdict import NONE, Positions, Verdict
+from winnow.errors import Refusal
 from winnow.progress import progress
 
 BUCKET_ROWS, SAMPLE = 5000, 512
@@ -141,10 +142,10 @@ def semantic(
         seed: of the k-means and its sample.
 
     Raises:
-        ValueError: a number is out of range, or the model cannot be had.
+        Refusal: a number is out of range, or the model cannot be had.
     """
     if not 0 < threshold <= 1 or (buckets is not None and buckets < 1):
-        raise ValueError(
+        raise Refusal(
             "params.yaml: curate.steps semantic: expected a threshold in (0, 1] and buckets of at "
             f"least 1, or null, found {threshold!r}, {buckets!r}"
         )

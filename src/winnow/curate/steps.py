@@ -26,6 +26,7 @@ from winnow.curate.semantic import semantic
 from winnow.curate.texts import content_hashes
 from winnow.curate.toxicity import toxicity
 from winnow.curate.verdict import Positions, Verdict
+from winnow.errors import Refusal
 
 STEPS: dict[str, Callable[..., Verdict]] = {
     "extract": extract,
@@ -68,18 +69,18 @@ def bind(step: dict[str, Any]) -> Callable[[pa.Table, Positions], Verdict]:
     """A step with its numbers.
 
     Raises:
-        ValueError: the step or one of its numbers is unknown, or one is missing.
+        Refusal: the step or one of its numbers is unknown, or one is missing.
     """
     numbers = dict(step)
     name = numbers.pop("name", None)
     if name not in STEPS:
-        raise ValueError(
+        raise Refusal(
             f"params.yaml: curate.steps: unknown step {name!r}; known are {', '.join(STEPS)}"
         )
     known = dict(list(inspect.signature(STEPS[name]).parameters.items())[2:])
     wanted = {key for key, value in known.items() if value.default is inspect.Parameter.empty}
     if not wanted <= set(numbers) <= set(known):
-        raise ValueError(
+        raise Refusal(
             f"params.yaml: curate.steps {name}: found {', '.join(numbers) or 'no numbers'}; known "
             f"are {', '.join(known) or 'none'}" + "".join(f"; {key} is needed" for key in wanted)
         )
@@ -93,13 +94,13 @@ def apply(
     pages are texts, the positions of the rows that stay, and what the step found.
 
     Raises:
-        ValueError: the step or one of its numbers cannot be.
+        Refusal: the step or one of its numbers cannot be.
     """
     run = bind(step)
     try:
         verdict = run(table, rows)
     except TypeError as error:
-        raise ValueError(f"params.yaml: curate.steps {step['name']}: {error}") from None
+        raise Refusal(f"params.yaml: curate.steps {step['name']}: {error}") from None
     if verdict.responses is not None:
         table = _rewrite(table, *verdict.responses)
     if verdict.clusters is not None:

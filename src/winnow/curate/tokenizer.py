@@ -8,6 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from winnow import publish
+from winnow.errors import Refusal
 from winnow.progress import progress
 
 END_OF_TEXT = "<|endoftext|>"
@@ -55,7 +56,7 @@ def save(source: str, texts: Iterator[str], vocab_size: int, folder: Path) -> No
         folder: where it goes; it is made.
 
     Raises:
-        ValueError: the tokenizer cannot be had, or has no end-of-text token.
+        Refusal: the tokenizer cannot be had, or has no end-of-text token.
     """
     folder.mkdir()
     if source == "bpe":
@@ -73,10 +74,10 @@ def save(source: str, texts: Iterator[str], vocab_size: int, folder: Path) -> No
     try:
         found = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError):
-        raise ValueError(
+        raise Refusal(
             f"params.yaml: curate.tokenizer: no tokenizer {source!r} here or on the hub: "
             "use bpe, or name a folder that holds tokenizer.json"
         ) from None
     if found.eos_token_id is None:
-        raise ValueError(f"the tokenizer {source!r} has no end-of-text token")
+        raise Refusal(f"the tokenizer {source!r} has no end-of-text token")
     found.save_pretrained(folder)

@@ -13,6 +13,7 @@ from winnow.curate.perspective import Perspective, counted
 from winnow.curate.texts import plain
 from winnow.curate.transformer import Classifier
 from winnow.curate.verdict import NONE, Positions, Verdict
+from winnow.errors import Refusal
 
 KEY = "params.yaml: curate.steps toxicity"
 
@@ -32,11 +33,11 @@ def _by_classifier(
     """The labels that count, and their probabilities as [texts, labels]."""
     judge = Classifier.load(model, revision, "toxicity")
     if judge.model.config.problem_type == "regression":
-        raise ValueError(f"{KEY}.model: {model} is a regression: it gives no probabilities")
+        raise Refusal(f"{KEY}.model: {model} is a regression: it gives no probabilities")
     chosen = list(labels or judge.labels)
     # All labels of a model may be anything: neutral, or who is spoken of.
     if (labels is None and len(judge.labels) > 1) or not set(chosen) <= set(judge.labels):
-        raise ValueError(
+        raise Refusal(
             f"{KEY}.labels: expected some of {', '.join(judge.labels)}, as {model} has them, "
             f"found {labels!r}"
         )
@@ -97,14 +98,14 @@ def toxicity(
             is nothing against it.
 
     Raises:
-        ValueError: the model or the service cannot be had, or a label is unknown.
+        Refusal: the model or the service cannot be had, or a label is unknown.
     """
     if isinstance(labels, str) or labels == []:
-        raise ValueError(f"{KEY}.labels: expected a list of labels, found {labels!r}")
+        raise Refusal(f"{KEY}.labels: expected a list of labels, found {labels!r}")
     if (model is None) != perspective:
-        raise ValueError(f"{KEY}: expected a model or perspective: true, one of them")
+        raise Refusal(f"{KEY}: expected a model or perspective: true, one of them")
     if unscored not in ("keep", "drop") or not per_second > 0 or not 0 <= maximum <= 1:
-        raise ValueError(
+        raise Refusal(
             f"{KEY}: expected unscored keep or drop, per_second above 0 and maximum in [0, 1], "
             f"found {unscored!r}, {per_second!r}, {maximum!r}"
         )

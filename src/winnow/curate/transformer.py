@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from winnow import weights
+from winnow.errors import Refusal
 from winnow.progress import progress
 
 TOKENS = 512
@@ -38,14 +39,14 @@ class Classifier:
             step: which step of the recipe asks; errors name it.
 
         Raises:
-            ValueError: there is no such model, it has no safetensors, it needs code of its own, or
+            Refusal: there is no such model, it has no safetensors, it needs code of its own, or
                 its weights hold no classifier.
         """
         key = f"params.yaml: curate.steps {step}.model"
         try:
             folder = weights.folder(name, revision)
         except ValueError as error:
-            raise ValueError(f"{key}: {error}") from None
+            raise Refusal(f"{key}: {error}") from None
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -57,9 +58,9 @@ class Classifier:
             )  # fmt: skip
         except Exception as error:  # of a dozen unrelated types
             first = str(error).strip().partition("\n")[0]
-            raise ValueError(f"{key}: {name} cannot be loaded: {first}") from None
+            raise Refusal(f"{key}: {name} cannot be loaded: {first}") from None
         if loaded["missing_keys"]:
-            raise ValueError(
+            raise Refusal(
                 f"{key}: {name} is no trained classifier: it has no weights for "
                 f"{', '.join(sorted(loaded['missing_keys']))}"
             )
@@ -82,7 +83,7 @@ class Classifier:
         import torch
 
         if batch < 1:
-            raise ValueError(f"params.yaml: curate.steps: expected a batch above 0, found {batch}")
+            raise Refusal(f"params.yaml: curate.steps: expected a batch above 0, found {batch}")
         lengths = pc.binary_length(texts)
         keys = pa.table({"length": lengths, "text": texts})
         order = pc.sort_indices(keys, [("length", "descending"), ("text", "ascending")])
@@ -100,5 +101,5 @@ class Classifier:
                 found[chosen.to_numpy()] = self.model(**tokens).logits.float().cpu().numpy()
                 bar.update(len(chosen))
         if not np.isfinite(found).all():
-            raise ValueError(f"the model {self.name} gives scores that are no numbers")
+            raise Refusal(f"the model {self.name} gives scores that are no numbers")
         return found

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from winnow import publish
+from winnow.errors import Refusal
 from winnow.evaluate import sandbox
 
 Items = dict[str, dict[str, list[dict[str, Any]]]]
@@ -97,9 +98,9 @@ def _rows(name: str, path: Path) -> list[dict[str, Any]]:
         for row in rows:
             found.append(_shaped(name, row))
     except (ValueError, KeyError, TypeError, IndexError, AssertionError) as error:
-        raise ValueError(f"{path}: item {len(found) + 1} is none of {name} ({error!r})") from None
+        raise Refusal(f"{path}: item {len(found) + 1} is none of {name} ({error!r})") from None
     if not found:
-        raise ValueError(f"{path}: no items of {name}")
+        raise Refusal(f"{path}: no items of {name}")
     return found
 
 
@@ -107,14 +108,14 @@ def _local(asked: Benchmark, place: str) -> Items:
     """The items of a file, or of a folder's files by their names."""
     path, name, tasks = Path(asked.path or ""), asked.name, TASKS[asked.name]
     if not path.exists():
-        raise ValueError(f"{place}: no file or folder {asked.path!r}")
+        raise Refusal(f"{place}: no file or folder {asked.path!r}")
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     named = {file.name.split(".")[0]: file for file in files}
     found = {task: {"test": _rows(name, named[task])} for task in tasks if task in named}
     if not found and len(tasks) == 1 and (len(files) == 1 or "test" in named):
         found[tasks[0]] = {"test": _rows(name, named.get("test", files[0]))}
     if not found:
-        raise ValueError(f"{place}: no file named {' or '.join(tasks)} in {asked.path!r}")
+        raise Refusal(f"{place}: no file named {' or '.join(tasks)} in {asked.path!r}")
     for stem in ("dev", "train"):
         if stem in named and len(tasks) == 1:
             found[tasks[0]]["fewshot"] = _rows(name, named[stem])
@@ -132,31 +133,31 @@ def read(benchmarks: Sequence[Benchmark], run_code: bool) -> list[Asked]:
     """Read the local items, and see that all that is asked for can be run.
 
     Raises:
-        ValueError: lm-eval or the sandbox is missing, code may not be run, or a file is not what
+        Refusal: lm-eval or the sandbox is missing, code may not be run, or a file is not what
             it should be.
     """
     if benchmarks and importlib.util.find_spec("lm_eval") is None:
-        raise ValueError(
+        raise Refusal(
             "params.yaml: evaluate.benchmarks: lm-eval is missing: pip install winnow[lm-eval]"
         )
     found = []
     for number, asked in enumerate(benchmarks):
         place = f"params.yaml: evaluate.benchmarks[{number}] {asked.name}"
         if any(other.name == asked.name for other in benchmarks[:number]):
-            raise ValueError(f"{place}: asked for twice")
+            raise Refusal(f"{place}: asked for twice")
         if (asked.path is None) == (asked.revision is None):
-            raise ValueError(f"{place}: expected a path, or a revision of the hub's data set")
+            raise Refusal(f"{place}: expected a path, or a revision of the hub's data set")
         if asked.revision and not re.fullmatch("[0-9a-f]{40}", asked.revision):
-            raise ValueError(
+            raise Refusal(
                 f"{place}.revision: expected a commit of 40 hex digits, found {asked.revision!r}"
             )
         if asked.samples < 1 or (asked.samples > 1 and asked.name != "HumanEval"):
-            raise ValueError(f"{place}.samples: expected 1, found {asked.samples}")
+            raise Refusal(f"{place}.samples: expected 1, found {asked.samples}")
         if asked.limit is not None and asked.limit < 1:
-            raise ValueError(f"{place}.limit: expected 1 or more, found {asked.limit}")
+            raise Refusal(f"{place}.limit: expected 1 or more, found {asked.limit}")
         if asked.name == "HumanEval":
             if not run_code:
-                raise ValueError(
+                raise Refusal(
                     f"{place}: it runs the Python that the model writes, in a sandbox without "
                     "network or files: allow that with evaluate.run_code: true"
                 )

@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from winnow.errors import Refusal
 from winnow.evaluate import sandbox
 from winnow.evaluate.benchmarks import TASKS, Asked
 from winnow.vocabulary import Vocabulary
@@ -85,7 +86,7 @@ def _tasks(asked: Asked, seed: int) -> dict[str, Any]:
     manager = lm_eval.tasks.TaskManager(include_defaults=False, include_path=str(folder))
     wanted = list(asked.items) or (manager.all_subtasks if name == "MMLU" else TASKS[name])
     if unknown := set(wanted) - set(manager.all_subtasks):
-        raise ValueError(f"{asked.benchmark.path}: lm-eval has no task {min(unknown)}")
+        raise Refusal(f"{asked.benchmark.path}: lm-eval has no task {min(unknown)}")
     try:
         if name == "HumanEval":  # by hand: to load lm-eval's whole asks the hub for what runs code
             whole = manager.task_index["humaneval"].cfg | _changes(asked, "humaneval")
@@ -98,10 +99,10 @@ def _tasks(asked: Asked, seed: int) -> dict[str, Any]:
             found = manager.load([{"group": "winnow", "task": specs}])["tasks"]
     except (OSError, ValueError) as error:
         cause = " ".join(str(error).split())[:160]
-        raise ValueError(f"{name}: its items cannot be had ({cause})") from None
+        raise Refusal(f"{name}: its items cannot be had ({cause})") from None
     for task in found.values():
         if asked.items and task.config.num_fewshot and not task.config.fewshot_split:
-            raise ValueError(
+            raise Refusal(
                 f"{asked.benchmark.path}: no file named dev or train to take {name}'s "
                 f"{task.config.num_fewshot} solved examples from: set num_fewshot to 0"
             )

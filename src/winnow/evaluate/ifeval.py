@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from winnow.errors import Refusal
+
 Check = Callable[..., bool]
 """A completion and the instruction's arguments by name; whether it was followed."""
 
@@ -28,7 +30,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[^a-z\s])")
 
 def _compared(found: int, relation: str, wanted: int) -> bool:
     if relation not in ("at least", "less than"):
-        raise ValueError(f"unknown relation {relation!r}: at least or less than")
+        raise Refusal(f"unknown relation {relation!r}: at least or less than")
     return found >= wanted if relation == "at least" else found < wanted
 
 
@@ -205,9 +207,9 @@ def follows(text: str, name: str, arguments: Mapping[str, Any]) -> bool:
     """Whether a completion follows an instruction; an empty one follows none.
 
     Raises:
-        ValueError: the instruction is not known.
+        Refusal: the instruction is not known.
         TypeError: its arguments are other ones.
     """
     if name not in CHECKS:
-        raise ValueError(f"unknown instruction {name!r}")
+        raise Refusal(f"unknown instruction {name!r}")
     return CHECKS[name](text, **arguments) and bool(text.strip())

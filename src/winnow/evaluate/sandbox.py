@@ -16,6 +16,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from winnow.errors import Refusal
+
 SECONDS = 15.0
 """Of the wall clock that one solution has, the start of two interpreters included."""
 
@@ -121,16 +123,16 @@ def demand() -> None:
     """See that a sandbox can be had.
 
     Raises:
-        ValueError: it cannot, and why.
+        Refusal: it cannot, and why.
     """
     refusal = "params.yaml: evaluate.run_code: code is run in a sandbox or not at all"
     if platform.machine() not in REFUSED or sys.platform != "linux":
-        raise ValueError(f"{refusal}: none for {sys.platform} on {platform.machine()}")
+        raise Refusal(f"{refusal}: none for {sys.platform} on {platform.machine()}")
     if shutil.which("bwrap") is None:
-        raise ValueError(f"{refusal}: bwrap is missing (apt install bubblewrap)")
+        raise Refusal(f"{refusal}: bwrap is missing (apt install bubblewrap)")
     said = "def check(f): assert f(1) == 2"
     if not passes("def f(x): return x + 1", said, "f") or passes("def f(x): return 3", said, "f"):
-        raise ValueError(f"{refusal}: bwrap cannot make one here ({_complaint()})")
+        raise Refusal(f"{refusal}: bwrap cannot make one here ({_complaint()})")
 
 
 def _complaint() -> str:

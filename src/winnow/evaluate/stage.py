@@ -21,6 +21,7 @@ from datasets import load_from_disk
 from transformers import GPT2LMHeadModel
 
 from winnow import config, publish, tracking
+from winnow.errors import Refusal
 from winnow.evaluate import benchmarks, generation, harness, perplexity, sampling
 from winnow.evaluate.benchmarks import Benchmark
 from winnow.evaluate.tasks import Prompt, passes
@@ -71,9 +72,7 @@ class EvaluateConfig:
         for name, (good, expected) in checks.items():
             if not good:
                 found = getattr(self, name)
-                raise ValueError(
-                    f"params.yaml: evaluate.{name}: expected {expected}, found {found!r}"
-                )
+                raise Refusal(f"params.yaml: evaluate.{name}: expected {expected}, found {found!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def run(experiment: str, seed: int | None, skip_existing: bool) -> None:
     """Judge the named experiment, or all of params.yaml, with one seed or with all.
 
     Raises:
-        ValueError: an unknown experiment, or a model that is not trained yet.
+        Refusal: an unknown experiment, or a model that is not trained yet.
     """
     names = config.experiment_names() if experiment == "all" else (experiment,)
     seeds = config.seeds() if seed is None else (seed,)
@@ -141,7 +140,7 @@ def run(experiment: str, seed: int | None, skip_existing: bool) -> None:
                     unrecorded.append((f"{arm.name}-{number}", error))
     if unrecorded:
         cells = ", ".join(cell for cell, _ in unrecorded)
-        raise ValueError(
+        raise Refusal(
             f"{cells}: evaluated, but not in the record ({unrecorded[-1][1]}); "
             "the same command with --skip-existing completes it"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from winnow.errors import Refusal
 from winnow.evaluate import ifeval
 from winnow.records import Row
 
@@ -52,7 +53,7 @@ def passes(prompt: Prompt, completion: str) -> bool:
     if prompt.check == "number":
         numbers = re.findall(r"-?\d+(?:\.\d+)?", completion.replace(",", ""))
         return bool(numbers) and float(numbers[-1]) == float(prompt.answer)
-    raise ValueError(f"unknown check {prompt.check!r}: exact, contains or number")
+    raise Refusal(f"unknown check {prompt.check!r}: exact, contains or number")
 
 
 def _prompt(line: str) -> Prompt | None:
@@ -85,20 +86,20 @@ def read(path: str | None, limit: int) -> tuple[list[Prompt], int]:
         The tasks, and how many others hold an instruction that is not checked.
 
     Raises:
-        ValueError: the file is missing, or a line is no task.
+        Refusal: the file is missing, or a line is no task.
     """
     if path is None:
         return [], 0
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
-        raise ValueError(f"params.yaml: evaluate.tasks: no file {path!r}") from None
+        raise Refusal(f"params.yaml: evaluate.tasks: no file {path!r}") from None
     prompts = []
     for number, line in enumerate(lines, start=1):
         try:
             prompts += [_prompt(line)] if line.strip() else []
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}:{number}: not a task ({error!r})") from None
+            raise Refusal(f"{path}:{number}: not a task ({error!r})") from None
     known = [prompt for prompt in prompts if prompt is not None]
     chosen = known[:: max(1, len(known) // max(1, limit))][:limit]
     return chosen, len(prompts) - len(known)

@@ -21,6 +21,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.errors import Refusal
 from winnow.ingest.mapping import flat
 
 
@@ -128,7 +129,7 @@ def _read_jsonl(path: Path, cap: int) -> Iterator[Record]:
                     yield Record(number, reason=f"line is longer than {cap} bytes")
                     continue
                 if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                    raise ValueError(f"{path} is UTF-16: convert it to UTF-8")
+                    raise Refusal(f"{path} is UTF-16: convert it to UTF-8")
                 if number == 1:
                     line = line.removeprefix(b"\xef\xbb\xbf")
                 if line.strip():
@@ -149,7 +150,7 @@ def _read_json(path: Path, cap: int) -> Iterator[Record]:
         return
     values, reason = _parse(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     if reason:
-        raise ValueError(f"{path}: {reason}: as one array it is all or nothing, use JSON lines")
+        raise Refusal(f"{path}: {reason}: as one array it is all or nothing, use JSON lines")
     for number, value in enumerate(values):
         yield Record(number, value)
 
@@ -184,9 +185,9 @@ def _read_csv(path: Path, cap: int) -> Iterator[Record]:
         try:
             header = next(reader, [])
         except csv.Error as error:
-            raise ValueError(f"{path}: the header is no line of CSV: {error}") from None
+            raise Refusal(f"{path}: the header is no line of CSV: {error}") from None
         if header and header[0].startswith(("\udcff\udcfe", "\udcfe\udcff")):
-            raise ValueError(f"{path} is UTF-16: convert it to UTF-8")
+            raise Refusal(f"{path} is UTF-16: convert it to UTF-8")
         while True:
             start = lines.number + 1
             try:
@@ -224,7 +225,7 @@ def _read_parquet(path: Path, cap: int) -> Iterator[Batch]:
         if position != file.metadata.num_rows:
             raise OSError(f"it holds {position} rows and says {file.metadata.num_rows}")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a readable Parquet file: {error}") from None
+        raise Refusal(f"{path} is not a readable Parquet file: {error}") from None
 
 
 def _read_arrow(paths: list[Path]) -> Iterator[Batch]:
@@ -244,7 +245,7 @@ def _read_arrow(paths: list[Path]) -> Iterator[Batch]:
                 if file.read() != END_OF_STREAM:
                     raise OSError("it is cut off")
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a readable Arrow file: {error}") from None
+            raise Refusal(f"{path} is not a readable Arrow file: {error}") from None
 
 
 READERS: dict[str, Callable[[Path, int], Iterator[Record | Batch]]] = {
@@ -268,22 +269,22 @@ def _from_dataset(source: Path, split: str) -> Source:
         if (source / "dataset_dict.json").exists():
             splits = json.loads((source / "dataset_dict.json").read_bytes())["splits"]
             if split not in splits:
-                raise ValueError(f"no split {split!r}; it has {', '.join(splits)}")
+                raise Refusal(f"no split {split!r}; it has {', '.join(splits)}")
             folder = source / split
         state = json.loads((folder / "state.json").read_bytes())
         names = [str(entry["filename"]) for entry in state["_data_files"]]
         files = [Path(os.path.realpath(folder)) / name for name in names]
         for file in files:
             if not file.is_file() or str(file) != os.path.realpath(file):
-                raise ValueError(f"state.json names {file.name!r}, which is no file of its folder")
+                raise Refusal(f"state.json names {file.name!r}, which is no file of its folder")
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{source} is not a dataset that can be read: {error}") from None
+        raise Refusal(f"{source} is not a dataset that can be read: {error}") from None
     return Source(source.name, functools.partial(_read_arrow, files))
 
 
 def _from_hub(source: str, revision: str, split: str) -> Source:
     if not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise ValueError(f"ingest.revision: expected a commit of 40 hex digits, found {revision!r}")
+        raise Refusal(f"ingest.revision: expected a commit of 40 hex digits, found {revision!r}")
 
     def read() -> Iterator[Record]:
         from datasets import load_dataset
@@ -292,7 +293,7 @@ def _from_hub(source: str, revision: str, split: str) -> Source:
             rows = iter(load_dataset(source, revision=revision, split=split, streaming=True))
             first = next(rows, None)
         except Exception as error:  # the hub's client raises a dozen unrelated types when offline
-            raise ValueError(
+            raise Refusal(
                 f"hub dataset {source}@{revision[:8]} cannot be had ({type(error).__name__}): "
                 "check the id and the network, or name a local file in ingest.source"
             ) from None
@@ -324,13 +325,13 @@ def find(
         that must not be opened is a source of one record with the reason.
 
     Raises:
-        ValueError: nothing is there, or nothing that can be read.
+        Refusal: nothing is there, or nothing that can be read.
     """
     if revision is not None:
         return [_from_hub(source, revision, split)], Counter()
     path = Path(source)
     if not path.exists():
-        raise ValueError(
+        raise Refusal(
             f"ingest.source: no file or folder {source!r} (a hub id needs ingest.revision too)"
         )
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
@@ -357,5 +358,5 @@ def find(
             read = functools.partial(READERS[suffix], item, cap)
         sources.append(Source(name, read))
     if not sources:
-        raise ValueError(f"{source} holds no corpus file; known are {', '.join(READERS)}")
+        raise Refusal(f"{source} holds no corpus file; known are {', '.join(READERS)}")
     return sources, others

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from winnow import config, publish
+from winnow.errors import Refusal
 from winnow.ingest.mapping import Unmapped, is_filled, to_columns, to_pair, to_text
 from winnow.ingest.sources import BATCH_ROWS, Batch, Record, Source, find
 from winnow.progress import progress
@@ -145,12 +146,12 @@ def run(max_samples: int | None = None) -> None:
     """Read, map and publish; quarantine what cannot be a row.
 
     Raises:
-        ValueError: no usable row was found; the message names the first bad record.
+        Refusal: no usable row was found; the message names the first bad record.
     """
     settings = config.load("ingest", IngestConfig)
     limit = max_samples if max_samples is not None else settings.max_samples
     if limit is not None and limit < 1:
-        raise ValueError(f"--max-samples: expected a number above 0, found {limit}")
+        raise Refusal(f"--max-samples: expected a number above 0, found {limit}")
     sources, others = find(
         settings.source, settings.revision, settings.split, settings.max_line_mb * 1024 * 1024
     )
@@ -172,7 +173,7 @@ def run(max_samples: int | None = None) -> None:
                 ledger.rows_out += shard.num_rows
         if not ledger.rows_out:
             found = f"{ledger.rows_in} records, all quarantined, the first at {sorter.example}"
-            raise ValueError(
+            raise Refusal(
                 f"{settings.source}: no usable row ({found if ledger.rows_in else 'it is empty'})"
             )
         card["ledger"] = ledger.close()

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
+from winnow.errors import Refusal
 from winnow.records import WEIGHTS, questions
 from winnow.score import kernel
 from winnow.score.flesch import reading_ease
@@ -118,7 +119,7 @@ class QualityScorer:
             `tokenizers.Tokenizer`, or a tokenizer of transformers that has one behind it.
 
     Raises:
-        ValueError: the tokenizer cannot be had.
+        Refusal: the tokenizer cannot be had.
     """
 
     def __init__(self, tokenizer: Any = "gpt2") -> None:
@@ -206,6 +207,6 @@ def _load(name: str | Path) -> Tokenizer:
             else Tokenizer.from_pretrained(str(name))
         )
     except Exception as error:  # tokenizers raises bare Exception
-        raise ValueError(
+        raise Refusal(
             f"no tokenizer {str(name)!r}: {file} does not exist and the hub gave {error}"
         ) from None

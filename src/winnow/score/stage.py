@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow import config, engine, publish
+from winnow.errors import Refusal
 from winnow.progress import progress
 from winnow.records import SCORE_SCHEMA, WEIGHTS
 from winnow.score.scorer import QualityScorer
@@ -71,7 +72,7 @@ def _explain(path: Path) -> None:
         pair = None
     names = ("instruction", "response")
     if not isinstance(pair, dict) or not all(isinstance(pair.get(name), str) for name in names):
-        raise ValueError(f"{path}: expected one JSON object with the texts {' and '.join(names)}")
+        raise Refusal(f"{path}: expected one JSON object with the texts {' and '.join(names)}")
     scorer = QualityScorer(SOURCE / "tokenizer")
     total, dimensions = scorer.score_sample(pair)
     print(f"{'score':18}{total:.3f}")

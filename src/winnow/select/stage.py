@@ -101,7 +101,7 @@ def run(experiments: list[str]) -> None:
     """Cut every tier that the experiments of params.yaml, and those named, are trained on.
 
     Raises:
-        ValueError: an unknown experiment, or a tier that is larger than the pool; nothing is
+        Refusal: an unknown experiment, or a tier that is larger than the pool; nothing is
             written then.
     """
     settings = config.load("select", SelectConfig)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from winnow import engine
 from winnow.config import Tier
+from winnow.errors import Refusal
 
 PART_ROWS = 2**18
 """Rows of which a core finds the first ones at once: a matter of memory, not of results."""
@@ -27,7 +28,7 @@ def size(name: str, tiers: Mapping[str, Tier], pool: int) -> int:
     """How many rows a tier takes of a pool.
 
     Raises:
-        ValueError: more than the pool has, or none; the message names both numbers.
+        Refusal: more than the pool has, or none; the message names both numbers.
     """
     tier = tiers[name]
     if tier.rule == "matched":
@@ -36,7 +37,7 @@ def size(name: str, tiers: Mapping[str, Tier], pool: int) -> int:
     wanted = tier.count if tier.share is None else round(tier.share * pool)
     assert wanted is not None
     if not 0 < wanted <= pool:
-        raise ValueError(f"tier {name} wants {wanted} rows, the curated pool has {pool}")
+        raise Refusal(f"tier {name} wants {wanted} rows, the curated pool has {pool}")
     return wanted
 
 

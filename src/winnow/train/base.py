@@ -10,6 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from winnow import publish, weights
 from winnow.config import Model
+from winnow.errors import Refusal
 from winnow.train.model import padded
 from winnow.vocabulary import Vocabulary
 
@@ -18,12 +19,12 @@ def identity(init: str) -> str:
     """What a run's key says of its start: scratch, the hub id, or the hash of a folder's weights.
 
     Raises:
-        ValueError: `init` is none of them, or a folder that is not to be trusted.
+        Refusal: `init` is none of them, or a folder that is not to be trusted.
     """
     if init == "scratch" or re.fullmatch(r"[\w.-]+(/[\w.-]+)?@[0-9a-f]{40}", init):
         return init
     if not Path(init).is_dir():
-        raise ValueError(
+        raise Refusal(
             "params.yaml: train.init: expected scratch, a folder, or a hub id with its commit "
             f"(org/name@<40 hex digits>), found {init!r}"
         )
@@ -38,25 +39,25 @@ def _folder(init: str) -> Path:
     try:
         return weights.folder(name, revision or None)
     except ValueError as error:
-        raise ValueError(f"params.yaml: train.init: {error}") from None
+        raise Refusal(f"params.yaml: train.init: {error}") from None
 
 
 def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
     """The folder of a start that fits the model and the vocabulary; a hub id is fetched.
 
     Raises:
-        ValueError: it cannot be had, is no GPT-2, has another shape or another tokenizer.
+        Refusal: it cannot be had, is no GPT-2, has another shape or another tokenizer.
     """
     folder = _folder(init)
     key = f"params.yaml: train.init: {init}"
     try:
         found = publish.read_json(folder / "config.json")
         if found.get("model_type") != "gpt2":
-            raise ValueError(f"it is a {found.get('model_type')}, and only gpt2 is trained here")
+            raise Refusal(f"it is a {found.get('model_type')}, and only gpt2 is trained here")
         _check_shape(GPT2Config.from_pretrained(folder), model, vocabulary)
         _check_tokenizer(folder, vocabulary)
     except (ValueError, OSError) as error:
-        raise ValueError(f"{key}: {error}") from None
+        raise Refusal(f"{key}: {error}") from None
     return folder
 
 
@@ -66,28 +67,28 @@ def _check_shape(found: GPT2Config, model: Model, vocabulary: Vocabulary) -> Non
     wanted = tuple(getattr(model, name) for name in names)
     if shape != wanted:
         words = ", ".join(f"{name}: {value}" for name, value in zip(names, shape, strict=True))
-        raise ValueError(
+        raise Refusal(
             f"it has another shape than the experiment's model {wanted}: declare one under "
             f"train.models with {words}"
         )
     if found.vocab_size < vocabulary.size:
-        raise ValueError(f"it knows {found.vocab_size} tokens, the tokenizer {vocabulary.size}")
+        raise Refusal(f"it knows {found.vocab_size} tokens, the tokenizer {vocabulary.size}")
 
 
 def _check_tokenizer(folder: Path, vocabulary: Vocabulary) -> None:
     """Equal words with equal ids, and the same merges: else every embedding means another word."""
     file = folder / "tokenizer.json"
     if not file.is_file():
-        raise ValueError("it holds no tokenizer.json to compare with the corpus's")
+        raise Refusal("it holds no tokenizer.json to compare with the corpus's")
     try:
         own = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises bare Exception
-        raise ValueError(f"its tokenizer.json cannot be read: {error}") from None
+        raise Refusal(f"its tokenizer.json cannot be read: {error}") from None
     probe = "Why is the sky blue?\n\n1234 naïve 日本"
     used = vocabulary.tokenizer
     ids = [found.encode(probe, add_special_tokens=False).ids for found in (own, used)]
     if own.get_vocab() != used.get_vocab() or ids[0] != ids[1]:
-        raise ValueError(
+        raise Refusal(
             f"its tokenizer ({own.get_vocab_size()} words) is not the corpus's "
             f"({used.get_vocab_size()}): set curate.tokenizer to {folder}"
         )
@@ -97,7 +98,7 @@ def load(folder: Path, model: Model, vocabulary: Vocabulary) -> GPT2LMHeadModel:
     """The model of a folder in fp32, with the dropout of `model` and the padded vocabulary.
 
     Raises:
-        ValueError: weights are missing.
+        Refusal: weights are missing.
     """
     settings: dict[str, Any] = dict.fromkeys(
         ("resid_pdrop", "embd_pdrop", "attn_pdrop"), model.dropout
@@ -110,10 +111,10 @@ def load(folder: Path, model: Model, vocabulary: Vocabulary) -> GPT2LMHeadModel:
         )
     except Exception as error:  # of a dozen unrelated types
         first = str(error).strip().partition("\n")[0]
-        raise ValueError(f"params.yaml: train.init: {folder} cannot be loaded: {first}") from None
+        raise Refusal(f"params.yaml: train.init: {folder} cannot be loaded: {first}") from None
     if about["missing_keys"]:
         names = ", ".join(sorted(about["missing_keys"])[:3])
-        raise ValueError(f"params.yaml: train.init: {folder} has no weights for {names}")
+        raise Refusal(f"params.yaml: train.init: {folder} has no weights for {names}")
     rows = loaded.config.vocab_size
     if rows < padded(vocabulary.size):
         loaded.resize_token_embeddings(padded(vocabulary.size), mean_resizing=False)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from winnow import publish
+from winnow.errors import Refusal
 
 KEPT = 2
 """Checkpoints that stay."""
@@ -77,13 +78,13 @@ def claim(folder: Path, key: dict[str, Any]) -> None:
         key: what the run is made of.
 
     Raises:
-        ValueError: it holds checkpoints of another run; nothing is changed, the message names the
+        Refusal: it holds checkpoints of another run; nothing is changed, the message names the
             difference. What another run left without a checkpoint is not worth a question.
     """
     note = folder / "key.json"
     if folder.exists() and (difference := _difference(note, key)):
         if any(folder.glob("step-*")):
-            raise ValueError(
+            raise Refusal(
                 f"unfinished work in {folder} had another {difference}: go back to it, or remove "
                 "that folder to start anew"
             )
@@ -152,7 +153,7 @@ def load(
     at zero.
 
     Raises:
-        ValueError: it is of another run (other data, recipe, code), or was made with another
+        Refusal: it is of another run (other data, recipe, code), or was made with another
             number of GPUs; nothing is changed.
     """
     paths = sorted(folder.glob("step-*"))
@@ -164,7 +165,7 @@ def load(
             publish.discard(path)
             continue
         if publish.read_json(path / publish.CARD)["key"] != json.loads(publish.dump(key)):
-            raise ValueError(f"{path} is of another run: remove {folder} to start anew")
+            raise Refusal(f"{path} is of another run: remove {folder} to start anew")
         _restore(path, model, optimizer)
         return Position(**publish.read_json(path / "position.json"))
     return Position()
@@ -181,7 +182,7 @@ def _is_whole(path: Path) -> bool:
 def _restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     random, devices = load_file(path / "random.safetensors"), torch.cuda.device_count()
     if len(random) - 1 != devices:
-        raise ValueError(
+        raise Refusal(
             f"{path} was made with {len(random) - 1} GPUs, here are {devices}: go on where they "
             f"are, or remove {path.parent} to start anew"
         )

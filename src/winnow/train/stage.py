@@ -19,6 +19,7 @@ from accelerate import PartialState
 from datasets import load_from_disk
 
 from winnow import config, publish, spool, tracking
+from winnow.errors import Refusal
 from winnow.records import texts
 from winnow.train import base, checkpoint, data, loop
 from winnow.train import model as models
@@ -58,7 +59,7 @@ def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") 
         init: the start, where it is not params.yaml's.
 
     Raises:
-        ValueError: an unknown experiment, a tier that is not cut yet, a start that does not fit, a
+        Refusal: an unknown experiment, a tier that is not cut yet, a start that does not fit, a
             run past max_hours or the device's memory, unfinished work of another recipe; or, after
             the last run, a record that is not complete.
     """
@@ -68,7 +69,7 @@ def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") 
     settings = replace(settings, init=init or settings.init)
     for arm in arms:
         if not (TIERS / arm.tier_name / "dataset_dict.json").exists():
-            raise ValueError(f"tier {arm.tier_name} is not cut yet: run `winnow select {arm.name}`")
+            raise Refusal(f"tier {arm.tier_name} is not cut yet: run `winnow select {arm.name}`")
     # Accelerate itself looks for GPUs alone: without one, processes meet on the CPU over gloo.
     state = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
     unrecorded = []
@@ -82,7 +83,7 @@ def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") 
                     unrecorded.append(str(error))
             state.wait_for_everyone()
     if unrecorded:
-        raise ValueError("; ".join(unrecorded))
+        raise Refusal("; ".join(unrecorded))
 
 
 def _budget(arm: config.Experiment, settings: TrainConfig, vocabulary: Vocabulary) -> Any:
@@ -92,14 +93,14 @@ def _budget(arm: config.Experiment, settings: TrainConfig, vocabulary: Vocabular
     are had without it.
 
     Raises:
-        ValueError: seconds cannot be counted yet, or are not enough.
+        Refusal: seconds cannot be counted yet, or are not enough.
     """
     if arm.budget is None:
         return None
     if arm.budget.unit != "seconds":
         return {arm.budget.unit: arm.budget.amount}
     if settings.flops_per_second is None:
-        raise ValueError(
+        raise Refusal(
             f"params.yaml: train.flops_per_second: expected a number, as {arm.name} is given "
             "seconds: take flops_per_second of a finished training's train_results.json"
         )
@@ -110,7 +111,7 @@ def _budget(arm: config.Experiment, settings: TrainConfig, vocabulary: Vocabular
     positions = (arm.budget.amount - scoring) * settings.flops_per_second / flops
     steps = int(positions // (arm.recipe.sequences_per_step * arm.model.context))
     if steps < 1:
-        raise ValueError(
+        raise Refusal(
             f"{arm.name}: scoring alone took {scoring:.0f} s, which leaves no step: name a larger "
             "budget of seconds"
         )
@@ -235,18 +236,18 @@ def _preflight(
     """Say what the run will take.
 
     Raises:
-        ValueError: that is more than max_hours, or than the device's memory.
+        Refusal: that is more than max_hours, or than the device's memory.
     """
     cost = models.estimate(arm.model, arm.recipe, vocabulary.size, train, steps, kind)
     said = f"train: {arm.name} seed {seed} on {models.environment()} in {kind}: {cost}"
     PartialState().print(said, flush=True)
     if cost.seconds > max_hours * 3600:
-        raise ValueError(
+        raise Refusal(
             f"{arm.name} would take about {cost.seconds / 3600:.1f} h here, train.max_hours is "
             f"{max_hours}: use a faster device or a smaller model, or raise it"
         )
     if cost.memory_gb > cost.device_gb:
-        raise ValueError(
+        raise Refusal(
             f"{arm.name} would take about {cost.memory_gb:.1f} GB, {models.environment()} has "
             f"{cost.device_gb:.1f}: lower per_device_train_batch_size in its recipe and raise "
             "gradient_accumulation_steps by as much, or use a smaller model"
