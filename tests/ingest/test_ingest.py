@@ -21,7 +21,7 @@ from tiny import TINY, corpus, write_jsonl, write_params
 
 from winnow import publish
 from winnow.ingest import sources, stage
-from winnow.ingest.mapping import NAMES, Unmapped, is_filled, to_columns, to_pair
+from winnow.mapping import NAMES, Unmapped, is_filled, to_columns, to_pair
 
 GOOD = {"instruction": "Add.", "input": "1 2", "output": "3"}
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.errors import Refusal
-from winnow.ingest.mapping import flat
+from winnow.mapping import flat
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from winnow import config, publish
 from winnow.errors import Refusal
-from winnow.ingest.mapping import Unmapped, is_filled, to_columns, to_pair, to_text
 from winnow.ingest.sources import BATCH_ROWS, Batch, Record, Source, find
+from winnow.mapping import Unmapped, is_filled, to_columns, to_pair, to_text
 from winnow.progress import progress
 from winnow.records import ROW_SCHEMA
 
