@@ -41,7 +41,8 @@ ELSEWHERE = {
     "mlflow run . -e train -P exp=high_100k_1B": (CONTAINER, '"train", "-P", "exp=random_30'),
     "mlflow run . -e train -P exp=high_300_1M -P seed=0 -b host": (CONTAINER, '["local", "host"]'),
     "dvc plots show": (PIPELINE, '"dvc", "plots", "show"'),
-    "dvc exp run -S analyze.confidence=0.95": (PIPELINE, '"dvc", "exp", "run", "-S"'),
+    "dvc exp run -S analyze.confidence=0.95": (PIPELINE, '"-S", "analyze.confidence=0.95"'),
+    "dvc exp show --only-changed": (PIPELINE, '"dvc", "exp", "show"'),
 }
 """Command -> the file that runs it (or its like), and the text that shows so."""
 

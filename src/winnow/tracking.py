@@ -1,6 +1,6 @@
 """The record of runs: only this module and spool.py import mlflow.
 
-Runs go to MLFLOW_TRACKING_URI, or to mlflow.db and mlruns/ in the working folder. A run is named
+Runs go to MLFLOW_TRACKING_URI, or to mlflow.db and mlruns/ in the project's folder. A run is named
 by the address of its cell, `train@high_2k_1M-0`.
 """
 
@@ -47,7 +47,9 @@ class Unrecorded(Refusal):
 
 def connect() -> tuple[MlflowClient, str]:
     """The store and the id of the experiment in it, after proving that the store answers."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or _local(Path.cwd() / "mlflow.db")
+    # DVC_ROOT is the project's folder where `dvc exp run --temp` works in a copy of it.
+    folder = Path(os.environ.get("DVC_ROOT") or Path.cwd())
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or _local(folder / "mlflow.db")
     mlflow.set_tracking_uri(uri)
     client = MlflowClient()
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
