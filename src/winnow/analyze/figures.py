@@ -145,8 +145,20 @@ def margins(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict]) ->
             colour = palette.rules[kind]
             axes.plot([margin.low, margin.high], [y, y], color=colour, lw=2, solid_capstyle="butt")
             axes.plot(margin.value, y, MARKERS[kind], color=colour, ms=7, mec=palette.paper, mew=1)
-            axes.annotate(words.signed(margin.value), (margin.high, y), xytext=(7, 0), va="center",
-                          textcoords="offset points", color=palette.ink, fontsize=8.5)  # fmt: skip
+            # On the side away from zero, whose line it would cross.
+            end, side, align = (
+                (margin.low, -7, "right") if margin.value < 0 else (margin.high, 7, "left")
+            )
+            axes.annotate(
+                words.signed(margin.value),
+                (end, y),
+                xytext=(side, 0),
+                textcoords="offset points",
+                ha=align,
+                va="center",
+                color=palette.ink,
+                fontsize=8.5,
+            )
         axes.axvline(0, color=palette.ink, lw=1)
         axes.set_yticks(range(len(rows)), [label for _, label, _ in reversed(rows)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
