@@ -10,9 +10,9 @@ import os
 import shlex
 import shutil
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -23,30 +23,13 @@ from winnow.errors import Refusal
 from winnow.records import texts
 from winnow.train import base, checkpoint, data, loop
 from winnow.train import model as models
+from winnow.train.params import TrainConfig
 from winnow.vocabulary import Tokens, Vocabulary
 
 TIERS, TOKENIZER = Path("artifacts/select"), Path("artifacts/curate/tokenizer")
 SCORING = Path("artifacts/score_metrics.json")
 FOLDER = Path("models")
 STATE = publish.STATE / "train"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """What may be trained and how long that may take."""
-
-    max_hours: float
-    """A run that is estimated to take longer is refused before its first step."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    init: str = "scratch"
-    """Or the weights to start from: a folder, or a hub id with its commit, org/name@<40 hex>."""
-    flops_per_second: float | None = None
-    """What a training reaches here; budgets of seconds are counted in it, so that a busy machine
-    changes no result."""
-    budgets: tuple[str, ...] = ()
-    """Ends of experiments' names, such as 1k_steps; see config.Budget."""
-    models: dict[str, config.Model]
-    recipes: dict[str, config.Recipe]
 
 
 def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") -> None:
