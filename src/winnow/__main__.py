@@ -35,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
         "experiments", nargs="*", help="also cut the tiers of these declared experiments"
     )
     for name in ("train", "evaluate"):
-        commands[name].add_argument("experiment", help="a declared experiment, or: all")
+        commands[name].add_argument(
+            "experiments", nargs="+", metavar="experiment", help="declared experiments, or: all"
+        )
         commands[name].add_argument(
             "--seed", type=int, help="one seed; without it, those of params.yaml"
         )

@@ -6,10 +6,11 @@ What several stages speak of (experiments, tiers, models, recipes) is here.
 
 import dataclasses
 import difflib
+import itertools
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -301,3 +302,9 @@ def experiment(name: str) -> Experiment:
         recipe=dataclasses.replace(recipe, learning_rate=rate),
         budget=budget,
     )
+
+
+def experiments(names: Sequence[str]) -> list[Experiment]:
+    """Resolve names, of which `all` stands for those of params.yaml: each once, in their order."""
+    listed = ((name,) if name != "all" else experiment_names() for name in names)
+    return [experiment(name) for name in dict.fromkeys(itertools.chain.from_iterable(listed))]

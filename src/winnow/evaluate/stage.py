@@ -1,4 +1,4 @@
-"""Judge one experiment's models, or all.    winnow evaluate <experiment>|all [--seed N]
+"""Judge the models of experiments.    winnow evaluate <experiment> ...|all [--seed N]
 
 Writes results/<experiment>/<seed>: experiment_config.json and train_results.json (the training's
 own), evaluation/ (metrics.json, items.parquet), quality_analysis/strata.json,
@@ -74,15 +74,14 @@ def _test_set(settings: EvaluateConfig) -> TestSet:
     return TestSet(_rows(table), quintiles.tolist(), tasks, unchecked, asked, vocabulary, key)
 
 
-def run(experiment: str, seed: int | None, skip_existing: bool) -> None:
-    """Judge the named experiment, or all of params.yaml, with one seed or with all.
+def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> None:
+    """Judge the models of the named experiments, `all` or some, with one seed or with all.
 
     Raises:
         Refusal: an unknown experiment, or a model that is not trained yet.
     """
-    names = config.experiment_names() if experiment == "all" else (experiment,)
     seeds = config.seeds() if seed is None else (seed,)
-    arms = [config.experiment(name) for name in names]
+    arms = config.experiments(experiments)
     settings = config.load("evaluate", EvaluateConfig)
     for arm in arms:
         for number in seeds:

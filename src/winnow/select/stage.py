@@ -97,8 +97,7 @@ def run(experiments: list[str]) -> None:
             written then.
     """
     settings = config.load("select", SelectConfig)
-    names = dict.fromkeys([*config.experiment_names(), *experiments])
-    arms = [config.experiment(name) for name in names]
+    arms = config.experiments(["all", *experiments])
     wanted = dict.fromkeys(arm.tier_name for arm in arms)
     scored = publish.read_card(SCORED, "winnow score")
     publish.read_card(CURATED, "winnow curate")

@@ -1,4 +1,4 @@
-"""Train one experiment, or all.    winnow train <experiment>|all [--seed N] [--init scratch]
+"""Train experiments.    winnow train <experiment> ...|all [--seed N] [--init scratch]
 
 Writes models/<experiment>/<seed>: the model and tokenizer in Hugging Face's format,
 experiment_config.json, train_results.json (with the validation curve) and card.json. Unfinished
@@ -9,6 +9,7 @@ launch` with several processes the first one holds the lock, speaks and writes; 
 import os
 import shlex
 import shutil
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,11 +33,11 @@ FOLDER = Path("models")
 STATE = publish.STATE / "train"
 
 
-def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") -> None:
-    """Train the named experiment, or all of params.yaml, with one seed or with all.
+def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init: str = "") -> None:
+    """Train the named experiments with one seed or with all.
 
     Args:
-        experiment: a declared one, or `all`.
+        experiments: declared ones; `all` stands for those of params.yaml.
         seed: one, or None for all.
         skip_existing: leave alone what is done and unchanged.
         init: the start, where it is not params.yaml's.
@@ -46,8 +47,7 @@ def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") 
             run past max_hours or the device's memory, unfinished work of another recipe; or, after
             the last run, a record that is not complete.
     """
-    names = config.experiment_names() if experiment == "all" else (experiment,)
-    arms = [config.experiment(name) for name in names]
+    arms = config.experiments(experiments)
     settings = config.load("train", TrainConfig)
     settings = replace(settings, init=init or settings.init)
     for arm in arms:
