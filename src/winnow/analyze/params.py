@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from winnow.errors import Refusal
+from winnow import config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,13 +22,18 @@ class AnalyzeConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no interval can be made of."""
-        checks = {
-            "resamples": (self.resamples >= 100, "100 or more"),
-            "confidence": (0.5 < self.confidence < 1, "a number in (0.5, 1)"),
-            "seed": (self.seed >= 0, "0 or more"),
-            "perplexity_threshold": (1 < self.perplexity_threshold < 1e9, "a number above 1"),
-        }
-        for name, (good, expected) in checks.items():
-            if not good:
-                found = getattr(self, name)
-                raise Refusal(f"params.yaml: analyze.{name}: expected {expected}, found {found!r}")
+        config.at_least(self, 100, "resamples")
+        config.at_least(self, 0, "seed")
+        threshold = self.perplexity_threshold
+        config.demand(
+            self,
+            confidence=(0.5 < self.confidence < 1, "a number in (0.5, 1)"),
+            perplexity_threshold=(1 < threshold < 1e9, "a number above 1"),
+        )
+
+    def check(self) -> None:
+        """Refuse a truth that is not there or cannot be read."""
+        from winnow.analyze import truth
+
+        if self.truth:
+            truth.read(self.truth)

@@ -17,7 +17,17 @@ from typing import Any
 import numpy as np
 
 from winnow import config, publish
-from winnow.analyze import audit, confounds, curation, documented, power, proxy, scaling, tables
+from winnow.analyze import (
+    audit,
+    confounds,
+    curation,
+    documented,
+    power,
+    proxy,
+    scaling,
+    tables,
+    truth,
+)
 from winnow.analyze.advice import recommendations
 from winnow.analyze.answer import Verdict, headline, judge
 from winnow.analyze.bootstrap import Bootstrap
@@ -75,7 +85,7 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
     grid = {arm.name: arm.model_name for arm in study.arms}
     found["power"] = power.power(study.arms, grid, study.seeds, study.tokens, settings.confidence)
     pool = read_pool()
-    truth = audit.read_truth(Path(settings.truth)) if settings.truth else {}
+    planted = truth.read(settings.truth) if settings.truth else {}
     return {
         "answer": headline(verdicts, len(study.seeds))
         | {"models": {name: verdict.to_json() for name, verdict in verdicts.items()}},
@@ -94,7 +104,7 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
         "scoring": study.scoring,
         "score_audit": audit.score_audit(pool),
         "length_audit": audit.length_audit(pool),
-        "planted_truth": audit.planted_truth(pool, truth, study) if truth else None,
+        "planted_truth": audit.planted_truth(pool, planted, study) if planted else None,
         "bootstrap": {
             "num_items": study.num_items,
             "num_seeds": len(study.seeds),

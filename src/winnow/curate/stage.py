@@ -68,6 +68,7 @@ def _tokenizer_texts(table: pa.Table, rows: Positions, number: int, seed: int) -
 def run() -> None:
     """Apply the recipe in its order, hold out by cluster, publish with the ledger."""
     settings = config.load("curate", CurateConfig)
+    settings.check()
     with publish.lock("curate"), engine.running():
         _curate(settings)
 

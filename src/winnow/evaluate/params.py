@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from winnow.errors import Refusal
+from winnow import config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,13 +52,17 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be sampled with."""
-        counts = ("num_samples", "max_new_tokens", "batch_size")
-        checks = {name: (getattr(self, name) >= 1, "1 or more") for name in counts} | {
-            "temperature": (self.temperature > 0, "a number above 0"),
-            "top_p": (0 < self.top_p <= 1, "a number in (0, 1]"),
-            "seed": (self.seed >= 0, "0 or more"),
-        }
-        for name, (good, expected) in checks.items():
-            if not good:
-                found = getattr(self, name)
-                raise Refusal(f"params.yaml: evaluate.{name}: expected {expected}, found {found!r}")
+        config.at_least(self, 1, "num_samples", "max_new_tokens", "batch_size")
+        config.at_least(self, 0, "max_tasks", "num_prompts", "seed")
+        config.demand(
+            self,
+            temperature=(self.temperature > 0, "a number above 0"),
+            top_p=(0 < self.top_p <= 1, "a number in (0, 1]"),
+        )
+
+    def check(self) -> None:
+        """Refuse tasks and benchmarks that are not there, cannot be read or cannot be run."""
+        from winnow.evaluate import benchmarks, tasks
+
+        tasks.read(self.tasks, self.max_tasks)
+        benchmarks.read(self.benchmarks, self.run_code)

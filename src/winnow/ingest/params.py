@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from winnow import config
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestConfig:
@@ -15,3 +17,7 @@ class IngestConfig:
     """Rows to read at most, from all files alike; None reads all."""
     max_line_mb: int = 16
     """A longer line is quarantined unread, in MiB."""
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be read by."""
+        config.at_least(self, 1, "max_samples", "max_line_mb")

@@ -1,9 +1,12 @@
 """The section `train` of params.yaml."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from winnow import config
+from winnow.errors import Refusal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,3 +25,26 @@ class TrainConfig:
     """Ends of experiments' names, such as 1k_steps; see config.Budget."""
     models: dict[str, config.Model]
     recipes: dict[str, config.Recipe]
+
+    def __post_init__(self) -> None:
+        """Refuse a time or a speed of nothing."""
+        speed = self.flops_per_second
+        config.demand(
+            self,
+            max_hours=(self.max_hours > 0, "a number above 0"),
+            flops_per_second=(speed is None or speed > 0, "a number above 0"),
+        )
+
+    def check(self) -> None:
+        """Refuse a start that is none."""
+        check_init(self.init)
+
+
+def check_init(init: str) -> None:
+    """Refuse a start that is neither scratch nor a folder nor a hub id with its commit."""
+    is_name = init == "scratch" or re.fullmatch(r"[\w.-]+(/[\w.-]+)?@[0-9a-f]{40}", init)
+    if not is_name and not Path(init).is_dir():
+        raise Refusal(
+            "params.yaml: train.init: expected scratch, a folder, or a hub id with its commit "
+            f"(org/name@<40 hex digits>), found {init!r}"
+        )
