@@ -1,6 +1,5 @@
 """Duplicates, the hold-out, the tokenizer: whatever the order of the rows, and nothing lost."""
 
-import functools
 import importlib
 import json
 import os
@@ -20,7 +19,9 @@ from tiny import TINY, corpus, make_until, write_jsonl, write_params
 from tokenizers import Tokenizer
 
 from winnow import publish
-from winnow.curate import draws, minhash, steps, texts
+from winnow.curate import draws, duplicates, minhash, steps, texts
+from winnow.curate.params import check_step
+from winnow.curate.verdict import NONE
 from winnow.records import content_hash, normalise
 
 
@@ -85,7 +86,7 @@ def slow_clusters(texts: list[str], threshold: float) -> set[frozenset[int]]:
 def found_clusters(rows: pa.Table, **numbers: Any) -> set[frozenset[int]]:
     """The rows of every cluster that `near` marks."""
     groups = defaultdict(set)
-    verdict = steps.near(rows, np.arange(len(rows)), keep="all", **numbers)
+    verdict = duplicates.near(rows, np.arange(len(rows)), keep="all", **numbers)
     assert verdict.clusters is not None and not len(verdict.gone)
     for index, name in enumerate(verdict.clusters.to_pylist()):
         groups[name].add(index)
@@ -225,10 +226,15 @@ def test_bands_find_nine_of_ten_pairs_at_the_threshold(threshold: float) -> None
 
 
 def test_unknown_steps_and_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown step 'magic'; known are extract, exact, near"):
-        apply({"name": "magic"}, table(["a"]))
-    with pytest.raises(ValueError, match="near: .*treshold"):
-        apply({"name": "near", "treshold": 0.5}, table(["a"]))
+    for step, message in (
+        ({"name": "magic"}, "unknown step 'magic'; known are extract, exact, near"),
+        ("exact", "unknown step None"),
+        ({"name": "near", "treshold": 0.5}, "near: found treshold; .*threshold is needed"),
+        ({"name": "near", "threshold": "high"}, "near.threshold: expected a number, found 'high'"),
+        ({"name": "decontaminate", "benchmarks": "a.jsonl"}, "benchmarks: expected a list, found"),
+    ):
+        with pytest.raises(ValueError, match=rf"params.yaml: curate.steps\[2\].*{message}"):
+            check_step(step, "curate.steps[2]")
     with pytest.raises(ValueError, match="threshold in .0, 1.*found 80, 128, 3"):
         apply({"name": "near", "threshold": 80}, table(["a"]))
 
@@ -238,15 +244,17 @@ def test_a_wrong_file_of_the_last_step_is_said_before_the_first_one_works(
 ) -> None:
     worked_on: list[int] = []
 
-    @functools.wraps(steps.near)
     def near(rows: pa.Table, positions: Any, **numbers: Any) -> Any:
         worked_on.append(len(positions))
-        return steps.near(rows, positions, **numbers)
+        return NONE
 
-    monkeypatch.setitem(steps.STEPS, "near", near)
+    monkeypatch.setattr(duplicates, "near", near)
     recipe = [{"name": "near", "threshold": 0.8}, {"name": "linear", "labelled": "labels.jsonl"}]
     write_params(project, TINY | {"curate": TINY["curate"] | {"steps": recipe}})  # type: ignore[operator]
-    with pytest.raises(ValueError, match=r"linear.labelled: no file 'labels.jsonl'"):
+    with pytest.raises(ValueError, match=r"linear.labelled: no file or folder 'labels.jsonl'"):
+        make_until("curate")
+    Path("labels.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError, match=r"linear.labelled: labels.jsonl, row 1: expected an"):
         make_until("curate")
     assert worked_on == [0]
 

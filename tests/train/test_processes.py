@@ -82,7 +82,7 @@ def test_two_killed_processes_equal_one_undisturbed(project: Path, config: str) 
     params["train"]["recipes"]["quick"] |= recipe
     write_params(project, params)
     make_until("select")
-    stage.run("high_40_tiny", 0, False)
+    stage.run(["high_40_tiny"], 0, False)
     curve, weights = _results()
     command = _command(project, config)
     _kill(command)

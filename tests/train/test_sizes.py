@@ -142,7 +142,7 @@ def test_a_budget_ends_the_training_and_is_compared_within_itself(project: Path)
     make_until("select")
     arms = ("high_40_tiny_7_steps", "high_40_tiny_3k_tokens")
     for arm in arms:
-        stage.run(arm, 0, False)
+        stage.run([arm], 0, False)
         evaluate.run(arm, 0, False)
     steps, tokens = (results(project, arm) for arm in arms)
     assert steps["num_steps"] == steps["curve"][-1]["step"] == 7
@@ -183,7 +183,7 @@ def test_padded_rows_say_what_they_cut(project: Path, capsys: pytest.CaptureFixt
     documents = stage._read(config.experiment("high_40_tiny"), Vocabulary.read(stage.TOKENIZER))[
         "train"
     ]
-    stage.run("high_40_tiny", 0, False)
+    stage.run(["high_40_tiny"], 0, False)
     cut = sum(max(0, len(document) - 64) for document in documents)
     assert f"train: rows of 64 tokens cut {cut} tokens off high_40" in capsys.readouterr().out
     found = publish.read_json(project / CELL / "experiment_config.json")
@@ -234,7 +234,7 @@ def test_the_estimate_stands_beside_the_measurement(
     import mlflow
 
     make_until("select")
-    stage.run("high_40_tiny", 0, False)
+    stage.run(["high_40_tiny"], 0, False)
     (said,) = [line for line in capsys.readouterr().out.splitlines() if "parameters" in line]
     found = results(project, "high_40_tiny")
     assert f"{found['num_parameters'] / 1e6:.2f}M parameters" in said
@@ -256,7 +256,7 @@ def test_a_model_beyond_the_memory_is_refused(project: Path) -> None:
     with pytest.raises(
         ValueError, match=r"high_40_huge would take about \d+\.\d GB, .* has .*: lower"
     ):
-        stage.run("high_40_huge", 0, False)
+        stage.run(["high_40_huge"], 0, False)
     assert not (project / "models").exists()
 
 
@@ -264,21 +264,21 @@ def test_a_training_starts_from_a_given_model(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_until("select")
-    stage.run("high_40_tiny", 0, False)
+    stage.run(["high_40_tiny"], 0, False)
     shutil.copytree(CELL, "start")
     scratch = results(project, "high_40_tiny")
-    stage.run("high_40_tiny", 0, True, "start")
+    stage.run(["high_40_tiny"], 0, True, "start")
     assert "unchanged" not in capsys.readouterr().out
     tuned = results(project, "high_40_tiny")
     assert tuned["curve"][0]["train_loss"] < scratch["curve"][0]["train_loss"] - 0.05
     found = publish.read_json(project / CELL / "experiment_config.json")
     assert found["init"] == "start" and found["command"].endswith("--init start")
-    stage.run("high_40_tiny", 0, True, "start")
+    stage.run(["high_40_tiny"], 0, True, "start")
     assert "is done and unchanged" in capsys.readouterr().out
     change(project, init="start")  # params.yaml says the same, and the selector another
-    stage.run("high_40_tiny", 0, True)
+    stage.run(["high_40_tiny"], 0, True)
     assert "is done and unchanged" in capsys.readouterr().out
-    stage.run("high_40_tiny", 0, True, "scratch")
+    stage.run(["high_40_tiny"], 0, True, "scratch")
     assert results(project, "high_40_tiny")["curve"][0]["train_loss"] == pytest.approx(
         scratch["curve"][0]["train_loss"]
     )
@@ -316,7 +316,7 @@ def test_a_start_that_does_not_fit_is_refused_in_one_line(project: Path) -> None
         ("torn", "torn cannot be loaded"),
     ):
         with pytest.raises(ValueError) as error:
-            stage.run("high_40_tiny", 0, False, init)
+            stage.run(["high_40_tiny"], 0, False, init)
         assert message in str(error.value) and "\n" not in str(error.value)
     assert not (project / "models").exists()
 

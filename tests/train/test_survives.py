@@ -230,7 +230,7 @@ def test_another_recipe_or_data_is_refused_by_name(ready: Path) -> None:
     params["train"]["recipes"]["quick"]["learning_rate"] = 0.001
     write_params(ready, params)
     with pytest.raises(ValueError) as refused:
-        stage.run("high_40_tiny", 1, False)
+        stage.run(["high_40_tiny"], 1, False)
     assert tree(state) == before and str(refused.value) == (
         "unfinished work in .winnow/train/high_40_tiny-1 had another recipe.learning_rate (0.003, "
         "now 0.001): go back to it, or remove that folder to start anew"
@@ -239,7 +239,7 @@ def test_another_recipe_or_data_is_refused_by_name(ready: Path) -> None:
     write_jsonl(ready / "data/a.jsonl", corpus(seed=1))
     make_until("select")
     with pytest.raises(ValueError, match="had another data, tokenizer: go back"):
-        stage.run("high_40_tiny", 1, False)
+        stage.run(["high_40_tiny"], 1, False)
     assert tree(state) == before
 
 
@@ -265,7 +265,7 @@ def test_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_second_process_is_refused_naming_the_first(ready: Path) -> None:
     held = f"train-high_40_tiny-1 is in use by process {os.getpid()}"
     with publish.lock("train-high_40_tiny-1"), pytest.raises(ValueError, match=held):
-        stage.run("high_40_tiny", 1, False)
+        stage.run(["high_40_tiny"], 1, False)
 
 
 def test_killed_at_its_points_and_at_random(ready: Path) -> None:

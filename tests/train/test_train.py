@@ -236,11 +236,11 @@ def _one_run_with_every_point_once(project: Path, points: int) -> None:
 
 def test_seeds_in_one_process_are_those_of_their_own(project: Path) -> None:
     make_until("select")
-    stage.run("high_40_tiny", None, False)
+    stage.run(["high_40_tiny"], None, False)
     together = [_weights(project, f"high_40_tiny/{seed}") for seed in (0, 1)]
     assert together[0] != together[1]
     shutil.rmtree(project / "models")
-    stage.run("high_40_tiny", 1, False)
+    stage.run(["high_40_tiny"], 1, False)
     assert _weights(project, "high_40_tiny/1") == together[1]
 
 
@@ -248,14 +248,14 @@ def test_skip_existing_knows_what_changed(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_until("select")
-    stage.run("high_40_tiny", 0, True)
+    stage.run(["high_40_tiny"], 0, True)
     capsys.readouterr()
-    stage.run("high_40_tiny", 0, True)
+    stage.run(["high_40_tiny"], 0, True)
     assert "is done and unchanged" in capsys.readouterr().out
     params: Any = copy.deepcopy(TINY)
     params["train"]["recipes"]["quick"]["learning_rate"] = 0.001
     write_params(project, params)
-    stage.run("high_40_tiny", 0, True)
+    stage.run(["high_40_tiny"], 0, True)
     assert "unchanged" not in capsys.readouterr().out
 
 
@@ -263,7 +263,7 @@ def test_what_is_recorded_and_registered(project: Path) -> None:
     import mlflow
 
     make_until("select")
-    stage.run("high_40_tiny", 0, False)
+    stage.run(["high_40_tiny"], 0, False)
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     (version,) = client.search_model_versions("name='high_40_tiny'")
     run = client.get_run(version.run_id)

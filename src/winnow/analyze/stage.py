@@ -11,20 +11,30 @@ results/experiment_summary.json and metrics.json. Two questions are answered wit
 import dataclasses
 import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from winnow import config, publish
-from winnow.analyze import audit, confounds, curation, documented, power, proxy, scaling, tables
+from winnow.analyze import (
+    audit,
+    confounds,
+    curation,
+    documented,
+    power,
+    proxy,
+    scaling,
+    tables,
+    truth,
+)
 from winnow.analyze.advice import recommendations
 from winnow.analyze.answer import Verdict, headline, judge
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.dial import dial, dials
 from winnow.analyze.drawing import Drawing
 from winnow.analyze.figures import all_figures
+from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.report import environment, light, render
 from winnow.analyze.results import RESULTS, Study, read_pilot, read_pool, read_study
 from winnow.errors import Refusal
@@ -37,35 +47,6 @@ FOLDER, SUMMARY, METRICS = (
 PUBLISHED = ("exp2_quality_vs_quantity", "exp2_training_efficiency", "score_audit")
 """The documented figures and the score's audit, as PNG; the report holds all of them as SVG."""
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AnalyzeConfig:
-    """How the results are judged."""
-
-    resamples: int = 2000
-    """Bootstrap replicates."""
-    confidence: float = 0.90
-    """Of every interval, in (0.5, 1)."""
-    seed: int = 0
-    """Of the bootstrap's draws."""
-    perplexity_threshold: float = 20.0
-    """The perplexity that time to threshold is about."""
-    truth: str | None = None
-    """JSONL of hash and quality, for a corpus whose quality was planted; null for any other."""
-
-    def __post_init__(self) -> None:
-        """Refuse what no interval can be made of."""
-        checks = {
-            "resamples": (self.resamples >= 100, "100 or more"),
-            "confidence": (0.5 < self.confidence < 1, "a number in (0.5, 1)"),
-            "seed": (self.seed >= 0, "0 or more"),
-            "perplexity_threshold": (1 < self.perplexity_threshold < 1e9, "a number above 1"),
-        }
-        for name, (good, expected) in checks.items():
-            if not good:
-                found = getattr(self, name)
-                raise Refusal(f"params.yaml: analyze.{name}: expected {expected}, found {found!r}")
 
 
 def draw_bootstrap(study: Study, settings: AnalyzeConfig) -> Bootstrap:
@@ -104,7 +85,7 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
     grid = {arm.name: arm.model_name for arm in study.arms}
     found["power"] = power.power(study.arms, grid, study.seeds, study.tokens, settings.confidence)
     pool = read_pool()
-    truth = audit.read_truth(Path(settings.truth)) if settings.truth else {}
+    planted = truth.read(settings.truth) if settings.truth else {}
     return {
         "answer": headline(verdicts, len(study.seeds))
         | {"models": {name: verdict.to_json() for name, verdict in verdicts.items()}},
@@ -123,7 +104,7 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
         "scoring": study.scoring,
         "score_audit": audit.score_audit(pool),
         "length_audit": audit.length_audit(pool),
-        "planted_truth": audit.planted_truth(pool, truth, study) if truth else None,
+        "planted_truth": audit.planted_truth(pool, planted, study) if planted else None,
         "bootstrap": {
             "num_items": study.num_items,
             "num_seeds": len(study.seeds),

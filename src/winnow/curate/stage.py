@@ -6,7 +6,6 @@ every step took.
 """
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from winnow import config, engine, publish
 from winnow.curate import draws, steps, tokenizer
+from winnow.curate.params import CurateConfig
 from winnow.curate.texts import content_hashes
 from winnow.curate.verdict import Positions, Verdict
 from winnow.records import CURATED_SCHEMA, DROPPED_SCHEMA, ROW_SCHEMA, Row
@@ -25,25 +25,6 @@ FOLDER = Path("artifacts/curate")
 METRICS = Path("artifacts/curate_metrics.json")
 ROW_GROUP = 20_000
 """Rows that a reader of train.parquet has to hold at once."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CurateConfig:
-    """What is cleaned away, what is held out, and which tokenizer everything uses."""
-
-    steps: tuple[Any, ...]
-    """The recipe: a list of steps by name, each with its numbers; see curate/steps.py."""
-    validation: int
-    """Rows that decide during training."""
-    test: int
-    """Rows that every arm is judged on, once."""
-    seed: int = 0
-    tokenizer: str = "bpe"
-    """bpe (trained on kept rows), a folder, or a hub id such as gpt2."""
-    vocab_size: int = 1024
-    """Of bpe."""
-    tokenizer_rows: int = 20000
-    """Kept rows that bpe is trained on, at most; they are drawn by hash."""
 
 
 def _read() -> tuple[pa.Table, dict[str, Any]]:
@@ -87,6 +68,7 @@ def _tokenizer_texts(table: pa.Table, rows: Positions, number: int, seed: int) -
 def run() -> None:
     """Apply the recipe in its order, hold out by cluster, publish with the ledger."""
     settings = config.load("curate", CurateConfig)
+    settings.check()
     with publish.lock("curate"), engine.running():
         _curate(settings)
 

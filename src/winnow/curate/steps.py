@@ -3,12 +3,10 @@
 A step is a function of the table, the positions of the rows that are left in it, and its numbers.
 It returns a `Verdict` and never changes a row: only `extract` gives new texts, and without it they
 are never copied until they are written.
-To add a step, write it in a file of its own and name it in STEPS.
+To add a step, write it in a file of its own and name it in STEPS of params.py.
 """
 
-import functools
-import inspect
-from collections.abc import Callable
+import importlib
 from typing import Any
 
 import numpy as np
@@ -16,29 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from winnow.curate.classifier import classifier
-from winnow.curate.decontaminate import decontaminate
-from winnow.curate.duplicates import exact, near
-from winnow.curate.extract import extract
-from winnow.curate.language import language
-from winnow.curate.linear import linear
-from winnow.curate.semantic import semantic
+from winnow.curate.params import STEPS
 from winnow.curate.texts import content_hashes
-from winnow.curate.toxicity import toxicity
 from winnow.curate.verdict import Positions, Verdict
-from winnow.errors import Refusal
-
-STEPS: dict[str, Callable[..., Verdict]] = {
-    "extract": extract,
-    "exact": exact,
-    "near": near,
-    "decontaminate": decontaminate,
-    "language": language,
-    "classifier": classifier,
-    "linear": linear,
-    "toxicity": toxicity,
-    "semantic": semantic,
-}
 
 
 def _replace(
@@ -65,28 +43,6 @@ def _rewrite(table: pa.Table, rows: Positions, responses: pa.ChunkedArray) -> pa
     return table
 
 
-def bind(step: dict[str, Any]) -> Callable[[pa.Table, Positions], Verdict]:
-    """A step with its numbers.
-
-    Raises:
-        Refusal: the step or one of its numbers is unknown, or one is missing.
-    """
-    numbers = dict(step)
-    name = numbers.pop("name", None)
-    if name not in STEPS:
-        raise Refusal(
-            f"params.yaml: curate.steps: unknown step {name!r}; known are {', '.join(STEPS)}"
-        )
-    known = dict(list(inspect.signature(STEPS[name]).parameters.items())[2:])
-    wanted = {key for key, value in known.items() if value.default is inspect.Parameter.empty}
-    if not wanted <= set(numbers) <= set(known):
-        raise Refusal(
-            f"params.yaml: curate.steps {name}: found {', '.join(numbers) or 'no numbers'}; known "
-            f"are {', '.join(known) or 'none'}" + "".join(f"; {key} is needed" for key in wanted)
-        )
-    return functools.partial(STEPS[name], **numbers)
-
-
 def apply(
     step: dict[str, Any], table: pa.Table, rows: Positions
 ) -> tuple[pa.Table, Positions, Verdict]:
@@ -94,13 +50,11 @@ def apply(
     pages are texts, the positions of the rows that stay, and what the step found.
 
     Raises:
-        Refusal: the step or one of its numbers cannot be.
+        Refusal: one of the step's numbers cannot be.
     """
-    run = bind(step)
-    try:
-        verdict = run(table, rows)
-    except TypeError as error:
-        raise Refusal(f"params.yaml: curate.steps {step['name']}: {error}") from None
+    name, numbers = step["name"], {key: value for key, value in step.items() if key != "name"}
+    run = getattr(importlib.import_module(f"winnow.curate.{STEPS[name]}"), name)
+    verdict: Verdict = run(table, rows, **numbers)
     if verdict.responses is not None:
         table = _rewrite(table, *verdict.responses)
     if verdict.clusters is not None:

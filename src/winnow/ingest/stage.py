@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from winnow import config, publish
 from winnow.errors import Refusal
 from winnow.ingest.mapping import Unmapped, is_filled, to_columns, to_pair, to_text
+from winnow.ingest.params import IngestConfig
 from winnow.ingest.sources import BATCH_ROWS, Batch, Record, Source, find
 from winnow.progress import progress
 from winnow.records import ROW_SCHEMA
@@ -26,20 +27,6 @@ FOLDER = Path("artifacts/ingest")
 SHARD_BYTES = 2**26
 """Of a file, before compression, all of which is in memory before it is written: a matter of
 layout, not of results."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IngestConfig:
-    """Where the corpus is."""
-
-    source: str
-    """A file, a folder, a saved dataset, or a hub id together with `revision`."""
-    revision: str | None = None
-    split: str = "train"
-    max_samples: int | None = None
-    """Rows to read at most, from all files alike; None reads all."""
-    max_line_mb: int = 16
-    """A longer line is quarantined unread, in MiB."""
 
 
 def _sample(sources: list[Source], limit: int | None) -> Iterator[tuple[Source, Record | Batch]]:

@@ -20,6 +20,7 @@ from winnow import config, engine, publish
 from winnow.errors import Refusal
 from winnow.progress import progress
 from winnow.records import SCORE_SCHEMA, WEIGHTS
+from winnow.score.params import ScoreConfig
 from winnow.score.scorer import QualityScorer
 
 SOURCE = Path("artifacts/curate")
@@ -28,14 +29,6 @@ METRICS = Path("artifacts/score_metrics.json")
 STATE = publish.STATE / "score"
 SPLITS = ("train", "validation", "test", "dropped")
 """What was dropped is scored too, to say what dropping it did to the score."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScoreConfig:
-    """How the work is cut; the formulas have no knobs."""
-
-    chunk_rows: int = 20000
-    """Rows between two points from which a killed run goes on."""
 
 
 def _score(batch: pa.RecordBatch, scorer: QualityScorer) -> pa.Table:

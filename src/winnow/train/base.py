@@ -1,6 +1,5 @@
 """The model that a training starts from where it is not fresh: a folder, or a pinned hub model."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from winnow import publish, weights
 from winnow.config import Model
 from winnow.errors import Refusal
 from winnow.train.model import padded
+from winnow.train.params import check_init
 from winnow.vocabulary import Vocabulary
 
 
@@ -21,13 +21,9 @@ def identity(init: str) -> str:
     Raises:
         Refusal: `init` is none of them, or a folder that is not to be trusted.
     """
-    if init == "scratch" or re.fullmatch(r"[\w.-]+(/[\w.-]+)?@[0-9a-f]{40}", init):
-        return init
+    check_init(init)
     if not Path(init).is_dir():
-        raise Refusal(
-            "params.yaml: train.init: expected scratch, a folder, or a hub id with its commit "
-            f"(org/name@<40 hex digits>), found {init!r}"
-        )
+        return init
     return publish.fingerprint(
         [publish.file_hash(p) for p in sorted(_folder(init).glob("*.safetensors"))]
     )

@@ -1,4 +1,4 @@
-"""Train one experiment, or all.    winnow train <experiment>|all [--seed N] [--init scratch]
+"""Train experiments.    winnow train <experiment> ...|all [--seed N] [--init scratch]
 
 Writes models/<experiment>/<seed>: the model and tokenizer in Hugging Face's format,
 experiment_config.json, train_results.json (with the validation curve) and card.json. Unfinished
@@ -9,10 +9,11 @@ launch` with several processes the first one holds the lock, speaks and writes; 
 import os
 import shlex
 import shutil
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -23,6 +24,7 @@ from winnow.errors import Refusal
 from winnow.records import texts
 from winnow.train import base, checkpoint, data, loop
 from winnow.train import model as models
+from winnow.train.params import TrainConfig
 from winnow.vocabulary import Tokens, Vocabulary
 
 TIERS, TOKENIZER = Path("artifacts/select"), Path("artifacts/curate/tokenizer")
@@ -31,29 +33,11 @@ FOLDER = Path("models")
 STATE = publish.STATE / "train"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """What may be trained and how long that may take."""
-
-    max_hours: float
-    """A run that is estimated to take longer is refused before its first step."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    init: str = "scratch"
-    """Or the weights to start from: a folder, or a hub id with its commit, org/name@<40 hex>."""
-    flops_per_second: float | None = None
-    """What a training reaches here; budgets of seconds are counted in it, so that a busy machine
-    changes no result."""
-    budgets: tuple[str, ...] = ()
-    """Ends of experiments' names, such as 1k_steps; see config.Budget."""
-    models: dict[str, config.Model]
-    recipes: dict[str, config.Recipe]
-
-
-def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") -> None:
-    """Train the named experiment, or all of params.yaml, with one seed or with all.
+def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init: str = "") -> None:
+    """Train the named experiments with one seed or with all.
 
     Args:
-        experiment: a declared one, or `all`.
+        experiments: declared ones; `all` stands for those of params.yaml.
         seed: one, or None for all.
         skip_existing: leave alone what is done and unchanged.
         init: the start, where it is not params.yaml's.
@@ -63,8 +47,7 @@ def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") 
             run past max_hours or the device's memory, unfinished work of another recipe; or, after
             the last run, a record that is not complete.
     """
-    names = config.experiment_names() if experiment == "all" else (experiment,)
-    arms = [config.experiment(name) for name in names]
+    arms = config.experiments(experiments)
     settings = config.load("train", TrainConfig)
     settings = replace(settings, init=init or settings.init)
     for arm in arms:

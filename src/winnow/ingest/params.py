@@ -1,0 +1,23 @@
+"""The section `ingest` of params.yaml."""
+
+from dataclasses import dataclass
+
+from winnow import config
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestConfig:
+    """Where the corpus is."""
+
+    source: str
+    """A file, a folder, a saved dataset, or a hub id together with `revision`."""
+    revision: str | None = None
+    split: str = "train"
+    max_samples: int | None = None
+    """Rows to read at most, from all files alike; None reads all."""
+    max_line_mb: int = 16
+    """A longer line is quarantined unread, in MiB."""
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be read by."""
+        config.at_least(self, 1, "max_samples", "max_line_mb")
