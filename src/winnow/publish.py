@@ -192,6 +192,17 @@ def read_card(folder: Path, command: str) -> dict[str, Any]:
     return card
 
 
+def made_by(command: str, path: Path) -> Path:
+    """A path that a command makes.
+
+    Raises:
+        Refusal: it is not there; the message names the command.
+    """
+    if not path.exists():
+        raise Refusal(f"{path} is missing: run `{command}`")
+    return path
+
+
 def is_complete(folder: Path) -> bool:
     """Whether a folder has a card and every file on it is there with its size and hash."""
     return (folder / CARD).is_file() and _untrue(folder, read_json(folder / CARD)) is None

@@ -260,7 +260,7 @@ def test_what_lm_eval_cannot_load_is_one_line(tmp_path: Path) -> None:
 
 def test_without_lm_eval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
-    with pytest.raises(ValueError, match=r"lm-eval is missing: pip install winnow\[lm-eval\]"):
+    with pytest.raises(ValueError, match=r"lm-eval is missing: pip install -e '.\[lm-eval\]'"):
         benchmarks.read([Benchmark(name="PIQA", path="x")], False)
     assert benchmarks.read([], False) == []
 

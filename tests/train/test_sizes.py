@@ -125,14 +125,16 @@ def test_equal_cost_charges_the_scoring(project: Path) -> None:
     step = models.flops_per_position(scored.model, vocabulary.size) * 4 * 64
     slow = replace(settings, flops_per_second=step / 10)  # ten seconds a step
     publish.write_json(stage.SCORING, {"seconds": 15.5})
-    assert stage._budget(scored, slow, vocabulary) == {"steps": 4}
-    assert stage._budget(control, slow, vocabulary) == {"steps": 6}
-    assert stage._budget(whole, slow, vocabulary) == {"steps": 12}, "all rows, half the batch"
+    assert stage.budget_of(scored, slow, vocabulary.size) == {"steps": 4}
+    assert stage.budget_of(control, slow, vocabulary.size) == {"steps": 6}
+    assert stage.budget_of(whole, slow, vocabulary.size) == {"steps": 12}, (
+        "all rows, half the batch"
+    )
     publish.write_json(stage.SCORING, {"seconds": 59.0})
     with pytest.raises(ValueError, match="scoring alone took 59 s, which leaves no step"):
-        stage._budget(scored, slow, vocabulary)
+        stage.budget_of(scored, slow, vocabulary.size)
     with pytest.raises(ValueError, match=r"train\.flops_per_second: expected a number, as high_40"):
-        stage._budget(scored, replace(settings, flops_per_second=None), vocabulary)
+        stage.budget_of(scored, replace(settings, flops_per_second=None), vocabulary.size)
 
 
 def test_a_budget_ends_the_training_and_is_compared_within_itself(project: Path) -> None:
@@ -143,7 +145,7 @@ def test_a_budget_ends_the_training_and_is_compared_within_itself(project: Path)
     arms = ("high_40_tiny_7_steps", "high_40_tiny_3k_tokens")
     for arm in arms:
         stage.run([arm], 0, False)
-        evaluate.run(arm, 0, False)
+        evaluate.run([arm], 0, False)
     steps, tokens = (results(project, arm) for arm in arms)
     assert steps["num_steps"] == steps["curve"][-1]["step"] == 7
     assert 3000 <= tokens["tokens_seen"] < 3000 + 4 * 64
@@ -215,17 +217,16 @@ def test_gradient_checkpointing_changes_no_bit(tmp_path: Path) -> None:
 
 def test_checkpointing_comes_where_memory_asks_for_it(shipped: stage.TrainConfig) -> None:
     model, room = replace(TINY_MODEL, num_layers=24), models.device_memory(torch.device("cpu"))
-    rows = data.pad([np.ones(9, np.int32)], 32, 0)
     few = shipped.recipes["ultra"]
     for kind, width in models.ACTIVATIONS.items():
         fits = room // (32 * 24 * 32 * width)
         many = replace(few, per_device_train_batch_size=fits)
-        small, large = (models.estimate(model, r, 64, rows, 1, kind) for r in (few, many))
+        small, large = (models.estimate(model, r, 64, 1, 9, 1, kind) for r in (few, many))
         assert not small.gradient_checkpointing and small.memory_gb < small.device_gb
         assert large.gradient_checkpointing and large.memory_gb < large.device_gb
         assert str(large).endswith("GB, with gradient checkpointing")
         never = replace(many, gradient_checkpointing=False)
-        assert models.estimate(model, never, 64, rows, 1, kind).memory_gb > room / 1e9
+        assert models.estimate(model, never, 64, 1, 9, 1, kind).memory_gb > room / 1e9
 
 
 def test_the_estimate_stands_beside_the_measurement(
@@ -365,7 +366,7 @@ def test_mlflow_passes_the_start_on(init: str) -> None:
     (command,) = get_entry_point_command(load_project(str(ROOT)), "train", given, None)
     name, *arguments = shlex.split(command)
     found = parser().parse_args(arguments)
-    assert name == "winnow" and found.init == init and found.experiment == "high_100k_1B"
+    assert name == "winnow" and found.init == init and found.experiments == ["high_100k_1B"]
 
 
 def test_the_commands_for_a_gpu_host_are_commands() -> None:

@@ -153,8 +153,7 @@ def _check_files(name: str, seed: int) -> Path:
         if not (folder / file).is_file():
             raise Refusal(f"{folder} is missing: run `winnow train {select} && {evaluate}`")
     for file in EVALUATED:
-        if not (folder / file).is_file():
-            raise Refusal(f"{folder / file} is missing: run `{evaluate}`")
+        publish.made_by(evaluate, folder / file)
     return folder
 
 
@@ -291,26 +290,19 @@ def read_pilot(
 
 def read_pool() -> pa.Table:
     """The scored rows that the tiers were cut from."""
-    path = ARTIFACTS / "score/train.parquet"
-    if not path.is_file():
-        raise Refusal(f"{path} is missing: run `winnow score`")
-    return pq.read_table(path)
+    return pq.read_table(publish.made_by("winnow score", ARTIFACTS / "score/train.parquet"))
 
 
 def read_test_hashes() -> list[str]:
     """The content hashes of the test rows, in the order of every run's losses."""
-    path = ARTIFACTS / "score/test.parquet"
-    if not path.is_file():
-        raise Refusal(f"{path} is missing: run `winnow score`")
+    path = publish.made_by("winnow score", ARTIFACTS / "score/test.parquet")
     hashes: list[str] = pq.read_table(path, columns=["hash"])["hash"].to_pylist()
     return hashes
 
 
 def read_tier_rows(tier_name: str) -> NDArray[np.int64]:
     """The rows of a tier, as places in the pool."""
-    path = ARTIFACTS / f"select/{tier_name}_scores.csv"
-    if not path.is_file():
-        raise Refusal(f"{path} is missing: run `winnow select`")
+    path = publish.made_by("winnow select", ARTIFACTS / f"select/{tier_name}_scores.csv")
     columns = pyarrow.csv.ConvertOptions(column_types={"idx": pa.int64()}, include_columns=["idx"])
     lines = pyarrow.csv.ParseOptions(newlines_in_values=True)
     table = pyarrow.csv.read_csv(path, parse_options=lines, convert_options=columns)

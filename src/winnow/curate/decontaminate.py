@@ -87,7 +87,8 @@ def read_items(sources: Sequence[str], ngram: int) -> tuple[list[str], list[str]
         for name, path in _files(source).items():
             try:
                 records = _records(path)
-            except (OSError, ValueError, StopIteration) as error:
+            except (OSError, ValueError, StopIteration, RecursionError, csv.Error,
+                    pa.ArrowException) as error:  # fmt: skip
                 raise Refusal(f"the benchmark {path} cannot be read: {error}") from None
             for number, record in enumerate(records):
                 text = unicodedata.normalize("NFKC", "\n".join(_leaves(record)))

@@ -12,7 +12,7 @@ from winnow import weights
 from winnow.curate.minhash import FACTOR, capacity, mix, shingle
 from winnow.curate.texts import CHUNK_ROWS, ONE, PARTS, Texts, each
 from winnow.curate.verdict import Positions
-from winnow.errors import Refusal
+from winnow.errors import Refusal, at, loading
 from winnow.progress import progress
 
 Vectors = NDArray[np.float32]
@@ -114,24 +114,17 @@ def _load(model: str, revision: str | None) -> Any:
         from sentence_transformers import SentenceTransformer
     except ImportError:
         raise Refusal(
-            f"{where}.model: sentence-transformers is not installed: pip install winnow[semantic]"
+            f"{where}.model: sentence-transformers is not installed: pip install -e '.[semantic]'"
         ) from None
-    try:
+    with at(f"{where}.model"):
         folder = weights.folder(model, revision)
-    except ValueError as error:
-        raise Refusal(f"{where}.model: {error}") from None
-    try:
+    with loading(f"{where}.model: {model!r} cannot be loaded"):
         return SentenceTransformer(
             str(folder),
             trust_remote_code=False,
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
-    except Exception as error:  # hub, transformers and safetensors raise a dozen unrelated types
-        cause = " ".join(str(error).split())[:200]
-        raise Refusal(
-            f"{where}.model: {model!r} cannot be had ({type(error).__name__}): {cause}"
-        ) from None
 
 
 def by_model(table: pa.Table, order: Positions, model: str, revision: str | None = None) -> Vectors:

@@ -122,7 +122,7 @@ def read(benchmarks: Sequence[Benchmark], run_code: bool) -> list[Asked]:
     """
     if benchmarks and importlib.util.find_spec("lm_eval") is None:
         raise Refusal(
-            "params.yaml: evaluate.benchmarks: lm-eval is missing: pip install winnow[lm-eval]"
+            "params.yaml: evaluate.benchmarks: lm-eval is missing: pip install -e '.[lm-eval]'"
         )
     found = []
     for number, asked in enumerate(benchmarks):

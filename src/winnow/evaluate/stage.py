@@ -56,7 +56,7 @@ def _rows(table: pa.Table) -> list[Row]:
 
 def _test_set(settings: EvaluateConfig) -> TestSet:
     publish.read_card(SCORED, "winnow score")
-    table = pq.read_table(CURATED / "test.parquet")
+    table = pq.read_table(publish.made_by("winnow curate", CURATED / "test.parquet"))
     scores = pq.read_table(SCORED / "test.parquet", columns=["score"])["score"].to_numpy()
     ranks = pd.Series(scores).rank(method="first").to_numpy() - 1
     quintiles = (ranks * 5 // len(ranks)).astype(int) + 1
@@ -70,6 +70,7 @@ def _test_set(settings: EvaluateConfig) -> TestSet:
         "settings": asdict(settings),
         "code": publish.code_hash("evaluate", "records", "vocabulary"),
     }
+    publish.made_by("winnow curate", CURATED / "tokenizer/tokenizer.json")
     vocabulary = Vocabulary.read(CURATED / "tokenizer")
     return TestSet(_rows(table), quintiles.tolist(), tasks, unchecked, asked, vocabulary, key)
 
@@ -84,6 +85,7 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> No
     arms = config.experiments(experiments)
     settings = config.load("evaluate", EvaluateConfig)
     for arm in arms:
+        publish.made_by(f"winnow select {arm.name}", TIERS / arm.tier_name)
         for number in seeds:
             publish.read_card(
                 MODELS / arm.name / str(number), f"winnow train {arm.name} --seed {number}"

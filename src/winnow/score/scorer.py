@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
-from winnow.errors import Refusal
+from winnow.errors import loading
 from winnow.records import WEIGHTS, questions
 from winnow.score import kernel
 from winnow.score.flesch import reading_ease
@@ -200,13 +200,9 @@ def _batch(sample: Mapping[str, str]) -> pa.RecordBatch:
 
 def _load(name: str | Path) -> Tokenizer:
     file = Path(name) / "tokenizer.json"
-    try:
+    with loading(f"no tokenizer {str(name)!r}, neither {file} nor one of the hub"):
         return (
             Tokenizer.from_file(str(file))
             if file.exists()
             else Tokenizer.from_pretrained(str(name))
         )
-    except Exception as error:  # tokenizers raises bare Exception
-        raise Refusal(
-            f"no tokenizer {str(name)!r}: {file} does not exist and the hub gave {error}"
-        ) from None

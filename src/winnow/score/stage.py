@@ -59,6 +59,8 @@ def _publish_chunk(folder: Path, name: str, table: pa.Table) -> Path:
 
 def _explain(path: Path) -> None:
     """Print what moved the score of the pair in a JSON file."""
+    if not path.is_file():
+        raise Refusal(f"--explain: no file {str(path)!r}")
     try:
         pair = json.loads(path.read_bytes())
     except ValueError:

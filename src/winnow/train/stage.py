@@ -53,6 +53,7 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
     for arm in arms:
         if not (TIERS / arm.tier_name / "dataset_dict.json").exists():
             raise Refusal(f"tier {arm.tier_name} is not cut yet: run `winnow select {arm.name}`")
+    publish.made_by("winnow curate", TOKENIZER / "tokenizer.json")
     # Accelerate itself looks for GPUs alone: without one, processes meet on the CPU over gloo.
     state = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
     unrecorded = []
@@ -69,7 +70,7 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
         raise Refusal("; ".join(unrecorded))
 
 
-def _budget(arm: config.Experiment, settings: TrainConfig, vocabulary: Vocabulary) -> Any:
+def budget_of(arm: config.Experiment, settings: TrainConfig, vocab_size: int) -> Any:
     """The steps or tokens that an arm is given instead of its recipe's epochs: one of them.
 
     Of seconds, scoring takes what it was measured to take, if the tier was cut by score: all rows
@@ -90,7 +91,7 @@ def _budget(arm: config.Experiment, settings: TrainConfig, vocabulary: Vocabular
     scoring = 0.0
     if arm.tier.rule in ("top", "bottom") and arm.tier.share != 1:
         scoring = float(publish.read_json(SCORING)["seconds"] or 0)
-    flops = models.flops_per_position(arm.model, vocabulary.size)
+    flops = models.flops_per_position(arm.model, vocab_size)
     positions = (arm.budget.amount - scoring) * settings.flops_per_second / flops
     steps = int(positions // (arm.recipe.sequences_per_step * arm.model.context))
     if steps < 1:
@@ -126,7 +127,7 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
     device = PartialState().device
     kind = models.precision(settings.precision, device)
     vocabulary = Vocabulary.read(TOKENIZER)
-    budget = _budget(arm, settings, vocabulary)
+    budget = budget_of(arm, settings, vocabulary.size)
     key = _key(arm, seed, kind, settings.init, budget)
     # Its state is removed last: while it is there, the run's record may not be complete.
     if skip_existing and publish.is_made_of(target, key) and not state.exists():
@@ -221,7 +222,9 @@ def _preflight(
     Raises:
         Refusal: that is more than max_hours, or than the device's memory.
     """
-    cost = models.estimate(arm.model, arm.recipe, vocabulary.size, train, steps, kind)
+    cost = models.estimate(
+        arm.model, arm.recipe, vocabulary.size, len(train), train.num_targets, steps, kind
+    )
     said = f"train: {arm.name} seed {seed} on {models.environment()} in {kind}: {cost}"
     PartialState().print(said, flush=True)
     if cost.seconds > max_hours * 3600:
