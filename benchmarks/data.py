@@ -28,7 +28,7 @@ EXPERIMENTS = (
     "matched_5pct_1M",
     "top_25pct_1M",
     "matched_25pct_1M",
-    "top_100pct_1M",
+    "all_100pct_1M",
 )
 PACK = f"""
 from winnow import config

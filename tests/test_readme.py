@@ -142,15 +142,17 @@ def test_the_columns_to_compare_are_in_the_record(clone: Path) -> None:
     # Without a file of tasks, as here, no completion of one is measured.
     known = {*found.data.params, *found.data.metrics, "generation.task_completion"}
     assert len(columns) >= 8 and columns <= known
-    assert found.info.run_name == "evaluate@low_300_1M-0" and "`evaluate@high_300_1M-0`" in TEXT
+    assert found.info.run_name == "evaluate@low_300_1M-0"
+    assert "`evaluate@high_300_1M_150k_tokens-0`" in TEXT
 
 
 @pytest.fixture(scope="module")
 def champion(clone: Path) -> None:
     """The model that the Python loads, registered by a training and crowned as analyze does."""
-    for arguments in (["select", "high_300_1M"], ["train", "high_300_1M", "--seed", "0"]):
+    name = "all_100pct_1M_150k_tokens"
+    for arguments in (["select", name], ["train", name, "--seed", "0"]):
         run(clone, sys.executable, "-m", "winnow", *arguments)
-    crown = "from winnow.tracking import record_analysis as r; r({}, {'high_300_1M': 0}, [])"
+    crown = f"from winnow.tracking import record_analysis as r; r({{}}, {{'{name}': 0}}, [])"
     run(clone, sys.executable, "-c", crown)
 
 

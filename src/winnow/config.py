@@ -41,6 +41,12 @@ class Tier:
     recipe: str
     """The key under train.recipes."""
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether the score chose its rows, so that it is charged the scoring: of all rows it
+        chooses none, and a matched control stands for rows that were drawn without it."""
+        return self.rule in ("top", "bottom") and self.share != 1
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:

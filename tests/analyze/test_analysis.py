@@ -304,14 +304,14 @@ def test_one_seed_is_no_finding(tmp_path: Path, tracker: Any, capsys: Any) -> No
 def test_one_arm_is_refused_in_words(tmp_path: Path, tracker: Any, capsys: Any) -> None:
     build(tmp_path, ["high_1k_1M"], [0, 1, 2])
     stage.run()
-    assert capsys.readouterr().out.startswith("Nothing to compare: high_1k is the only tier")
+    assert capsys.readouterr().out.startswith("Nothing to compare: only arms of 1,000 rows")
     assert "Nothing to compare" in page().words
 
 
 def test_no_top_arm_still_makes_a_report(tmp_path: Path, tracker: Any, capsys: Any) -> None:
     build(tmp_path, ["random_1k_1M"], [0, 1, 2])
     stage.run()
-    assert "no experiment keeps the top rows" in capsys.readouterr().out
+    assert "No tier of top rows was run, so nothing is known" in capsys.readouterr().out
 
 
 def test_two_models_have_two_tables(tmp_path: Path, tracker: Any) -> None:

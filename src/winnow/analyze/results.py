@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from winnow import publish
+from winnow.config import Tier
 from winnow.errors import Refusal
 
 RESULTS, ARTIFACTS = Path("results"), Path("artifacts")
@@ -64,8 +65,7 @@ class Arm:
 
     name: str
     tier_name: str
-    rule: str
-    of: str | None
+    tier: Tier
     model: str
     """The bare model, such as 1M."""
     budget: str | None
@@ -78,6 +78,26 @@ class Arm:
     overlap: float | None
     """matched only: the share of its rows that the matched tier has too."""
     runs: tuple[Run, ...]
+
+    @property
+    def rule(self) -> str:
+        """How its rows were chosen."""
+        return self.tier.rule
+
+    @property
+    def of(self) -> str | None:
+        """matched only: the tier whose size and lengths are matched."""
+        return self.tier.of
+
+    @property
+    def is_unfiltered(self) -> bool:
+        """Whether it is trained on all rows of the pool, by whatever rule."""
+        return self.share >= 1
+
+    @property
+    def is_top(self) -> bool:
+        """Whether the highest scores chose its rows: of all rows they choose none."""
+        return self.rule == "top" and not self.is_unfiltered
 
     @property
     def model_name(self) -> str:
@@ -207,8 +227,7 @@ def _arm(name: str, runs: Sequence[Run], statistics: Json) -> Arm:
     return Arm(
         name=name,
         tier_name=tier_name,
-        rule=config["tier"]["rule"],
-        of=config["tier"]["of"],
+        tier=Tier(**config["tier"]),
         model=config["model_name"],
         budget=name.removeprefix(f"{tier_name}_{config['model_name']}").removeprefix("_") or None,
         num_rows=config["num_rows"],

@@ -73,8 +73,7 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
 def budget_of(arm: config.Experiment, settings: TrainConfig, vocab_size: int) -> Any:
     """The steps or tokens that an arm is given instead of its recipe's epochs: one of them.
 
-    Of seconds, scoring takes what it was measured to take, if the tier was cut by score: all rows
-    are had without it.
+    Of seconds, scoring takes what it was measured to take, where the score chose the rows.
 
     Raises:
         Refusal: seconds cannot be counted yet, or are not enough.
@@ -89,7 +88,7 @@ def budget_of(arm: config.Experiment, settings: TrainConfig, vocab_size: int) ->
             "seconds: take flops_per_second of a finished training's train_results.json"
         )
     scoring = 0.0
-    if arm.tier.rule in ("top", "bottom") and arm.tier.share != 1:
+    if arm.tier.is_scored:
         scoring = float(publish.read_json(SCORING)["seconds"] or 0)
     flops = models.flops_per_position(arm.model, vocab_size)
     positions = (arm.budget.amount - scoring) * settings.flops_per_second / flops
