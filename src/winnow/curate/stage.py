@@ -18,6 +18,7 @@ from winnow import config, engine, publish
 from winnow.curate import draws, steps, tokenizer
 from winnow.curate.texts import content_hashes
 from winnow.curate.verdict import Positions, Verdict
+from winnow.errors import Refusal
 from winnow.records import CURATED_SCHEMA, DROPPED_SCHEMA, ROW_SCHEMA, Row
 
 SOURCE = Path("artifacts/ingest")
@@ -34,9 +35,9 @@ class CurateConfig:
     steps: tuple[Any, ...]
     """The recipe: a list of steps by name, each with its numbers; see curate/steps.py."""
     validation: int
-    """Rows that decide during training."""
+    """Rows that decide during training, 1 or more."""
     test: int
-    """Rows that every arm is judged on, once."""
+    """Rows that every arm is judged on, once, 1 or more."""
     seed: int = 0
     tokenizer: str = "bpe"
     """bpe (trained on kept rows), a folder, or a hub id such as gpt2."""
@@ -44,6 +45,17 @@ class CurateConfig:
     """Of bpe."""
     tokenizer_rows: int = 20000
     """Kept rows that bpe is trained on, at most; they are drawn by hash."""
+    alarm_share: float = 0.5
+    """A step that drops more than this share of a source, or of all rows, is warned of."""
+
+    def __post_init__(self) -> None:
+        """Refuse splits without rows, by which no model could be judged."""
+        for name in ("validation", "test"):
+            if getattr(self, name) < 1:
+                raise Refusal(
+                    f"params.yaml: curate.{name}: expected 1 row or more, found "
+                    f"{getattr(self, name)}"
+                )
 
 
 def _read() -> tuple[pa.Table, dict[str, Any]]:
@@ -92,32 +104,37 @@ def run() -> None:
 
 
 def _curate(settings: CurateConfig) -> None:
-    wanted = {"validation": settings.validation, "test": settings.test}
+    asked = {"validation": settings.validation, "test": settings.test}
     table, source = _read()
     rows = np.arange(len(table))
-    for step in settings.steps:  # a wrong number or file is said before the others work for an hour
-        steps.apply(step, table.slice(0, 0), rows[:0])
+    for step in settings.steps:
+        steps.check(step, table)
     ledger = publish.Ledger(rows_in=len(rows))
     card: dict[str, Any] = {
         "stage": "curate",
         "params": settings,
         "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
+        "warnings": [],
     }
     with publish.publish_folder(FOLDER, card) as folder:
         costs = []
         path = folder / "dropped.parquet"
         with pq.ParquetWriter(path, DROPPED_SCHEMA, compression="zstd") as file:
             for number, step in enumerate(settings.steps):
-                began, before = time.perf_counter(), len(rows)
-                given = table
-                table, rows, verdict = steps.apply(step, given, rows)
+                began = time.perf_counter()
+                given, before = table, rows
+                table, rows, verdict = steps.apply(step, given, before)
                 file.write_table(_dropped(given, number, verdict))
                 ledger.dropped.update(verdict.reasons)
                 seconds = time.perf_counter() - began
-                costs.append({"step": step["name"], "rows": before, "seconds": seconds})
-        split = draws.hold_out(table, rows, wanted, settings.seed)
+                costs.append({"step": step["name"], "rows": len(before), "seconds": seconds})
+                warnings = steps.warnings(step, given, before, verdict, settings.alarm_share)
+                for warning in warnings:
+                    print(f"curate: warning: {warning}", flush=True)
+                card["warnings"] += warnings
+        split = draws.hold_out(table, rows, asked, settings.seed)
         card["splits"] = {}
-        for index, name in enumerate(("train", *wanted)):
+        for index, name in enumerate(("train", *asked)):
             card["splits"][name] = int((split == index).sum())
             _write_rows(folder / f"{name}.parquet", table, rows[split == index])
         kept = rows[split == 0]

@@ -8,6 +8,7 @@ To add a step, write it in a file of its own and name it in STEPS.
 
 import functools
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from winnow.curate.classifier import classifier
 from winnow.curate.decontaminate import decontaminate
-from winnow.curate.duplicates import exact, near
+from winnow.curate.duplicates import codes, exact, near
 from winnow.curate.extract import extract
 from winnow.curate.language import language
 from winnow.curate.linear import linear
@@ -39,6 +40,8 @@ STEPS: dict[str, Callable[..., Verdict]] = {
     "toxicity": toxicity,
     "semantic": semantic,
 }
+NAMED = 5
+"""Sources that a warning names, at most: a corpus may have one a row."""
 
 
 def _replace(
@@ -87,6 +90,32 @@ def bind(step: dict[str, Any]) -> Callable[[pa.Table, Positions], Verdict]:
     return functools.partial(STEPS[name], **numbers)
 
 
+def check(step: dict[str, Any], table: pa.Table) -> None:
+    """Run a step on no rows, so that what is wrong with it is said before any other works.
+
+    Raises:
+        Refusal: the step, one of its numbers or one of its files cannot be.
+    """
+    try:
+        apply(step, table.slice(0, 0), np.arange(0))
+    except TypeError as error:
+        raise Refusal(f"params.yaml: curate.steps {step['name']}: {error}") from None
+
+
+def _run(step: dict[str, Any], table: pa.Table, rows: Positions) -> Verdict:
+    """What a step finds; an error of it says whose it is."""
+    bound, place = bind(step), f"curate.steps {step['name']}"
+    try:
+        return bound(table, rows)
+    except Refusal as error:
+        if place in str(error):
+            raise
+        raise Refusal(f"params.yaml: {place}: {error}") from None
+    except Exception as error:
+        error.add_note(f"in {place}")
+        raise
+
+
 def apply(
     step: dict[str, Any], table: pa.Table, rows: Positions
 ) -> tuple[pa.Table, Positions, Verdict]:
@@ -94,13 +123,16 @@ def apply(
     pages are texts, the positions of the rows that stay, and what the step found.
 
     Raises:
-        Refusal: the step or one of its numbers cannot be.
+        Refusal: the step or one of its numbers cannot be, or no row stays.
     """
-    run = bind(step)
-    try:
-        verdict = run(table, rows)
-    except TypeError as error:
-        raise Refusal(f"params.yaml: curate.steps {step['name']}: {error}") from None
+    verdict = _run(step, table, rows)
+    if len(rows) and len(verdict.gone) == len(rows):
+        reasons = Counter(verdict.reasons).most_common(3)
+        raise Refusal(
+            f"params.yaml: curate.steps {step['name']} left no row of {len(rows)}: "
+            f"{', '.join(f'{number} {reason}' for reason, number in reasons)}; "
+            "change its numbers or leave it out"
+        )
     if verdict.responses is not None:
         table = _rewrite(table, *verdict.responses)
     if verdict.clusters is not None:
@@ -108,3 +140,27 @@ def apply(
         names = pc.replace_with_mask(table["cluster"], pa.array(given), verdict.clusters)
         table = table.set_column(table.column_names.index("cluster"), "cluster", names)
     return table, np.setdiff1d(rows, verdict.gone, assume_unique=True), verdict
+
+
+def warnings(
+    step: dict[str, Any], table: pa.Table, rows: Positions, verdict: Verdict, share: float
+) -> list[str]:
+    """What the user should know of a step: its own warnings, and where it dropped too much.
+
+    That is more than `share` of the rows of a source, or of all. The sources that lost most rows
+    are named, the others counted.
+    """
+    name, source = step["name"], codes(table["source"])
+    in_source, num_sources = source.indices.to_numpy(), len(source.dictionary)
+    given, gone = (np.bincount(in_source[at], minlength=num_sources) for at in (rows, verdict.gone))
+    eaten = [
+        (-gone[at], f"{given[at]} rows of source {source.dictionary[at].as_py()!r}")
+        for at in np.flatnonzero(gone > share * given)
+    ]
+    found = [f"{name}: {warning}" for warning in verdict.warnings]
+    found += [f"{name} dropped {-lost} of the {of}" for lost, of in sorted(eaten)[:NAMED]]
+    if len(eaten) > NAMED:
+        found.append(f"{name} dropped as large a share of {len(eaten) - NAMED} other sources")
+    if num_sources > 1 and len(verdict.gone) > share * len(rows):
+        found.append(f"{name} dropped {len(verdict.gone)} of all {len(rows)} rows")
+    return found
