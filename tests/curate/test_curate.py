@@ -1,4 +1,4 @@
-"""Duplicates, the hold-out, the tokenizer: whatever the order of the rows, and nothing lost."""
+"""Duplicates and the tokenizer: whatever the order of the rows, and nothing lost."""
 
 import importlib
 import json
@@ -44,11 +44,6 @@ def table(responses: list[str], sources: list[str] | None = None) -> pa.Table:
 def apply(step: dict[str, Any], rows: pa.Table) -> Any:
     """Run a step on all rows of a table."""
     return steps.apply(step, rows, np.arange(len(rows)))
-
-
-def hold_out(rows: pa.Table, wanted: dict[str, int], seed: int) -> Any:
-    """Draw from all rows of a table."""
-    return draws.hold_out(rows, np.arange(len(rows)), wanted, seed)
 
 
 def sample(rows: pa.Table, number: int, seed: int) -> list[str]:
@@ -257,23 +252,6 @@ def test_a_wrong_file_of_the_last_step_is_said_before_the_first_one_works(
     with pytest.raises(ValueError, match=r"linear.labelled: labels.jsonl, row 1: expected an"):
         make_until("curate")
     assert worked_on == [0]
-
-
-def test_hold_out_is_by_cluster_and_by_source() -> None:
-    rows = table([f"text {number}" for number in range(200)], ["big"] * 150 + ["small"] * 50)
-    hashes = rows["hash"].to_pylist()
-    clusters = [hashes[number | 1] for number in range(200)]  # pairs
-    rows = rows.set_column(rows.column_names.index("cluster"), "cluster", pa.array(clusters))
-    split = hold_out(rows, {"validation": 20, "test": 40}, seed=0)
-    assert (split[::2] == split[1::2]).all()
-    assert (split[:150] == 2).sum() == 30 and (split[150:] == 2).sum() == 10
-    assert (split == 1).sum() in (18, 19, 20)
-    assert (hold_out(rows, {"validation": 20, "test": 40}, seed=1) != split).any()
-    order = np.random.default_rng(0).permutation(200)
-    again = hold_out(rows.take(order), {"validation": 20, "test": 40}, seed=0)
-    assert (again == split[order]).all()
-    with pytest.raises(ValueError, match="150 rows to hold out of 200 is more than half"):
-        hold_out(rows, {"test": 150}, seed=0)
 
 
 def test_the_tokenizer_sees_a_sample_that_no_order_decides() -> None:

@@ -99,6 +99,7 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
         "strata": tables.strata(study),
         "ledgers": study.ledgers,
         "curation": curation.gains(),
+        "curation_warnings": publish.read_json(curation.CURATED / publish.CARD)["warnings"],
         "leakage": curation.leakage([arm.tier_name for arm in study.arms]),
         "tiers": {arm.tier_name: study.statistics[arm.tier_name] for arm in study.arms},
         "scoring": study.scoring,

@@ -43,6 +43,8 @@ class CurateConfig:
     """Of bpe."""
     tokenizer_rows: int = 20000
     """Kept rows that bpe is trained on, at most; they are drawn by hash."""
+    alarm_share: float = 0.5
+    """A step that drops more than this share of a source, or of all rows, is warned of."""
 
     def __post_init__(self) -> None:
         """Refuse splits of nothing, and words of fewer tokens than there are bytes."""

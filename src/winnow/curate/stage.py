@@ -74,32 +74,37 @@ def run() -> None:
 
 
 def _curate(settings: CurateConfig) -> None:
-    wanted = {"validation": settings.validation, "test": settings.test}
+    asked = {"validation": settings.validation, "test": settings.test}
     table, source = _read()
     rows = np.arange(len(table))
-    for step in settings.steps:  # a wrong number or file is said before the others work for an hour
+    for step in settings.steps:  # a faulty file is named before the others work for an hour
         steps.apply(step, table.slice(0, 0), rows[:0])
     ledger = publish.Ledger(rows_in=len(rows))
     card: dict[str, Any] = {
         "stage": "curate",
         "params": settings,
         "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
+        "warnings": [],
     }
     with publish.publish_folder(FOLDER, card) as folder:
         costs = []
         path = folder / "dropped.parquet"
         with pq.ParquetWriter(path, DROPPED_SCHEMA, compression="zstd") as file:
             for number, step in enumerate(settings.steps):
-                began, before = time.perf_counter(), len(rows)
-                given = table
-                table, rows, verdict = steps.apply(step, given, rows)
+                began = time.perf_counter()
+                given, before = table, rows
+                table, rows, verdict = steps.apply(step, given, before)
                 file.write_table(_dropped(given, number, verdict))
                 ledger.dropped.update(verdict.reasons)
                 seconds = time.perf_counter() - began
-                costs.append({"step": step["name"], "rows": before, "seconds": seconds})
-        split = draws.hold_out(table, rows, wanted, settings.seed)
+                costs.append({"step": step["name"], "rows": len(before), "seconds": seconds})
+                warnings = steps.warnings(step, given, before, verdict, settings.alarm_share)
+                for warning in warnings:
+                    print(f"curate: warning: {warning}", flush=True)
+                card["warnings"] += warnings
+        split = draws.hold_out(table, rows, asked, settings.seed)
         card["splits"] = {}
-        for index, name in enumerate(("train", *wanted)):
+        for index, name in enumerate(("train", *asked)):
             card["splits"][name] = int((split == index).sum())
             _write_rows(folder / f"{name}.parquet", table, rows[split == index])
         kept = rows[split == 0]

@@ -7,6 +7,7 @@ To add a step, write it in a file of its own and name it in STEPS of params.py.
 """
 
 import importlib
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from winnow.curate.duplicates import codes
 from winnow.curate.params import STEPS
 from winnow.curate.texts import content_hashes
 from winnow.curate.verdict import Positions, Verdict
+from winnow.errors import Refusal
+
+NAMED = 5
+"""Sources that a warning names, at most: a corpus may have one a row."""
 
 
 def _replace(
@@ -43,6 +49,23 @@ def _rewrite(table: pa.Table, rows: Positions, responses: pa.ChunkedArray) -> pa
     return table
 
 
+def _run(step: dict[str, Any], table: pa.Table, rows: Positions) -> Verdict:
+    """What a step finds; an error of it says whose it is."""
+    name, numbers = step["name"], {key: value for key, value in step.items() if key != "name"}
+    run = getattr(importlib.import_module(f"winnow.curate.{STEPS[name]}"), name)
+    place = f"curate.steps {name}"
+    try:
+        verdict: Verdict = run(table, rows, **numbers)
+        return verdict
+    except Refusal as error:
+        if place in str(error):
+            raise
+        raise Refusal(f"params.yaml: {place}: {error}") from None
+    except Exception as error:
+        error.add_note(f"in {place}")
+        raise
+
+
 def apply(
     step: dict[str, Any], table: pa.Table, rows: Positions
 ) -> tuple[pa.Table, Positions, Verdict]:
@@ -50,11 +73,16 @@ def apply(
     pages are texts, the positions of the rows that stay, and what the step found.
 
     Raises:
-        Refusal: one of the step's numbers cannot be.
+        Refusal: one of the step's numbers cannot be, or no row stays.
     """
-    name, numbers = step["name"], {key: value for key, value in step.items() if key != "name"}
-    run = getattr(importlib.import_module(f"winnow.curate.{STEPS[name]}"), name)
-    verdict: Verdict = run(table, rows, **numbers)
+    verdict = _run(step, table, rows)
+    if len(rows) and len(verdict.gone) == len(rows):
+        reasons = Counter(verdict.reasons).most_common(3)
+        raise Refusal(
+            f"params.yaml: curate.steps {step['name']} left no row of {len(rows)}: "
+            f"{', '.join(f'{number} {reason}' for reason, number in reasons)}; "
+            "change its numbers or leave it out"
+        )
     if verdict.responses is not None:
         table = _rewrite(table, *verdict.responses)
     if verdict.clusters is not None:
@@ -62,3 +90,27 @@ def apply(
         names = pc.replace_with_mask(table["cluster"], pa.array(given), verdict.clusters)
         table = table.set_column(table.column_names.index("cluster"), "cluster", names)
     return table, np.setdiff1d(rows, verdict.gone, assume_unique=True), verdict
+
+
+def warnings(
+    step: dict[str, Any], table: pa.Table, rows: Positions, verdict: Verdict, share: float
+) -> list[str]:
+    """What the user should know of a step: its own warnings, and where it dropped too much.
+
+    That is more than `share` of the rows of a source, or of all. The sources that lost most rows
+    are named, the others counted.
+    """
+    name, source = step["name"], codes(table["source"])
+    in_source, num_sources = source.indices.to_numpy(), len(source.dictionary)
+    given, gone = (np.bincount(in_source[at], minlength=num_sources) for at in (rows, verdict.gone))
+    eaten = [
+        (-gone[at], f"{given[at]} rows of source {source.dictionary[at].as_py()!r}")
+        for at in np.flatnonzero(gone > share * given)
+    ]
+    found = [f"{name}: {warning}" for warning in verdict.warnings]
+    found += [f"{name} dropped {-lost} of the {of}" for lost, of in sorted(eaten)[:NAMED]]
+    if len(eaten) > NAMED:
+        found.append(f"{name} dropped as large a share of {len(eaten) - NAMED} other sources")
+    if num_sources > 1 and len(verdict.gone) > share * len(rows):
+        found.append(f"{name} dropped {len(verdict.gone)} of all {len(rows)} rows")
+    return found

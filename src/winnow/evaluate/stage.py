@@ -57,6 +57,8 @@ def _rows(table: pa.Table) -> list[Row]:
 def _test_set(settings: EvaluateConfig) -> TestSet:
     publish.read_card(SCORED, "winnow score")
     table = pq.read_table(publish.made_by("winnow curate", CURATED / "test.parquet"))
+    if not len(table):
+        raise Refusal(f"{CURATED / 'test.parquet'} has no row: run `winnow curate` again")
     scores = pq.read_table(SCORED / "test.parquet", columns=["score"])["score"].to_numpy()
     ranks = pd.Series(scores).rank(method="first").to_numpy() - 1
     quintiles = (ranks * 5 // len(ranks)).astype(int) + 1
