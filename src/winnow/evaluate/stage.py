@@ -109,7 +109,7 @@ def _test_set(settings: EvaluateConfig) -> TestSet:
         "tasks": publish.fingerprint([asdict(task) for task in tasks]),
         "benchmarks": benchmarks.key(asked),
         "settings": asdict(settings),
-        "code": publish.code_hash("evaluate", "records", "vocabulary"),
+        "code": publish.code_hash("evaluate", "records", "vocabulary", "words"),
     }
     vocabulary = Vocabulary.read(CURATED / "tokenizer")
     return TestSet(_rows(table), quintiles.tolist(), tasks, unchecked, asked, vocabulary, key)
