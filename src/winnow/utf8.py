@@ -34,3 +34,23 @@ def code_point(data, at):
         return (first & 15) << 12 | (data[at + 1] & 63) << 6 | data[at + 2] & 63, 3
     high = (first & 7) << 18 | (data[at + 1] & 63) << 12
     return high | (data[at + 2] & 63) << 6 | data[at + 3] & 63, 4
+
+
+@njit(cache=True, nogil=True)
+def seek(data, at, end, kinds, sought):
+    """The place of the next character that is of one of some classes; the end if there is none.
+
+    Args:
+        data: bytes of UTF-8.
+        at: where to start.
+        end: where to stop.
+        kinds: the classes of every code point, as bits.
+        sought: the bits of the classes.
+    """
+    at = np.uint64(at)
+    while at < end:
+        code, size = code_point(data, at)
+        if kinds[code] & sought:
+            break
+        at += np.uint64(size)
+    return at

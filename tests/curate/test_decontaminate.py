@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from tiny import TINY, corpus, make_until, write_jsonl, write_params
 
 from winnow.curate.decontaminate import decontaminate
 from winnow.curate.texts import PARTS
+from winnow.words import bare, cut
 
 
 def table(*responses: str) -> pa.Table:
@@ -27,12 +27,11 @@ def table(*responses: str) -> pa.Table:
 
 def grams(text: str, size: int) -> Iterator[tuple[str, ...]]:
     """The rule itself."""
-    folded = unicodedata.normalize("NFKC", text).lower()
-    words = re.findall(r"[^\W_]+", folded)
+    words = cut(bare(unicodedata.normalize("NFKC", text).lower()))
     return (tuple(words[at : at + size]) for at in range(len(words) - size + 1))
 
 
-WORDS = st.sampled_from("one Two three. (four) fünf ₆ ½ a_b 日本 ΟΔΟΣ -".split())  # noqa: SIM905
+WORDS = st.sampled_from("one Two three. (four) fünf ₆ ½ a_b 日本, 日x ที่ हिन्दी ΟΔΟΣ -".split())  # noqa: SIM905
 TEXTS = st.lists(st.lists(WORDS, max_size=12).map(" ".join), min_size=1, max_size=8)
 
 

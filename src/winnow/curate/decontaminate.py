@@ -8,7 +8,6 @@ which takes 13). An item of fewer words than n cannot be found.
 import csv
 import io
 import json
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -25,6 +24,7 @@ from winnow.curate.minhash import capacity, shingle
 from winnow.curate.texts import PARTS, Texts, each
 from winnow.curate.verdict import NONE, Positions, Verdict
 from winnow.errors import Refusal
+from winnow.words import bare, classes, cut
 
 KINDS = (".jsonl", ".json", ".csv", ".txt", ".parquet")
 COMPRESSIONS = ("", ".gz", ".zst")
@@ -92,7 +92,7 @@ def read_items(sources: Sequence[str], ngram: int) -> tuple[list[str], list[str]
                 raise Refusal(f"the benchmark {path} cannot be read: {error}") from None
             for number, record in enumerate(records):
                 text = unicodedata.normalize("NFKC", "\n".join(_leaves(record)))
-                if len(re.findall(r"[^\W_]+", text)) >= ngram:
+                if len(cut(bare(text))) >= ngram:
                     names.append(f"{name}:{number}")
                     files.append(name)
                     texts.append(text)
@@ -100,13 +100,13 @@ def read_items(sources: Sequence[str], ngram: int) -> tuple[list[str], list[str]
 
 
 @njit(cache=True, nogil=True)
-def _grams(data, starts, ends, ngram):
+def _grams(data, starts, ends, kinds, ngram):
     """The n-grams of all texts, hashed, one after the other, and how many each has."""
     own = np.empty(capacity(starts, ends), np.uint64)
     found = np.empty((ends - starts).sum() // 2 + 2 * len(starts), np.uint64)
     counts, at = np.empty(len(starts), np.int64), 0
     for row in range(len(starts)):
-        counts[row] = shingle(data, starts[row], ends[row], ngram, own)
+        counts[row] = shingle(data, starts[row], ends[row], kinds, ngram, own)
         found[at : at + counts[row]] = own[: counts[row]]
         at += counts[row]
     return found[:at].copy(), counts
@@ -128,13 +128,13 @@ def _search(grams, counts, keys, items, sieve, shift):
 
 
 def _hash_grams(texts: Texts, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    found: tuple[Any, Any] = _grams(*texts, ngram)
+    found: tuple[Any, Any] = _grams(*texts, classes(), ngram)
     return found
 
 
 def _first_known(ngram: int, *known_and_texts: Any) -> NDArray[np.int64]:
     *known, texts = known_and_texts
-    found: NDArray[np.int64] = _search(*_grams(*texts, ngram), *known)
+    found: NDArray[np.int64] = _search(*_grams(*texts, classes(), ngram), *known)
     return found
 
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from winnow import engine
 from winnow.curate.texts import ONE, Texts, each
 from winnow.progress import progress
+from winnow.utf8 import code_point, seek
+from winnow.words import ALONE, SPACE, WORD, classes
 
 PIVOTS = 256
 """In a bucket of more texts than these, all are compared with the first ones by hash alone: the
@@ -37,21 +39,47 @@ def mix(value):
 
 
 @njit(cache=True, nogil=True)
-def shingle(data, start, end, ngram, out):
+def _spell(data, at, end, word):
+    """The hash of a word that goes on with some bytes: a cyclic polynomial (Cohen 1997)."""
+    while at < end:
+        word = (word << np.uint64(9) | word >> np.uint64(55)) ^ LETTERS[data[at]]
+        at += ONE
+    return word
+
+
+@njit(cache=True, nogil=True)
+def shingle(data, start, end, kinds, ngram, out):
     """Write the shingles of one text to `out`, and return how many.
 
-    Words are hashed by cyclic polynomials (Cohen 1997, Recursive hashing functions for n-grams); a
-    text of fewer words than `ngram` is one shingle.
+    Words are those of `words.cut`, hashed by cyclic polynomials (Cohen 1997, Recursive hashing
+    functions for n-grams); a text of fewer words than `ngram` is one shingle.
     """
+    at, end = np.uint64(start), np.uint64(end)
     word, length, inside = np.uint64(0), np.uint64(0), np.uint64(0)
-    for char in data[start:end]:
-        # Without branches: where words end cannot be predicted.
-        between = np.uint64((char == 32) | (char == 31))
-        out[length] = word
-        length += between & inside
-        word = (word << np.uint64(9) | word >> np.uint64(55)) ^ LETTERS[char]
-        word &= between - ONE  # nothing of it, or all
-        inside = ONE - between
+    while at < end:
+        char = data[at]
+        if char < 0x80:
+            # Without branches: where words end cannot be predicted.
+            between = np.uint64((char == 32) | (char == 31))
+            out[length] = word
+            length += between & inside
+            word = (word << np.uint64(9) | word >> np.uint64(55)) ^ LETTERS[char]
+            word &= between - ONE  # nothing of it, or all
+            inside = ONE - between
+            at += ONE
+            continue
+        code, size = code_point(data, at)
+        stop = at + np.uint64(size)
+        if kinds[code] & ALONE:
+            out[length] = word
+            length += inside
+            stop = seek(data, stop, end, kinds, SPACE | WORD)
+            out[length] = _spell(data, at, stop, np.uint64(0))
+            length += ONE
+            word, inside = np.uint64(0), np.uint64(0)
+        else:
+            word, inside = _spell(data, at, stop, word), ONE
+        at = stop
     out[length] = word
     count = np.int64(length + inside)
     num_shingles, size = max(1, count - ngram + 1), min(ngram, count)
@@ -70,7 +98,7 @@ def capacity(starts, ends):
 
 
 @njit(cache=True, nogil=True)
-def _bands(data, starts, ends, ngram, factors, bands):
+def _bands(data, starts, ends, kinds, ngram, factors, bands):
     """The bands of every text's MinHash signature, each hashed, and the number of its shingles."""
     width = len(factors) // bands
     found = np.empty((len(starts), bands), np.uint64)
@@ -78,7 +106,7 @@ def _bands(data, starts, ends, ngram, factors, bands):
     shingles = np.empty(capacity(starts, ends), np.uint64)
     signature = np.empty(len(factors), np.uint32)
     for row in range(len(starts)):
-        counts[row] = shingle(data, starts[row], ends[row], ngram, shingles)
+        counts[row] = shingle(data, starts[row], ends[row], kinds, ngram, shingles)
         signature[:] = np.uint32(0xFFFFFFFF)
         # Two at once, as the signature is then read and written half as often.
         for index in range(0, counts[row], 2):
@@ -120,7 +148,7 @@ def _sort(values, places, out):
 
 
 @njit(cache=True, nogil=True)
-def _sets(data, starts, ends, ngram):
+def _sets(data, starts, ends, kinds, ngram):
     """The sorted different shingles of every text, one after the other, and each one's number."""
     room = capacity(starts, ends)
     shingles, ordered = np.empty((2, room), np.uint64)
@@ -129,7 +157,7 @@ def _sets(data, starts, ends, ngram):
     counts = np.empty(len(starts), np.int64)
     at = 0
     for row in range(len(starts)):
-        count = shingle(data, starts[row], ends[row], ngram, shingles)
+        count = shingle(data, starts[row], ends[row], kinds, ngram, shingles)
         _sort(shingles[:count], places, ordered)
         first = at
         for index in range(count):
@@ -225,12 +253,12 @@ def shape(threshold: float, permutations: int) -> tuple[int, int]:
 
 
 def _hash_bands(texts: Texts, **numbers: Any) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    found: tuple[Any, Any] = _bands(*texts, **numbers)
+    found: tuple[Any, Any] = _bands(*texts, classes(), **numbers)
     return found
 
 
 def _make_sets(texts: Texts, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    found: tuple[Any, Any] = _sets(*texts, ngram)
+    found: tuple[Any, Any] = _sets(*texts, classes(), ngram)
     return found
 
 

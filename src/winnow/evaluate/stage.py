@@ -70,7 +70,7 @@ def _test_set(settings: EvaluateConfig) -> TestSet:
         "tasks": publish.fingerprint([asdict(task) for task in tasks]),
         "benchmarks": benchmarks.key(asked),
         "settings": asdict(settings),
-        "code": publish.code_hash("evaluate", "records", "vocabulary"),
+        "code": publish.code_hash("evaluate", "records", "vocabulary", "words"),
     }
     publish.made_by("winnow curate", CURATED / "tokenizer/tokenizer.json")
     vocabulary = Vocabulary.read(CURATED / "tokenizer")

@@ -14,8 +14,8 @@ import pyarrow as pa
 from numba import njit
 from textstat.backend.utils._get_pyphen import get_pyphen
 
-from winnow.score.text import SPACE, WORD, classes
 from winnow.utf8 import Bytes, Places, buffers, code_point
+from winnow.words import SPACE, WORD, classes
 
 LANGUAGE = "en_US"
 

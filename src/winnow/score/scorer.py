@@ -19,9 +19,10 @@ from winnow.errors import loading
 from winnow.records import WEIGHTS, questions
 from winnow.score import kernel
 from winnow.score.flesch import reading_ease
-from winnow.score.text import automaton, classes
+from winnow.score.text import automaton
 from winnow.utf8 import Places, buffers
 from winnow.vocabulary import encoder
+from winnow.words import classes
 
 Values = npt.NDArray[np.float64]
 
@@ -150,7 +151,7 @@ class QualityScorer:
             rows: columns instruction, input and response; strings without nulls.
 
         Returns:
-            Row by row: score, the four dimensions, num_tokens, num_response_words.
+            Row by row: score, the four dimensions, num_tokens, num_response_words (`words.cut`).
         """
         parts, counts = self._parts(rows)
         means = {}
@@ -158,7 +159,7 @@ class QualityScorer:
             first, second, third = three.values()
             means[name] = (first + second + third) / 3
         total = sum(means[name] * weight for name, weight in WEIGHTS.items())
-        numbers = {"num_tokens": counts["tokens"], "num_response_words": counts["response_words"]}
+        numbers = {"num_tokens": counts["tokens"], "num_response_words": counts["cut_words"]}
         return pa.RecordBatch.from_pydict({"score": total} | means | numbers)
 
     def explain(self, sample: Mapping[str, str]) -> dict[str, dict[str, float]]:

@@ -92,7 +92,7 @@ def run(explain: str | None = None) -> None:
         "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
         "versions": versions,
     }
-    code = publish.code_hash("score", "records", "utf8", "vocabulary")
+    code = publish.code_hash("score", "records", "utf8", "vocabulary", "words")
     key = publish.fingerprint([card, settings.chunk_rows, code])
     with publish.lock("score"), engine.running():
         state = STATE / key[:16]
