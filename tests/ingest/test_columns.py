@@ -116,7 +116,7 @@ def by_columns(source: sources.Source, batch: pa.RecordBatch, layout: Layout) ->
 LAYOUTS = st.sampled_from([PUBLIC, Layout.of({"response": "id", "input": "Source"})])
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(batches(), LAYOUTS)
 def test_columns_give_what_rows_give(batch: pa.RecordBatch, layout: Layout) -> None:
     source = sources.Source("some.folder/x.parquet", lambda: iter(()))
@@ -142,7 +142,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(NAMED, VALUES, max_size=5) | VALUES)
 def test_any_record_is_a_pair_or_has_a_reason(record: Any) -> None:
     try:

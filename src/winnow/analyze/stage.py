@@ -117,6 +117,7 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
         "proxy": proxy.proxy_trust(study, losses),
         "strata": tables.strata(study),
         "ledgers": study.ledgers,
+        "columns_not_used": curation.columns_not_used(),
         "curation": curation.gains(),
         "leakage": curation.leakage([arm.tier_name for arm in study.arms]),
         "tiers": {arm.tier_name: study.statistics[arm.tier_name] for arm in study.arms},

@@ -32,10 +32,12 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "instruction", "prompt", "question", "query", "problem", "definition", "task_description",
         "inputs_pretokenized", "inputs", "question_stem", "question_text", "goal", "ctx",
         "human", "user_prompt", "q", "input", "sentence", "context", "document", "article",
+        "dialogue", "src",
     ),
     "input": (
         "input", "inputs", "context.contexts", "context.sentences", "context", "passage",
         "article", "support", "story", "document", "background", "premise", "knowledge",
+        "dialogue",
     ),
     "choices": ("choices", "options", "endings", "candidates"),
     "key": (
@@ -48,11 +50,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "response": (
         "response", "output", "completion", "answer.value", "answer.text", "answer",
-        "answers.text", "answers.spans", "answers", "best_answer", "correct_answer", "long_answer",
-        "chosen", "response_j", "targets_pretokenized", "targets", "target", "solution",
+        "answers.text", "answers_spans.spans", "answers", "best_answer", "correct_answer",
+        "long_answer", "chosen", "response_j", "targets_pretokenized", "targets", "target", "solution",
         "generated_solution", "canonical_solution", "solutions", "final_answer", "assistant",
         "gpt", "chatgpt", "bot", "moss", "model_response", "a", "highlights", "summary", "reply",
-        "final_decision", "html", "code", "sql", "text", "query",
+        "final_decision", "html", "code", "sql", "tgt", "text", "query",
     ),
     "source": ("source",),
 }  # fmt: skip
@@ -77,7 +79,7 @@ OPTIONS = (
 """Columns that are one choice each, and the number by which the key calls the first one."""
 
 ALTERNATIVES = frozenset(
-    {"answer", "answers", "answers.text", "answers.spans", "targets", "solutions"}
+    {"answer", "answers", "answers.text", "answers_spans.spans", "targets", "solutions"}
 )
 """Responses that may be a list of right ones, of which the first filled one is taken."""
 
@@ -85,6 +87,8 @@ BAD = {
     "weight": {"0", "0.0"},
     "label": {"false"},
     "is_correct": {"false"},
+    "correct": {"false"},
+    "accepted": {"false"},
     "is_accepted": {"false"},
     "desirable": {"false"},
     "train": {"false"},
@@ -317,6 +321,7 @@ class _Fields:
     """The values of a record by name, without regard to case, and which of them were taken."""
 
     def __init__(self, record: Mapping[Any, Any], layout: Layout) -> None:
+        self.names = [str(name) for name in record]
         self.values = dict[str, Any]()
         self.taken = set[str]()
         for name, value in record.items():
@@ -632,7 +637,7 @@ def _exchange(fields: _Fields) -> list[Turn]:
 
 def _context(fields: _Fields) -> list[Turn]:
     """Tools, system prompt and history that stand in columns of their own."""
-    turns = [Turn(TOOLS, _to_json(value)) for _, value in [fields.take("tools")] if value]
+    turns = [Turn(TOOLS, _to_json(value)) for _, value in [fields.take("tools")] if _parsed(value)]
     name, system = fields.take("system")
     turns.append(Turn(SYSTEM, re.sub(r"(?i)^\s*system:\s*", "", to_text(system, name))))
     name, history = fields.take("history")
@@ -642,6 +647,9 @@ def _context(fields: _Fields) -> list[Turn]:
 def _conversation(fields: _Fields, part: str) -> list[Turn]:
     """The turns of the first column that is a conversation; none if no column is one."""
     for column, value in fields.filled(part):
+        if column.key == "turns" and isinstance(value, list) and isinstance(value[0], str):
+            # MT-bench's, which are all questions.
+            continue
         turns = _turns(value)
         if any(_has_value(turn.text) for turn in turns):
             fields.taken.add(column.key)
@@ -651,12 +659,13 @@ def _conversation(fields: _Fields, part: str) -> list[Turn]:
 
 def _unwrapped(record: dict[Any, Any], layout: Layout) -> dict[Any, Any]:
     """A record whose pair is the only entry of a list in it, as one record."""
-    for name in layout.names["wrapped"]:
-        entries = _parsed(record.get(name))
-        if isinstance(entries, list) and entries and isinstance(entries[0], dict):
-            if len(entries) > 1:
-                raise Unmapped(f"{name} holds several rows, but a record is one row")
-            return {key: value for key, value in record.items() if key != name} | entries[0]
+    for name, value in record.items():
+        if plain_name(str(name)) in layout.names["wrapped"]:
+            entries = _parsed(value)
+            if isinstance(entries, list) and entries and isinstance(entries[0], dict):
+                if len(entries) > 1:
+                    raise Unmapped(f"{name} holds several rows, but a record is one row")
+                return {key: item for key, item in record.items() if key != name} | entries[0]
     return record
 
 
@@ -681,7 +690,7 @@ def _columns(fields: _Fields) -> list[Turn]:
         raise Unmapped("the conversation is empty")
     if str(fields.values.get("role")).casefold() in ROLE_OF:
         raise Unmapped("the record is one turn of a conversation, not a conversation")
-    raise Unmapped(f"columns cannot be mapped, found: {', '.join(fields.values) or 'none'}")
+    raise Unmapped(f"columns cannot be mapped, found: {', '.join(fields.names) or 'none'}")
 
 
 def _merged(turns: Iterable[Turn]) -> list[Turn]:
@@ -762,7 +771,8 @@ def flat(schema: pa.Schema, layout: Layout = PUBLIC) -> dict[str, str] | None:
     known = {key: name for key, name in names.items() if key in layout.known}
     places = _places(tuple(known), layout)
     plain = {column.key for part in (*PLAIN, "source") for column in places[part]} | {"title"}
-    if len(names) < len(schema.names) or not known.keys() <= plain - {"chosen"}:
+    plain -= {"chosen", *layout.names["conversation"]}
+    if len(names) < len(schema.names) or not known.keys() <= plain:
         return None
     taken = set[str]()
     for part in PLAIN[:2]:
