@@ -64,6 +64,12 @@ def gains() -> list[Json]:
     return found
 
 
+def columns_not_used() -> dict[str, int]:
+    """The columns of the corpus that rows have nothing of, by how many rows, the most first."""
+    counts: dict[str, int] = publish.read_json(ARTIFACTS / "ingest/card.json")["columns_not_used"]
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
 def leakage(tiers: list[str]) -> Json:
     """Per tier and held-out split: the tier's rows in a duplicate cluster of which the split has
     rows, and such clusters. The hold-out goes by cluster, so anything but 0 is a fault."""

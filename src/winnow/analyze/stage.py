@@ -98,6 +98,7 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
         "proxy": proxy.proxy_trust(study, losses),
         "strata": tables.strata(study),
         "ledgers": study.ledgers,
+        "columns_not_used": curation.columns_not_used(),
         "curation": curation.gains(),
         "curation_warnings": publish.read_json(curation.CURATED / publish.CARD)["warnings"],
         "leakage": curation.leakage([arm.tier_name for arm in study.arms]),

@@ -1,8 +1,19 @@
 """The section `ingest` of params.yaml."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from winnow import config
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ColumnNames:
+    """A column of one's own for each part; a part without one goes by the public names."""
+
+    conversation: str | None = None
+    instruction: str | None = None
+    input: str | None = None
+    response: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +28,14 @@ class IngestConfig:
     """Rows to read at most, from all files alike; None reads all."""
     max_line_mb: int = 16
     """A longer line is quarantined unread, in MiB."""
+    columns: ColumnNames | None = None
+    """None goes by the public names alone."""
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be read by."""
         config.at_least(self, 1, "max_samples", "max_line_mb")
+
+    def own_columns(self) -> dict[str, str]:
+        """The columns that are named here, by part."""
+        named = asdict(self.columns) if self.columns else {}
+        return {part: name for part, name in named.items() if name is not None}

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.errors import Refusal
-from winnow.ingest.mapping import flat
+from winnow.ingest.mapping import PUBLIC, Layout, flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Batch:
     position: int
     """The row of the first one."""
     columns: pa.RecordBatch
+    unread: tuple[str, ...] = ()
+    """The names of the columns that say nothing and were left in the file."""
 
     def __len__(self) -> int:
         return int(self.columns.num_rows)
@@ -88,11 +90,8 @@ def _open(path: Path) -> IO[bytes]:
     return file
 
 
-def _refuse(token: str) -> float:
-    raise ValueError(f"{token} is not a JSON value")
-
-
-DECODER = json.JSONDecoder(parse_constant=_refuse)
+# pandas writes NaN for what is missing.
+DECODER = json.JSONDecoder(parse_constant=float)
 
 
 def _parse(line: bytes) -> tuple[Any, str]:
@@ -212,15 +211,16 @@ END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 """What Arrow's writer ends a stream with, and its reader does not miss."""
 
 
-def _read_parquet(path: Path, cap: int) -> Iterator[Batch]:
+def _read_parquet(path: Path, cap: int, layout: Layout = PUBLIC) -> Iterator[Batch]:
     position = 0
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
-        columns = flat(file.schema_arrow)
+        columns = flat(file.schema_arrow, layout)
         names = list(columns.values()) if columns else file.schema_arrow.names
+        unread = tuple(name for name in file.schema_arrow.names if name not in names)
         for batch in file.iter_batches(BATCH_ROWS, columns=names if columns else None):
             # A name with a dot in it is read along with the column that its first part names.
-            yield Batch(position, batch.select(names) if columns else batch)
+            yield Batch(position, batch.select(names) if columns else batch, unread)
             position += batch.num_rows
         if position != file.metadata.num_rows:
             raise OSError(f"it holds {position} rows and says {file.metadata.num_rows}")
@@ -228,7 +228,7 @@ def _read_parquet(path: Path, cap: int) -> Iterator[Batch]:
         raise Refusal(f"{path} is not a readable Parquet file: {error}") from None
 
 
-def _read_arrow(paths: list[Path]) -> Iterator[Batch]:
+def _read_arrow(paths: list[Path], layout: Layout = PUBLIC) -> Iterator[Batch]:
     position = 0
     for path in paths:
         try:
@@ -236,10 +236,10 @@ def _read_arrow(paths: list[Path]) -> Iterator[Batch]:
             with path.open("rb") as file, pa.ipc.open_stream(file) as reader:
                 for batch in reader:
                     batch.validate(full=True)  # its offsets come from the file as they are
-                    columns = flat(batch.schema)
-                    yield Batch(
-                        position, batch.select(list(columns.values())) if columns else batch
-                    )
+                    columns = flat(batch.schema, layout)
+                    names = list(columns.values()) if columns else batch.schema.names
+                    unread = tuple(name for name in batch.schema.names if name not in names)
+                    yield Batch(position, batch.select(names) if columns else batch, unread)
                     position += batch.num_rows
                 file.seek(-len(END_OF_STREAM), os.SEEK_END)
                 if file.read() != END_OF_STREAM:
@@ -262,7 +262,7 @@ def _suffix(path: Path) -> str:
     return next((suffix for suffix in READERS if path.name.endswith(suffix)), "")
 
 
-def _from_dataset(source: Path, split: str) -> Source:
+def _from_dataset(source: Path, split: str, layout: Layout) -> Source:
     """What `save_to_disk` of Hugging Face datasets wrote: the Arrow files that state.json names."""
     folder = source
     try:
@@ -279,7 +279,7 @@ def _from_dataset(source: Path, split: str) -> Source:
                 raise Refusal(f"state.json names {file.name!r}, which is no file of its folder")
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise Refusal(f"{source} is not a dataset that can be read: {error}") from None
-    return Source(source.name, functools.partial(_read_arrow, files))
+    return Source(source.name, functools.partial(_read_arrow, files, layout))
 
 
 def _from_hub(source: str, revision: str, split: str) -> Source:
@@ -310,7 +310,7 @@ def _refused(reason: str) -> Iterator[Record | Batch]:
 
 
 def find(
-    source: str, revision: str | None, split: str, cap: int
+    source: str, revision: str | None, split: str, cap: int, layout: Layout = PUBLIC
 ) -> tuple[list[Source], Counter[str]]:
     """List what a source consists of, in the order of its names.
 
@@ -319,6 +319,7 @@ def find(
         revision: the hub dataset's commit.
         split: of a saved or hub dataset.
         cap: the longest line or field that is read, in bytes.
+        layout: the columns that say anything; the others of a columnar file need not be read.
 
     Returns:
         The sources, and how many other files there are by suffix, none of which is opened. A file
@@ -335,7 +336,7 @@ def find(
             f"ingest.source: no file or folder {source!r} (a hub id needs ingest.revision too)"
         )
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
-        return [_from_dataset(path, split)], Counter()
+        return [_from_dataset(path, split, layout)], Counter()
     root = path if path.is_dir() else path.parent
     top = Path(os.path.realpath(path))  # a link that the user names is followed
     sources, others = [], Counter[str]()
@@ -356,6 +357,8 @@ def find(
             read = functools.partial(_refused, "it is no regular file")
         else:
             read = functools.partial(READERS[suffix], item, cap)
+            if suffix == ".parquet":
+                read = functools.partial(_read_parquet, item, cap, layout)
         sources.append(Source(name, read))
     if not sources:
         raise Refusal(f"{source} holds no corpus file; known are {', '.join(READERS)}")

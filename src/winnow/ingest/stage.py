@@ -5,8 +5,9 @@ Writes artifacts/ingest: rows-*.parquet, quarantine.jsonl (file, position, reaso
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +18,8 @@ import pyarrow.parquet as pq
 
 from winnow import config, publish
 from winnow.errors import Refusal
-from winnow.ingest.mapping import Unmapped, is_filled, to_columns, to_pair, to_text
+from winnow.ingest import mapping
+from winnow.ingest.mapping import PUBLIC, Columns, Layout, Pair, Unmapped
 from winnow.ingest.params import IngestConfig
 from winnow.ingest.sources import BATCH_ROWS, Batch, Record, Source, find
 from winnow.progress import progress
@@ -46,27 +48,34 @@ def _sample(sources: list[Source], limit: int | None) -> Iterator[tuple[Source, 
                     break
 
 
-def _row(source: Source, record: Record) -> dict[str, str]:
+def _row(source: Source, record: Record, layout: Layout = PUBLIC) -> tuple[dict[str, str], Pair]:
+    """A record as a row, and what it was made of."""
     if record.reason:
         raise Unmapped(record.reason)
-    instruction, context, response = to_pair(record.value)
-    named = record.value.get("source")
+    pair = mapping.to_pair(record.value, layout)
     return {
         "id": f"{source.name}:{record.position}",
-        "source": to_text(named, "source") if isinstance(named, str) and named else source.stem,
-        "instruction": instruction,
-        "input": context,
-        "response": response,
-    }
+        "source": pair.source or source.stem,
+        "instruction": pair.instruction,
+        "input": pair.input,
+        "response": pair.response,
+    }, pair
 
 
-def _rows(source: Source, batch: Batch, columns: dict[str, pa.Array]) -> pa.RecordBatch:
-    """What `_row` makes of every record of a batch whose columns are mapped."""
+def _rows(source: Source, batch: Batch, columns: Columns) -> pa.RecordBatch:
+    """What `_row` makes of the plain records of a batch."""
     positions = pa.array(range(batch.position, batch.position + len(batch))).cast(pa.string())
-    named = columns.get("source", pa.repeat("", len(batch)))
-    columns["id"] = pc.binary_join_element_wise(source.name, positions, ":")
-    columns["source"] = pc.if_else(pc.equal(named, ""), source.stem, named)
-    return pa.record_batch([columns[name] for name in ROW_SCHEMA.names], schema=ROW_SCHEMA)
+    texts = {"source": pa.repeat("", len(batch))} | columns.texts
+    texts["id"] = pc.binary_join_element_wise(source.name, positions, ":")
+    texts["source"] = pc.if_else(mapping.is_filled(texts["source"]), texts["source"], source.stem)
+    rows = pa.record_batch([texts[name] for name in ROW_SCHEMA.names], schema=ROW_SCHEMA)
+    return rows if pc.all(columns.plain).as_py() else rows.filter(columns.plain)
+
+
+def _names(part: Record | Batch) -> set[str]:
+    if isinstance(part, Batch):
+        return {*part.columns.schema.names, *part.unread}
+    return {*map(str, part.value)} if isinstance(part.value, dict) else set()
 
 
 def _shards(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -88,37 +97,62 @@ class _Sorter:
 
     quarantine: IO[str]
     ledger: publish.Ledger
+    layout: Layout = PUBLIC
     example: str = ""
     """The first record that is no row."""
+    unused: Counter[str] = field(default_factory=Counter)
+    """Rows by column that they have nothing of."""
+    seen: set[str] = field(default_factory=set)
+    """All columns, where one was named."""
 
     def rows(self, parts: Iterable[tuple[Source, Record | Batch]]) -> Iterator[pa.RecordBatch]:
         """Sort the records and batches of sources; gives the rows, in their order."""
         waiting, characters = list[dict[str, str]](), 0
         for source, part in parts:
             self.ledger.rows_in += len(part)
-            columns = to_columns(part.columns) if isinstance(part, Batch) else None
-            for record in part.records() if columns is None else ():
-                if row := self._row(source, record):
-                    waiting.append(row)
-                    characters += sum(map(len, row.values()))
+            columns = (
+                mapping.to_columns(part.columns, self.layout) if isinstance(part, Batch) else None
+            )
+            if self.layout is not PUBLIC:
+                self.seen |= _names(part)
+            mapped = (self._row(source, record) for record in part.records()) if not columns else ()
+            rows = [row for row in mapped if row]
+            waiting += rows
+            characters += sum(len(text) for row in rows for text in row.values())
             if waiting and (columns or len(waiting) >= BATCH_ROWS or characters > SHARD_BYTES):
                 yield pa.RecordBatch.from_pylist(waiting, schema=ROW_SCHEMA)
                 waiting, characters = [], 0
             if columns and isinstance(part, Batch):
                 yield self._filled(source, part, columns)
+            elif isinstance(part, Batch):
+                self._leave(part, len(rows))
         if waiting:
             yield pa.RecordBatch.from_pylist(waiting, schema=ROW_SCHEMA)
 
-    def _filled(self, source: Source, batch: Batch, columns: dict[str, pa.Array]) -> pa.RecordBatch:
-        filled = pc.and_(is_filled(columns["instruction"]), is_filled(columns["response"]))
-        keep = filled.to_numpy(zero_copy_only=False).copy()
-        for record in batch.records(np.flatnonzero(~keep).tolist()):
-            keep[record.position - batch.position] = self._row(source, record) is not None
-        return _rows(source, batch, columns).filter(pa.array(keep))
+    def _filled(self, source: Source, batch: Batch, columns: Columns) -> pa.RecordBatch:
+        """The rows of a batch, the plain ones at once and the others by their records."""
+        rows, plain = _rows(source, batch, columns), columns.plain.to_numpy(zero_copy_only=False)
+        self.unused += columns.unused
+        odd = {
+            record.position - batch.position: self._row(source, record)
+            for record in batch.records(np.flatnonzero(~plain).tolist())
+        }
+        mapped = {offset: row for offset, row in odd.items() if row}
+        self._leave(batch, len(rows) + len(mapped))
+        if not mapped:
+            return rows
+        others = pa.RecordBatch.from_pylist(list(mapped.values()), schema=ROW_SCHEMA)
+        places = [*np.flatnonzero(plain), *mapped]
+        return pa.concat_batches([rows, others]).take(np.argsort(places))
+
+    def _leave(self, batch: Batch, num_rows: int) -> None:
+        self.unused += Counter(dict.fromkeys(batch.unread, num_rows))
 
     def _row(self, source: Source, record: Record) -> dict[str, str] | None:
         try:
-            return _row(source, record)
+            row, pair = _row(source, record, self.layout)
+            self.unused.update(pair.unused)
+            return row
         except Unmapped as error:
             reason = str(error)
         self.example = self.example or f"{source.name}:{record.position}: {reason}"
@@ -127,6 +161,26 @@ class _Sorter:
         entry = {"file": source.name, "position": record.position, "reason": reason}
         self.quarantine.write(json.dumps(entry) + "\n")
         return None
+
+
+def _check_columns(own: dict[str, str], seen: set[str]) -> None:
+    """Refuse a column of `ingest.columns` that no record has."""
+    for part, name in own.items():
+        key = mapping.plain_name(name)
+        if not {key, key.partition(".")[0]} & {*map(mapping.plain_name, seen)}:
+            raise Refusal(
+                f"ingest.columns.{part}: no record has a column {name!r}, "
+                f"they have: {', '.join(sorted(seen)) or 'none'}"
+            )
+
+
+def _listed(unused: Counter[str], limit: int = 8) -> str:
+    """The columns with the most rows, and how many others there are."""
+    shown = [f"{name} ({count:,} rows)" for name, count in unused.most_common(limit)]
+    others = (
+        [f"{len(unused) - limit:,} more: {FOLDER / publish.CARD}"] if len(unused) > limit else []
+    )
+    return ", ".join(shown + others)
 
 
 def run(max_samples: int | None = None) -> None:
@@ -139,8 +193,10 @@ def run(max_samples: int | None = None) -> None:
     limit = max_samples if max_samples is not None else settings.max_samples
     if limit is not None and limit < 1:
         raise Refusal(f"--max-samples: expected a number above 0, found {limit}")
+    own = settings.own_columns()
+    layout = Layout.of(own) if own else PUBLIC
     sources, others = find(
-        settings.source, settings.revision, settings.split, settings.max_line_mb * 1024 * 1024
+        settings.source, settings.revision, settings.split, settings.max_line_mb * 2**20, layout
     )
     ledger = publish.Ledger()
     card = {
@@ -151,17 +207,21 @@ def run(max_samples: int | None = None) -> None:
     }
     with publish.lock("ingest"), publish.publish_folder(FOLDER, card) as folder:
         with (folder / "quarantine.jsonl").open("w", encoding="utf-8") as quarantine:
-            sorter = _Sorter(quarantine, ledger)
+            sorter = _Sorter(quarantine, ledger, layout)
             for number, shard in enumerate(_shards(sorter.rows(_sample(sources, limit)))):
                 pq.write_table(
                     shard, folder / f"rows-{number:05}.parquet",
                     compression="zstd", compression_level=3, use_dictionary=["source"],
                 )  # fmt: skip
                 ledger.rows_out += shard.num_rows
+        _check_columns(own, sorter.seen)
         if not ledger.rows_out:
             found = f"{ledger.rows_in} records, all quarantined, the first at {sorter.example}"
             raise Refusal(
                 f"{settings.source}: no usable row ({found if ledger.rows_in else 'it is empty'})"
             )
         card["ledger"] = ledger.close()
+        card["columns_not_used"] = dict(sorted(sorter.unused.items()))
     print(f"ingest: {ledger.rows_out} rows, {ledger.dropped.total()} quarantined -> {FOLDER}")
+    if sorter.unused:
+        print(f"columns not used: {_listed(sorter.unused)}")
