@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tiny import TINY, corpus, write_jsonl, write_params
 
 from winnow import publish
-from winnow.ingest import sources, stage
+from winnow.ingest import columns, sources, stage
 from winnow.ingest.mapping import NAMES, Unmapped, is_filled, to_columns, to_pair
 
 GOOD = {"instruction": "Add.", "input": "1 2", "output": "3"}
@@ -236,11 +236,11 @@ def batches(draw: st.DrawFn) -> pa.RecordBatch:
 def by_rows(source: sources.Source, batch: pa.RecordBatch) -> list[dict[str, str] | str]:
     """The rule itself, row by row."""
     made: list[dict[str, str] | str] = []
-    for position, value in enumerate(batch.to_pylist(), start=5):
+    for record in sources.Batch(5, batch).records():
         try:
-            made.append(stage._row(source, sources.Record(position, value)))
+            made.append(stage._row(source, record))
         except Unmapped as error:
-            made.append(f"{position} {error}")
+            made.append(f"{record.position} {error}")
     return made
 
 
@@ -270,7 +270,7 @@ def test_the_order_is_that_of_the_file_across_batches_and_shards(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage, "SHARD_BYTES", 8000)
-    for module in (stage, sources):
+    for module in (stage, columns):
         monkeypatch.setattr(module, "BATCH_ROWS", 16)
     wanted: list[dict[str, Any]] = [dict(row) for row in corpus(200)]
     wanted[20]["output"], wanted[21]["instruction"], wanted[90]["output"] = None, "\t", ""

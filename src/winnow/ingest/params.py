@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from winnow import config
+from winnow.config import at_least
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -12,6 +12,8 @@ class IngestConfig:
     source: str
     """A file, a folder, a saved dataset, or a hub id together with `revision`."""
     revision: str | None = None
+    config: str | None = None
+    """The name of a hub dataset's configuration, where it has several."""
     split: str = "train"
     max_samples: int | None = None
     """Rows to read at most, from all files alike; None reads all."""
@@ -20,4 +22,4 @@ class IngestConfig:
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be read by."""
-        config.at_least(self, 1, "max_samples", "max_line_mb")
+        at_least(self, 1, "max_samples", "max_line_mb")
