@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from winnow.errors import Refusal
 from winnow.ingest.reading import BROKEN, Record, broken_record, open_bytes
@@ -14,6 +14,8 @@ from winnow.ingest.reading import BROKEN, Record, broken_record, open_bytes
 DELIMITERS = ",;\t|"
 SAMPLE = 2**16
 """Characters of a file by which its delimiter is told."""
+ROW_LINES = 5
+"""Lines from which on a quoted text is looked at for rows that two stray quotes enclose."""
 ESCAPED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 r"""A quote as `\"`, which some writers leave instead of two quotes."""
 
@@ -69,7 +71,19 @@ class _Lines:
         del self.taken[keep:]
 
 
-def _fields(lines: _Lines, reader: Iterator[list[str]], width: int) -> tuple[list[str], str]:
+def _are_rows(lines: list[str | None], reader: Any, width: int) -> bool:
+    """Whether a record of many lines is rather one stray quote, many rows, and another stray quote.
+
+    Each line of it would then be a row without the quotes; a text of so many lines hardly is.
+    """
+    if len(lines) < ROW_LINES:
+        return False
+    bare = ((line or "").replace('"', "") for line in lines)
+    rows = csv.reader(bare, delimiter=reader.dialect.delimiter)
+    return all(len(row) == width and all(map(str.strip, row)) for row in rows)
+
+
+def _fields(lines: _Lines, reader: Any, width: int) -> tuple[list[str], str]:
     """The next record's fields, or the reason why it is none: then its first line is spent.
 
     Raises:
@@ -81,9 +95,14 @@ def _fields(lines: _Lines, reader: Iterator[list[str]], width: int) -> tuple[lis
         lines.is_escaped = is_escaped
         try:
             fields = next(reader)
-            if len(fields) == width or not fields:
+            if not fields or (len(fields) == width and not _are_rows(lines.taken, reader, width)):
                 return fields, ""
-            reasons.append(f"{len(fields)} fields where the header has {width}")
+            is_open = len(fields) == width
+            reasons.append(
+                "malformed CSV: a quote is open over lines that are rows"
+                if is_open
+                else f"{len(fields)} fields where the header has {width}"
+            )
         except csv.Error as error:
             reasons.append(f"malformed CSV: {error}")
         if not any(line and '\\"' in line for line in lines.taken):
@@ -135,15 +154,15 @@ def _open_text(path: Path) -> IO[str]:
     return io.TextIOWrapper(open_bytes(path), "utf-8-sig", "surrogateescape", newline="")
 
 
-def _header(lines: _Lines, path: Path, sample: str) -> tuple[list[str], Iterator[list[str]]]:
+def _header(lines: _Lines, path: Path, sample: str) -> tuple[list[str], Any]:
     """The names of the columns, and the reader of what follows."""
-    named = re.match(r"\s*sep=(.)\r?\n", sample)
+    named = re.match(r"\s*sep=(.)[\r\n]", sample)
     if named:  # a line by which Excel is told
         next(lines)
         delimiter = named[1]
     else:
         delimiter = _delimiter(sample, "\t" if ".tsv" in path.name.lower() else ",")
-    is_spaced = bool(re.search(re.escape(delimiter) + " ", sample.partition("\n")[0]))
+    is_spaced = bool(re.search(re.escape(delimiter) + " ", re.split("[\r\n]", sample)[0]))
     reader = csv.reader(lines, strict=True, delimiter=delimiter, skipinitialspace=is_spaced)
     try:
         while (header := next(reader, None)) == []:

@@ -8,7 +8,7 @@ parsed alone.
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -65,7 +65,8 @@ def _lines(file: IO[bytes], cap: int) -> Iterator[tuple[int, bytes | None]]:
         yield number, whole
 
 
-def _records_of_lines(file: IO[bytes], cap: int) -> Iterator[Record]:
+def _by_line(path: Path, file: IO[bytes], cap: int) -> Iterator[Record]:
+    """A record a line, each at its line."""
     for number, line in _lines(file, cap):
         if line is None:
             yield Record(number, reason=f"line is longer than {cap} bytes")
@@ -137,33 +138,45 @@ class _Window:
         self.move(place + 1)
 
 
-def _array(window: _Window) -> Iterator[Record]:
+def _elements(window: _Window) -> Iterator[Record]:
     """The elements of an array, one in memory at a time."""
     window.sign()
     window.move(window.at + 1)
     number = 0
     while (sign := window.sign()) != "]":
         if number and sign != ",":
-            raise ValueError("Expecting ',' delimiter")
+            raise ValueError(f"a comma is missing after element {number}")
         if number:
             window.move(window.at + 1)
-            if window.sign() == "]":
-                break
+            window.sign()
         yield Record(number, window.value())
         number += 1
     window.move(window.at + 1)
     if window.sign():
-        raise ValueError("Extra data")
+        raise ValueError("extra data after the array")
 
 
-def _values(window: _Window) -> Iterator[Record]:
+def _array(path: Path, file: IO[bytes], cap: int) -> Iterator[Record]:
+    """One array, each element at its place."""
+    try:
+        yield from _elements(_Window(path, file, WHOLE * cap))
+    except Refusal:
+        raise
+    except (ValueError, RecursionError) as error:
+        reason = f"{_reason(error)}: as one array it is all or nothing, use JSON lines"
+        raise Refusal(f"{path}: {reason}") from None
+
+
+def _values(path: Path, file: IO[bytes], cap: int) -> Iterator[Record]:
     """Values one after the other, over any number of lines; a single one may be a table."""
-    position = 0
+    window, position = _Window(path, file, WHOLE * cap), 0
     while window.sign():
         is_first, position = not position, max(window.line, position + 1)
         try:
             value = window.value()
-        except (json.JSONDecodeError, RecursionError) as error:
+        except Refusal:
+            raise
+        except (ValueError, RecursionError) as error:
             yield Record(position, reason=_reason(error))
             window.next_object()
             continue
@@ -172,6 +185,17 @@ def _values(window: _Window) -> Iterator[Record]:
             yield Record(position, value)
         else:
             yield from (Record(row, value) for row, value in enumerate(rows))
+
+
+def _pages(path: Path, file: IO[bytes], cap: int) -> Iterator[Record]:
+    """Lines that hold many rows each, in an array or a table; each row at its place in the file."""
+    number = 0
+    for record in _by_line(path, file, cap):
+        value = record.value
+        rows = value if isinstance(value, list) else _table(value)
+        for row in [value] if rows is None else rows:
+            yield Record(number, row, record.reason)
+            number += 1
 
 
 def _is_row(value: Any) -> bool:
@@ -201,6 +225,7 @@ def _tables(value: dict[str, Any]) -> Iterator[list[Any]]:
     lists = [part for part in parts if isinstance(part, list) and part]
     lists = [part for part in lists if all(isinstance(row, dict) for row in part)]
     yield [row for part in lists for row in part if any(map(_is_row, part[:LOOKED_AT]))]
+    yield [row for part in parts for row in (_table(part) or ())]
     if len(lists) == 1 and not any({"role", "from"} & row.keys() for row in lists[0]):
         yield lists[0]
 
@@ -209,46 +234,59 @@ def _table(value: Any) -> list[Any] | None:
     """The rows of a value that is a table and not a row; where none can be mapped, as many rows."""
     if not isinstance(value, dict) or _is_row(value):
         return None
-    tables = [rows for rows in _tables(value) if rows]
-    mapped = (rows for rows in tables if any(map(_is_row, rows[:LOOKED_AT])))
-    several = (rows for rows in tables if len(rows) > 1)
-    return next(mapped, None) or next(several, None)
+    several = None
+    for rows in _tables(value):
+        if any(map(_is_row, rows[:LOOKED_AT])):
+            return rows
+        several = several or (rows if len(rows) > 1 else None)
+    return several
 
 
-def _is_of_lines(path: Path, cap: int) -> tuple[bool, bool]:
-    """Whether a file holds JSON lines; and whether, if it does not, it is one array."""
-    with open_bytes(path) as file:
-        start = file.read(4)
-        if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise Refusal(f"{path} is UTF-16: convert it to UTF-8")
+Layout = Callable[[Path, IO[bytes], int], Iterator[Record]]
+
+
+def _of_lines(first: Any) -> Layout:
+    """The layout of a file whose first line is whole, and not the last one."""
+    rows = first if isinstance(first, list) else _table(first) or []
+    return _pages if any(map(_is_row, rows[:LOOKED_AT])) else _by_line
+
+
+def _is_value(path: Path, file: IO[bytes], cap: int) -> bool:
+    """Whether a file starts with a value, over any number of lines; of an array its first row."""
+    window = _Window(path, file, WHOLE * cap)
+    try:
+        if window.sign() == "[":
+            window.move(window.at + 1)
+            window.sign()
+            return isinstance(window.value(), dict) and window.sign() in (",", "]")
+        return isinstance(window.value(), dict)
+    except (json.JSONDecodeError, RecursionError):
+        return False
+
+
+def _layout(path: Path, cap: int) -> Layout:
+    """Tell how a file is laid out, from its first line and whether that is the last one."""
     with open_bytes(path) as file:
         filled = (line for _, line in _lines(file, cap) if line is None or line.strip())
-        first = next(filled, b"")
-        value, reason = _parse(first) if first else (None, "")
-        if first and not reason:
-            # A long run of blank lines is no reason to read on: more than one window decides.
-            is_alone = not file.read(WINDOW).strip()
-            return not is_alone or not isinstance(value, dict | list), isinstance(value, list)
-        is_last = first is None and next(filled, b"") == b""
+        first = next(filled, b"5")
+        if first and first.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise Refusal(f"{path} is UTF-16: convert it to UTF-8")
+        value, reason = _parse(first) if first else (None, "long")
+        # A long run of blank lines is no reason to read all of it: a part of it decides.
+        is_last = not file.read(WINDOW).strip()
+    if not reason:
+        if not is_last or not isinstance(value, list | dict):
+            return _of_lines(value)
+        return _array if isinstance(value, list) else _values
     with open_bytes(path) as file:
-        window = _Window(path, file, WHOLE * cap)
-        sign = window.sign()
-        if sign == "[" and ".json" in (suffix.lower() for suffix in path.suffixes):
-            return False, True
-        if sign not in ("[", "{") or first == b"":
-            return True, False
-        if first is None and sign == "{":
-            return not is_last, False
-        try:
-            if sign == "[":
-                window.move(window.at + 1)
-                return not isinstance(window.value(), dict) or window.sign() not in (",", "]"), True
-            window.value()
-        except Refusal:
-            raise
-        except (ValueError, RecursionError):
-            return True, False
-        return False, False
+        sign = file.read(WINDOW).removeprefix(BOM).lstrip()[:1]
+    if sign == b"[" and (is_last or ".json" in map(str.lower, path.suffixes)):
+        return _array
+    if first is None:
+        return _values if sign == b"{" and is_last else _by_line
+    with open_bytes(path) as file:
+        whole = _array if sign == b"[" else _values
+        return whole if sign in (b"[", b"{") and _is_value(path, file, cap) else _by_line
 
 
 def read_json(path: Path, cap: int) -> Iterator[Record]:
@@ -259,28 +297,18 @@ def read_json(path: Path, cap: int) -> Iterator[Record]:
         cap: the longest line that is read, in bytes.
 
     Raises:
-        Refusal: it is UTF-16, or one array that is not whole.
+        Refusal: it is UTF-16, one array that is not whole, or one value that is too long.
     """
     position = 0
     try:
-        of_lines, is_array = _is_of_lines(path, cap)
+        layout = _layout(path, cap)
     except BROKEN:
-        of_lines, is_array = True, False  # what comes before the break is read, and it is said
+        # What comes before the break is read, and the break counted then.
+        layout = _by_line
     try:
         with open_bytes(path) as file:
-            if of_lines:
-                records = _records_of_lines(file, cap)
-            else:
-                window = _Window(path, file, WHOLE * cap)
-                records = _array(window) if is_array else _values(window)
-            for record in records:
+            for record in layout(path, file, cap):
                 yield record
                 position = record.position
     except BROKEN as error:
         yield broken_record(path, position + 1, error)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, Refusal):
-            raise
-        raise Refusal(
-            f"{path}: {_reason(error)}: as one array it is all or nothing, use JSON lines"
-        ) from None

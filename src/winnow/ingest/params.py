@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from winnow.config import at_least
+from winnow import config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,4 +22,4 @@ class IngestConfig:
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be read by."""
-        at_least(self, 1, "max_samples", "max_line_mb")
+        config.at_least(self, 1, "max_samples", "max_line_mb")

@@ -5,6 +5,7 @@ pinned revision. One bad record never costs another one. Nothing but the formats
 nothing that a link inside a folder finds outside of it, and no code that comes with data is run.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from winnow.errors import Refusal
+from winnow.errors import BUGS, Refusal
 from winnow.ingest.columns import ARROW_FILE, ARROW_STREAM, PARQUET, read_arrow, read_parquet
 from winnow.ingest.csv_text import read_csv
 from winnow.ingest.json_text import read_json
@@ -134,8 +135,11 @@ def _unknown(name: str) -> str:
 
 def _reason(path: Path, reader: Reader | None) -> str:
     """Why a regular file is not read; nothing where it is."""
-    with path.open("rb") as file:
-        start = file.read(len(LFS))
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(LFS))
+    except PermissionError:
+        return "its permissions forbid it"
     if start == LFS and path.stat().st_size < LFS_BYTES:
         return "a Git LFS pointer: fetch the file with git lfs pull"
     if not reader:
@@ -222,12 +226,28 @@ def _from_saved(source: Path, split: str, cap: int) -> Corpus:
     return corpus
 
 
-def _hub_refusal(source: str, revision: str, error: Exception) -> Refusal:
-    said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return Refusal(
-        f"hub dataset {source}@{revision[:8]} cannot be had ({said}): check ingest.source, "
-        "ingest.config, ingest.split and the network, or name a local file in ingest.source"
-    )
+@contextlib.contextmanager
+def _asking_hub(source: str, revision: str) -> Iterator[None]:
+    """Turn what the hub's client raises, a dozen unrelated types, into its message on one line."""
+    try:
+        yield
+    except BUGS:
+        raise
+    except Exception as error:
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise Refusal(
+            f"hub dataset {source}@{revision[:8]} cannot be had ({cause}): check ingest.source, "
+            "ingest.config, ingest.split and the network, or name a local file in ingest.source"
+        ) from None
+
+
+def _download(source: str, revision: str, url: str, reader: Reader, cap: int
+              ) -> Iterator[Record | Batch]:  # fmt: skip
+    from datasets import DownloadManager
+
+    with _asking_hub(source, revision):
+        path = Path(DownloadManager().download(url))
+    yield from reader(path, cap)
 
 
 def _from_hub(source: str, revision: str, split: str, config: str | None, cap: int) -> Corpus:
@@ -235,41 +255,31 @@ def _from_hub(source: str, revision: str, split: str, config: str | None, cap: i
 
     Which they are is for the datasets library to say; read they are as those of a folder.
     """
-    from datasets import DownloadManager, load_dataset_builder
+    from datasets import load_dataset_builder
     from fsspec.core import url_to_fs
 
     if not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise Refusal(f"ingest.revision: expected a commit of 40 hex digits, found {revision!r}")
-
-    def read(url: str, reader: Reader) -> Iterator[Record | Batch]:
-        try:
-            file = Path(DownloadManager().download(url))
-        except Exception as error:  # the hub's client raises a dozen unrelated types
-            raise _hub_refusal(source, revision, error) from None
-        yield from reader(file, cap)
-
-    try:
+    with _asking_hub(source, revision):
         builder = load_dataset_builder(source, name=config, revision=revision)
-        urls = builder.config.data_files or {}
         files, root = url_to_fs(builder.base_path)
         listing: dict[str, Any] = files.find(root, detail=True)
-        if split not in urls:
-            raise Refusal(f"no split {split!r}; it has {', '.join(map(str, urls)) or 'none'}")
-    except Exception as error:  # the hub's client raises a dozen unrelated types
-        raise _hub_refusal(source, revision, error) from None
-    corpus, wanted = Corpus(), {url.rpartition("://")[2]: url for url in urls[split]}
-    for place in sorted(listing.keys() | wanted.keys()):
+    urls = builder.config.data_files or {}
+    if split not in urls:
+        raise Refusal(f"{source}: no split {split!r}; it has {', '.join(map(str, urls)) or 'none'}")
+    corpus, chosen = Corpus(), {url.rpartition("://")[2]: url for url in urls[split]}
+    for place in sorted(listing.keys() | chosen.keys()):
         name = place.removeprefix(root).lstrip("/")
         size = listing.get(place, {}).get("size", 0)
         reader = _reader(name)
-        if place not in wanted:
-            of = f"the split {split!r} of {builder.config.name!r}"
-            corpus.leave(name, size, f"it is not of {of}")
+        if place not in chosen:
+            reason = f"it is not of the split {split!r} of {builder.config.name!r}"
+            corpus.leave(name, size, reason)
         elif not reader:
             corpus.leave(name, size, _unknown(name))
         else:
-            call = functools.partial(read, wanted[place], reader)
-            corpus.sources.append(Source(name, call, size, source.rpartition("/")[2]))
+            read = functools.partial(_download, source, revision, chosen[place], reader, cap)
+            corpus.sources.append(Source(name, read, size, source.rpartition("/")[2]))
     return corpus
 
 
