@@ -242,10 +242,10 @@ def _table(value: Any) -> list[Any] | None:
     return several
 
 
-Layout = Callable[[Path, IO[bytes], int], Iterator[Record]]
+Shape = Callable[[Path, IO[bytes], int], Iterator[Record]]
 
 
-def _of_lines(first: Any) -> Layout:
+def _of_lines(first: Any) -> Shape:
     """The layout of a file whose first line is whole, and not the last one."""
     rows = first if isinstance(first, list) else _table(first) or []
     return _pages if any(map(_is_row, rows[:LOOKED_AT])) else _by_line
@@ -264,7 +264,7 @@ def _is_value(path: Path, file: IO[bytes], cap: int) -> bool:
         return False
 
 
-def _layout(path: Path, cap: int) -> Layout:
+def _shape(path: Path, cap: int) -> Shape:
     """Tell how a file is laid out, from its first line and whether that is the last one."""
     with open_bytes(path) as file:
         filled = (line for _, line in _lines(file, cap) if line is None or line.strip())
@@ -301,13 +301,13 @@ def read_json(path: Path, cap: int) -> Iterator[Record]:
     """
     position = 0
     try:
-        layout = _layout(path, cap)
+        shape = _shape(path, cap)
     except BROKEN:
         # What comes before the break is read, and the break counted then.
-        layout = _by_line
+        shape = _by_line
     try:
         with open_bytes(path) as file:
-            for record in layout(path, file, cap):
+            for record in shape(path, file, cap):
                 yield record
                 position = record.position
     except BROKEN as error:
