@@ -150,10 +150,16 @@ def cards(root: Path) -> None:
         "score": {"rows_in": POOL, "rows_out": POOL, "held_out": 0, "dropped": {}},
     }  # fmt: skip
     warnings = ["near dropped 260 of the 380 rows of source <b>web</b>"]
+    source_files = {
+        "read": [{"name": "<b>.jsonl", "bytes": 1234} | ledgers["ingest"]],
+        "not_read": [{"name": "a.zip", "bytes": 99, "reason": "an archive: unpack it"}],
+        "skipped": {"hidden": 2},
+    }
     for stage, ledger in ledgers.items():
         card = {"stage": stage, "ledger": ledger, "warnings": warnings, "files": {}}
         if stage == "ingest":
-            card["columns_not_used"] = {"uuid": 12, "rejected": 7388}
+            card |= {"columns_not_used": {"uuid": 12, "rejected": 7388}}
+            card |= {"source_files": source_files}
         write(root / f"artifacts/{stage}/card.json", card)
     write(root / "artifacts/score_metrics.json",
           {"seconds": 8.2, "rows": POOL, "rows_per_second": POOL / 8.2})  # fmt: skip

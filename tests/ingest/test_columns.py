@@ -87,11 +87,11 @@ Sorted = tuple[list[dict[str, str]], list[str], dict[str, int]]
 def by_rows(source: sources.Source, batch: pa.RecordBatch, layout: Layout) -> Sorted:
     """The rule itself, row by row: the rows, the reasons, and the columns not used."""
     rows, reasons, unused = [], [], Counter[str]()
-    for position, value in enumerate(batch.to_pylist(), start=5):
+    for record in sources.Batch(5, batch).records():
         try:
-            row, pair = stage._row(source, sources.Record(position, value), layout)
+            row, pair = stage._row(source, record, layout)
         except Unmapped as error:
-            reasons.append(f"{position} {error}")
+            reasons.append(f"{record.position} {error}")
         else:
             rows.append(row)
             unused.update(pair.unused)

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import TINY, corpus, write_jsonl, write_params
 
-from winnow.ingest import sources, stage
+from winnow.ingest import columns, sources, stage
 from winnow.ingest.mapping import Unmapped, to_columns, to_pair
 
 GOOD = {"instruction": "Add.", "input": "1 2", "output": "3"}
@@ -208,7 +208,7 @@ def test_the_order_is_that_of_the_file_across_batches_and_shards(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage, "SHARD_BYTES", 8000)
-    for module in (stage, sources):
+    for module in (stage, columns):
         monkeypatch.setattr(module, "BATCH_ROWS", 16)
     wanted: list[dict[str, Any]] = [dict(row) for row in corpus(200)]
     wanted[20]["output"], wanted[21]["instruction"], wanted[90]["output"] = None, "\t", ""

@@ -99,6 +99,7 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
         "strata": tables.strata(study),
         "ledgers": study.ledgers,
         "columns_not_used": curation.columns_not_used(),
+        "source_files": curation.source_files(),
         "curation": curation.gains(),
         "curation_warnings": publish.read_json(curation.CURATED / publish.CARD)["warnings"],
         "leakage": curation.leakage([arm.tier_name for arm in study.arms]),
@@ -229,4 +230,5 @@ def _record(study: Study, analysis: Json) -> None:
         f"{row['model']} {3600 * row['hours']:.0f} s": row for row in analysis["dial"]
     }
     numbers["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
+    numbers["ingest"] = curation.file_counts(analysis["source_files"])
     tracking.record_analysis(numbers, best, figures)

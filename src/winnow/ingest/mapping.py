@@ -51,7 +51,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "response": (
         "response", "output", "completion", "answer.value", "answer.text", "answer",
         "answers.text", "answers_spans.spans", "answers", "best_answer", "correct_answer",
-        "long_answer", "chosen", "response_j", "targets_pretokenized", "targets", "target", "solution",
+        "long_answer", "chosen", "response_j", "targets_pretokenized", "targets", "target",
+        "solution",
         "generated_solution", "canonical_solution", "solutions", "final_answer", "assistant",
         "gpt", "chatgpt", "bot", "moss", "model_response", "a", "highlights", "summary", "reply",
         "final_decision", "html", "code", "sql", "tgt", "text", "query",

@@ -23,6 +23,8 @@ class IngestConfig:
     source: str
     """A file, a folder, a saved dataset, or a hub id together with `revision`."""
     revision: str | None = None
+    config: str | None = None
+    """The name of a hub dataset's configuration, where it has several."""
     split: str = "train"
     max_samples: int | None = None
     """Rows to read at most, from all files alike; None reads all."""

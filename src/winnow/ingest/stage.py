@@ -1,6 +1,7 @@
 """Read the corpus that params.yaml names into canonical rows.    winnow ingest [--max-samples N]
 
-Writes artifacts/ingest: rows-*.parquet, quarantine.jsonl (file, position, reason), card.json.
+Writes artifacts/ingest: rows-*.parquet, quarantine.jsonl (file, position, reason), card.json with
+what became of every file of the source.
 """
 
 import json
@@ -9,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +20,11 @@ import pyarrow.parquet as pq
 from winnow import config, publish
 from winnow.errors import Refusal
 from winnow.ingest import mapping
+from winnow.ingest.columns import BATCH_ROWS
 from winnow.ingest.mapping import PUBLIC, Columns, Layout, Pair, Unmapped
 from winnow.ingest.params import IngestConfig
-from winnow.ingest.sources import BATCH_ROWS, Batch, Record, Source, find
+from winnow.ingest.reading import Batch, Record
+from winnow.ingest.sources import Corpus, Source, find
 from winnow.progress import progress
 from winnow.records import ROW_SCHEMA
 
@@ -98,6 +101,8 @@ class _Sorter:
     quarantine: IO[str]
     ledger: publish.Ledger
     layout: Layout = PUBLIC
+    files: dict[str, publish.Ledger] = field(default_factory=dict)
+    """The ledger of every source."""
     example: str = ""
     """The first record that is no row."""
     unused: Counter[str] = field(default_factory=Counter)
@@ -110,6 +115,7 @@ class _Sorter:
         waiting, characters = list[dict[str, str]](), 0
         for source, part in parts:
             self.ledger.rows_in += len(part)
+            self.files.setdefault(source.name, publish.Ledger()).rows_in += len(part)
             columns = (
                 mapping.to_columns(part.columns, self.layout) if isinstance(part, Batch) else None
             )
@@ -157,7 +163,9 @@ class _Sorter:
             reason = str(error)
         self.example = self.example or f"{source.name}:{record.position}: {reason}"
         # Places and names in a reason would make every bad row a reason of its own.
-        self.ledger.dropped[re.sub(r"(?s)( at \w+ \d+|, found: .*)$", "", reason)] += 1
+        kind = re.sub(r"(?s)( at \w+ \d+|, found: .*)$", "", reason)
+        for ledger in (self.ledger, self.files.setdefault(source.name, publish.Ledger())):
+            ledger.dropped[kind] += 1
         entry = {"file": source.name, "position": record.position, "reason": reason}
         self.quarantine.write(json.dumps(entry) + "\n")
         return None
@@ -183,6 +191,41 @@ def _listed(unused: Counter[str], limit: int = 8) -> str:
     return ", ".join(shown + others)
 
 
+def _by_file(corpus: Corpus, ledgers: dict[str, publish.Ledger]) -> dict[str, Any]:
+    """What became of every file: read with its rows, left with the reason, or no data at all."""
+    read = []
+    for source in corpus.sources:
+        ledger = ledgers.get(source.name, publish.Ledger())
+        ledger.rows_out = ledger.rows_in - ledger.dropped.total()
+        read.append({"name": source.name, "bytes": source.size} | ledger.close())
+    left = [{"name": f.name, "bytes": f.size, "reason": f.reason} for f in corpus.unread]
+    return {"read": read, "not_read": left, "skipped": dict(sorted(corpus.skipped.items()))}
+
+
+SHOWN = 20
+"""Lines on screen about files."""
+
+
+def _print_files(files: dict[str, Any]) -> None:
+    """What became of the files, those first that are not rows as a whole."""
+    lines = [
+        f"{file['name']!r} ({file['bytes']:,} bytes) is not read: {file['reason']}"
+        for file in files["not_read"]
+    ]
+    for file in sorted(files["read"], key=lambda file: -sum(file["dropped"].values())):
+        reasons = "".join(f", {count:,} {reason}" for reason, count in file["dropped"].items())
+        lines.append(
+            f"{file['name']!r} ({file['bytes']:,} bytes): {file['rows_out']:,} rows{reasons}"
+        )
+    for line in lines[:SHOWN]:
+        print(f"  {line}")
+    if len(lines) > SHOWN:
+        print(f"  and {len(lines) - SHOWN:,} other files, in {FOLDER / publish.CARD}")
+    if files["skipped"]:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in files["skipped"].items())
+        print(f"  skipped, as no data: {kinds}")
+
+
 def run(max_samples: int | None = None) -> None:
     """Read, map and publish; quarantine what cannot be a row.
 
@@ -193,22 +236,16 @@ def run(max_samples: int | None = None) -> None:
     limit = max_samples if max_samples is not None else settings.max_samples
     if limit is not None and limit < 1:
         raise Refusal(f"--max-samples: expected a number above 0, found {limit}")
+    cap = settings.max_line_mb * 2**20
     own = settings.own_columns()
     layout = Layout.of(own) if own else PUBLIC
-    sources, others = find(
-        settings.source, settings.revision, settings.split, settings.max_line_mb * 2**20, layout
-    )
+    corpus = find(settings.source, settings.revision, settings.split, cap, settings.config, layout)
     ledger = publish.Ledger()
-    card = {
-        "stage": "ingest",
-        "params": settings,
-        "max_samples": limit,
-        "files_not_opened": dict(sorted(others.items())),
-    }
+    card: dict[str, Any] = {"stage": "ingest", "params": settings, "max_samples": limit}
     with publish.lock("ingest"), publish.publish_folder(FOLDER, card) as folder:
         with (folder / "quarantine.jsonl").open("w", encoding="utf-8") as quarantine:
             sorter = _Sorter(quarantine, ledger, layout)
-            for number, shard in enumerate(_shards(sorter.rows(_sample(sources, limit)))):
+            for number, shard in enumerate(_shards(sorter.rows(_sample(corpus.sources, limit)))):
                 pq.write_table(
                     shard, folder / f"rows-{number:05}.parquet",
                     compression="zstd", compression_level=3, use_dictionary=["source"],
@@ -221,7 +258,9 @@ def run(max_samples: int | None = None) -> None:
                 f"{settings.source}: no usable row ({found if ledger.rows_in else 'it is empty'})"
             )
         card["ledger"] = ledger.close()
+        card["source_files"] = _by_file(corpus, sorter.files)
         card["columns_not_used"] = dict(sorted(sorter.unused.items()))
     print(f"ingest: {ledger.rows_out} rows, {ledger.dropped.total()} quarantined -> {FOLDER}")
+    _print_files(card["source_files"])
     if sorter.unused:
-        print(f"columns not used: {_listed(sorter.unused)}")
+        print(f"  columns not used: {_listed(sorter.unused)}")
