@@ -21,7 +21,6 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
-from requests import RequestException
 
 PATIENCE = 20.0
 """Seconds that a training waits for the server before its first step and after its last."""
@@ -106,7 +105,7 @@ class Training:
                 self._complete(folder, results)
                 self._ended = True
                 return
-            except (MlflowException, RequestException) as error:
+            except (MlflowException, OSError) as error:
                 self._away = tracking.cause(error)
         raise tracking.Unrecorded(
             f"{folder} is trained, but its record is not complete ({self._away}): what is missing "

@@ -35,7 +35,6 @@ from mlflow.projects.utils import (
     load_project,
 )
 from mlflow.tracking.context.registry import resolve_tags
-from requests import RequestException
 
 from winnow.errors import Refusal
 
@@ -138,7 +137,7 @@ def start(stage: str, cell: str, description: Mapping[str, Any], note: Path) -> 
         with mlflow.start_run(run_id=run_id):
             describe(client, run_id, stage, description)
             yield
-    except (MlflowException, RequestException) as error:
+    except (MlflowException, OSError) as error:
         raise Unrecorded(f"the tracking server failed: {cause(error)}") from None
 
 
