@@ -246,5 +246,5 @@ def test_a_plan_is_near_what_trainings_then_say(
         assert flops == pytest.approx(done["flops"], rel=0.1)
         assert cells[-1] == "2 of 2"
     assert "0 trainings to come" in said
-    assert "FLOP/s, as its finished trainings reached here" in said
+    assert "FLOP/s, as its fastest finished training reached here" in said
     assert re.search(r"tiny: least visible margin 0\.\d{4} nats a token", said)

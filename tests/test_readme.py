@@ -203,7 +203,7 @@ def test_the_record_opens(clone: Path) -> None:
 def test_selectors_targets_and_parameters_in_the_text_exist() -> None:
     for code in [*inline("winnow"), *(c for c in commands(TEXT) if c.startswith("winnow "))]:
         stage, *selectors = shlex.split(code)[1:]
-        assert stage in STAGES
+        assert stage in {*STAGES, "plan"}
         if selectors:
             parser().parse_args([stage, *selectors])
     makefile = (ROOT / "Makefile").read_text()

@@ -33,7 +33,9 @@ ENGINES: Any = Literal["local", "ray"]
 def before(
     stage: str, experiments: Sequence[str] = (), seed: int | None = None, init: str = ""
 ) -> None:
-    """Check all of params.yaml, and the files that a stage and those after it will read.
+    """Check all that is in params.yaml, and the files that a stage and those after it will read.
+
+    A section that is missing is for its own stage to ask for: one may go no further than curation.
 
     Args:
         stage: the first one that is to work.
@@ -44,16 +46,18 @@ def before(
     Raises:
         Refusal: a key, value, name or file is wrong.
     """
-    sections = {name: config.load(name, kind) for name, kind in SECTIONS.items()}
-    config.load("engine", ENGINES)
-    config.seeds()
-    config.budgets()
-    config.experiments(["all", *experiments])
+    given = config.sections()
+    sections = {name: config.load(name, kind) for name, kind in SECTIONS.items() if name in given}
+    if "engine" in given:
+        config.load("engine", ENGINES)
+    if "seeds" in given:
+        config.seeds()
+    config.experiments(["all", *experiments] if "experiments" in given else experiments)
     if seed is not None and seed < 0:
         raise Refusal(f"--seed: expected 0 or more, found {seed}")
     if init:
         check_init(init)
     names = list(STAGES)
     for name in names[names.index(stage) :]:
-        if hasattr(sections[name], "check"):
+        if hasattr(sections.get(name), "check"):
             sections[name].check()

@@ -244,6 +244,11 @@ def _parse(text: bytes) -> dict[str, Any]:
     return document
 
 
+def sections() -> set[str]:
+    """The sections that params.yaml has."""
+    return set(_document())
+
+
 def load(section: str, kind: type[T]) -> T:
     """Read one section of params.yaml into its class.
 

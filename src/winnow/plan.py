@@ -7,7 +7,6 @@ can tell is a question mark, and below the table stands why.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from accelerate import PartialState
 
@@ -25,7 +24,6 @@ from winnow.train.params import TrainConfig
 from winnow.vocabulary import Vocabulary
 
 STATISTICS = training.TIERS / "statistics.json"
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +37,7 @@ class Plan:
     cost: models.Estimate | None
     """Of one seed, or of one step where `seconds` is not known."""
     seconds: float | None
-    """Of one seed, at the speed that finished trainings reached here, else as it is estimated."""
+    """Of one seed, at the speed of the fastest finished training here, else as it is estimated."""
     trained: int
     """Seeds that are finished."""
     notes: tuple[str, ...]
@@ -69,19 +67,17 @@ def _folder(arm: config.Experiment, seed: int) -> Path:
 
 
 def _speeds(arms: Sequence[config.Experiment], seeds: Sequence[int]) -> dict[str, float]:
-    """By model the FLOP/s that its finished trainings reached on this device."""
-    work: dict[str, list[Json]] = {}
+    """By model the FLOP/s of its fastest finished training on this device, as analyze counts."""
+    speeds: dict[str, float] = {}
     for arm in arms:
         for folder in (_folder(arm, seed) for seed in seeds):
             if not (folder / publish.CARD).is_file():
                 continue
             if publish.read_json(folder / "experiment_config.json")["device"] == _device():
                 results = publish.read_json(folder / "train_results.json")
-                work.setdefault(arm.model_name, []).append(results)
-    return {
-        model: sum(one["flops"] for one in done) / sum(one["train_time"] for one in done)
-        for model, done in work.items()
-    }
+                speed = results["flops"] / results["train_time"]
+                speeds[arm.model_name] = max(speed, speeds.get(arm.model_name, 0.0))
+    return speeds
 
 
 def _device() -> str:
@@ -200,7 +196,7 @@ def _total(plans: Sequence[Plan], num_seeds: int, speeds: dict[str, float]) -> l
     lines = [line]
     for model in dict.fromkeys(plan.arm.model_name for plan in plans):
         how = (
-            f"{speeds[model]:.2e} FLOP/s, as its finished trainings reached here"
+            f"{speeds[model]:.2e} FLOP/s, as its fastest finished training reached here"
             if model in speeds
             else "no training is finished here: estimated from the speed of matrix products"
         )

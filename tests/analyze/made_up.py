@@ -54,7 +54,8 @@ def params(root: Path, experiments: list[str], seeds: list[int], **analyze: Any)
     document = {
         "experiments": experiments, "seeds": seeds, "analyze": analyze,
         "select": {"tiers": TIERS},
-        "train": {"models": MODELS, "recipes": {"small": RECIPE}, "budgets": BUDGETS},
+        "train": {"max_hours": 1, "models": MODELS, "recipes": {"small": RECIPE},
+                  "budgets": BUDGETS},
     }  # fmt: skip
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(document, file)

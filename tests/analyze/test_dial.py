@@ -157,6 +157,7 @@ def test_the_command_answers_in_json_and_refuses_in_a_line(
     hours = found.arms[0].train("train_time") / 3600 + 8.2 / 3600
     assert main(["analyze", "--hours", str(hours), "--model", "1M"]) == 0
     out, said = capsys.readouterr()
+    assert out.endswith("]\n"), "the sentence, which comes last, has a line of its own"
     (answer,) = json.loads(out)
     assert answer["verdict"] == "keep" and answer["share"] == 1000 / 6000
     assert answer["sentence"] in said

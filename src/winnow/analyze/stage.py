@@ -198,7 +198,7 @@ def run(power: bool = False, hours: float | None = None, model: str | None = Non
 
 
 def _ask(settings: AnalyzeConfig, hours: float, model: str | None) -> None:
-    """Print the answer for a budget: the sentence for people on stderr, JSON on stdout."""
+    """Print the answer for a budget: JSON on stdout, and last the sentence for people on stderr."""
     if not 0 < hours < math.inf:
         raise Refusal(f"--hours: expected a number above 0, found {hours}")
     study = read_study(config.experiment_names(), config.seeds())
@@ -207,9 +207,9 @@ def _ask(settings: AnalyzeConfig, hours: float, model: str | None) -> None:
     answers = [dial(study, losses, name, 3600 * hours) for name in models]
     if all(answer.kind == "refused" for answer in answers):
         raise Refusal(" ".join(answer.sentence for answer in answers))
+    print(publish.dump([answer.to_json() for answer in answers]), flush=True)
     for answer in answers:
         print(answer.sentence, file=sys.stderr)
-    print(publish.dump([answer.to_json() for answer in answers]), end="")
 
 
 def _record(study: Study, analysis: Json) -> None:
