@@ -1,4 +1,4 @@
-"""The record of runs: only this module and spool.py import mlflow.
+"""The record of runs: only this module, spool.py and project.py import mlflow.
 
 Runs go to MLFLOW_TRACKING_URI, or to mlflow.db and mlruns/ in the project's folder. A run is named
 by the address of its cell, `train@high_2k_1M-0`.
@@ -7,8 +7,6 @@ by the address of its cell, `train@high_2k_1M-0`.
 import contextlib
 import math
 import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,17 +21,6 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, InputTag, Param
 from mlflow.exceptions import MlflowException
-from mlflow.projects import _wait_for
-from mlflow.projects.backend.abstract_backend import AbstractBackend
-from mlflow.projects.submitted_run import LocalSubmittedRun
-from mlflow.projects.utils import (
-    PROJECT_STORAGE_DIR,
-    fetch_and_validate_project,
-    get_entry_point_command,
-    get_or_create_run,
-    get_run_env_vars,
-    load_project,
-)
 from mlflow.tracking.context.registry import resolve_tags
 
 from winnow.errors import Refusal
@@ -219,37 +206,3 @@ def record_analysis(
         if found:
             newest = max(found, key=lambda version: int(version.version))
             client.set_registered_model_alias(name, "champion", newest.version)
-
-
-class HostBackend(AbstractBackend):  # type: ignore[misc]
-    """`mlflow run . -e train -b host`: an entry point of MLproject on this machine, without Docker.
-
-    MLflow has no switch that leaves out a project's docker_env, and its command line waits for its
-    own backends only: so this one takes the entry point's command alone, waits, and closes the run.
-    """
-
-    def run(
-        self,
-        project_uri: str,
-        entry_point: str,
-        params: dict[str, Any],
-        version: str | None,
-        backend_config: dict[str, Any],
-        tracking_uri: str,
-        experiment_id: str,
-    ) -> LocalSubmittedRun:
-        """Run the command with this interpreter's environment; a failed one is an exception."""
-        folder = fetch_and_validate_project(project_uri, version, entry_point, params)
-        command = get_entry_point_command(
-            load_project(folder), entry_point, params, backend_config[PROJECT_STORAGE_DIR]
-        )
-        run_id = get_or_create_run(
-            None, project_uri, experiment_id, folder, version, entry_point, params
-        ).info.run_id
-        environment = os.environ | get_run_env_vars(run_id, experiment_id)
-        environment["MLFLOW_TRACKING_URI"] = tracking_uri
-        environment["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
-        process = subprocess.Popen(["bash", "-c", " ".join(command)], cwd=folder, env=environment)
-        submitted = LocalSubmittedRun(run_id, process)
-        _wait_for(submitted)
-        return submitted
