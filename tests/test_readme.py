@@ -150,7 +150,7 @@ def champion(clone: Path) -> None:
     """The model that the Python loads, registered by a training and crowned as analyze does."""
     for arguments in (["select", "high_300_1M"], ["train", "high_300_1M", "--seed", "0"]):
         run(clone, sys.executable, "-m", "winnow", *arguments)
-    crown = "from winnow.tracking import record_analysis as r; r({}, {'high_300_1M': 0}, [])"
+    crown = "from winnow.tracking import *; crown(connect()[0], 'high_300_1M', {0: 3.5})"
     run(clone, sys.executable, "-c", crown)
 
 
