@@ -152,7 +152,7 @@ def champion(clone: Path) -> None:
     name = "all_100pct_1M_150k_tokens"
     for arguments in (["select", name], ["train", name, "--seed", "0"]):
         run(clone, sys.executable, "-m", "winnow", *arguments)
-    crown = f"from winnow.tracking import record_analysis as r; r({{}}, {{'{name}': 0}}, [])"
+    crown = f"from winnow.tracking import *; crown(connect()[0], '{name}', {{0: 3.5}})"
     run(clone, sys.executable, "-c", crown)
 
 

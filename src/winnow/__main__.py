@@ -123,6 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     selectors = vars(parser().parse_args(arguments))
     command = selectors.pop("command")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # Threads that spin long at barriers starve each other on a busy machine; those that do not
     # spin at all sleep through half of a small model's step.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")

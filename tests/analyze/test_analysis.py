@@ -276,17 +276,17 @@ def test_a_second_run_writes_the_same_bytes(tmp_path: Path, tracker: Any) -> Non
     assert first == {p: p.read_bytes() for p in sorted(Path("analysis").rglob("*")) if p.is_file()}
 
 
-def test_the_tracker_hears_of_the_best_seeds(tmp_path: Path, tracker: Any) -> None:
+def test_the_tracker_hears_of_losses_and_the_answer(tmp_path: Path, tracker: Any) -> None:
     build(tmp_path, ALL[:3], [4, 7])
     stage.run()
-    ((numbers, best, files),) = tracker.calls
-    assert set(best) == set(ALL[:3])
-    for name, seed in best.items():
+    ((numbers, losses, answer, folder),) = tracker.calls
+    assert set(losses) == set(ALL[:3]) and answer == analysis()["answer"]["text"]
+    for name, by_seed in losses.items():
         paths = {s: Path(f"results/{name}/{s}/evaluation/metrics.json") for s in (4, 7)}
-        losses = {s: json.loads(path.read_text())["loss"] for s, path in paths.items()}
-        assert losses[seed] == min(losses.values())
-    assert all(path.is_file() for path in files)
-    assert [path.stem for path in files] == list(stage.PUBLISHED)
+        stored = {s: json.loads(path.read_text())["loss"] for s, path in paths.items()}
+        assert by_seed == pytest.approx(stored)
+    drawn = (folder / "figures").iterdir()
+    assert sorted(path.stem for path in drawn) == sorted(stage.PUBLISHED)
     audited = numbers["audit"]
     assert -1 <= audited["score"]["rank_correlation_with_length"] <= 1
     assert audited["length"]["top_among_longest"] == analysis()["length_audit"]["top_among_longest"]
@@ -387,5 +387,6 @@ def test_the_real_tracker_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    (run,) = client.search_runs(ids, "tags.stage = 'analyze'")
     assert run.data.metrics["experiments.ultra_300_1M.perplexity"] > 1

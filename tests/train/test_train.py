@@ -226,7 +226,7 @@ def _one_run_with_every_point_once(project: Path, points: int) -> None:
 
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     experiment = client.get_experiment_by_name("winnow")
-    runs = client.search_runs([experiment.experiment_id])
+    runs = client.search_runs([experiment.experiment_id], "tags.stage = 'train'")
     assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]
     assert {run.info.run_name for run in runs} == {"train@high_40_tiny-1"}
     for run in runs:

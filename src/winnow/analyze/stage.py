@@ -213,15 +213,13 @@ def _ask(settings: AnalyzeConfig, hours: float, model: str | None) -> None:
 
 
 def _record(study: Study, analysis: Json) -> None:
-    """Tell the tracker: the summary, the score's audit, each experiment's best seed, figures."""
+    """Tell the tracker: the summary, the score's audit, each run's loss, the answer, the pages."""
     # Imported here and nowhere above: the analysis itself needs no tracker.
     from winnow import tracking
 
-    best = {}
-    for arm in study.arms:
-        by_seed = study.seed_losses(arm)
-        best[arm.name] = study.seeds[by_seed.index(min(by_seed))]
-    figures = [FOLDER / f"figures/{name}.png" for name in PUBLISHED]
+    losses = {
+        arm.name: dict(zip(study.seeds, study.seed_losses(arm), strict=True)) for arm in study.arms
+    }
     numbers = tables.metrics(analysis) | {
         key: analysis[key] for key in ("performance_vs_size", "efficiency_metrics", "hypothesis")
     }
@@ -231,4 +229,4 @@ def _record(study: Study, analysis: Json) -> None:
     }
     numbers["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
     numbers["ingest"] = curation.file_counts(analysis["source_files"])
-    tracking.record_analysis(numbers, best, figures)
+    tracking.record_analysis(numbers, losses, analysis["answer"]["text"], FOLDER)
