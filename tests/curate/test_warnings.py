@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tiny import TINY, corpus, make_until, write_jsonl, write_params
 
+from winnow import publish
 from winnow.curate import steps
 from winnow.curate.verdict import NONE, Positions, Verdict
 from winnow.errors import Refusal
+from winnow.evaluate import stage as evaluate
+from winnow.select import stage as select
 
 
 def warned(sources: str, gone: list[int], share: float = 0.5) -> list[str]:
@@ -100,3 +104,16 @@ def test_a_split_without_rows_is_refused(project: Path, split: str) -> None:
     recipe(project, {"name": "exact"}, **{split: 0})
     with pytest.raises(Refusal, match=f"curate.{split}: expected 1 or more, found 0"):
         make_until("curate")
+
+
+def test_a_split_that_lost_its_rows_reaches_neither_training_nor_evaluation(project: Path) -> None:
+    make_until("score")
+    for split in ("validation", "test"):
+        path = project / f"artifacts/curate/{split}.parquet"
+        pq.write_table(pq.read_table(path).slice(0, 0), path)
+    with pytest.raises(Refusal, match="curate/validation.parquet has no row: run `winnow curate`"):
+        select.run(["high_40_tiny"])
+    with publish.publish_folder(project / "models/high_40_tiny/0", {"stage": "train"}):
+        pass
+    with pytest.raises(Refusal, match="curate/test.parquet has no row: run `winnow curate`"):
+        evaluate.run("high_40_tiny", 0, False)

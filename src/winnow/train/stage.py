@@ -184,9 +184,6 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
 def _read(arm: config.Experiment, vocabulary: Vocabulary) -> dict[str, list[Tokens]]:
     """The tier's documents as tokens by split."""
     tier = load_from_disk(str(TIERS / arm.tier_name))
-    for split in tier:
-        if not len(tier[split]):
-            raise Refusal(f"{TIERS / arm.tier_name}: {split} has no row: run `winnow curate` again")
     return {split: vocabulary.encode(texts(tier[split].data.table)) for split in tier}
 
 
