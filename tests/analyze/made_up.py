@@ -52,9 +52,10 @@ def write(path: Path, value: Any) -> None:
 def params(root: Path, experiments: list[str], seeds: list[int], **analyze: Any) -> None:
     """params.yaml of the grid."""
     document = {
-        "experiments": experiments, "seeds": seeds, "analyze": analyze,
-        "select": {"tiers": TIERS},
-        "train": {"models": MODELS, "recipes": {"small": RECIPE}, "budgets": BUDGETS},
+        "experiments": experiments, "seeds": seeds, "analyze": analyze, "engine": "local",
+        "ingest": {"source": "data"}, "curate": {"steps": [], "validation": 1, "test": 1},
+        "score": {}, "select": {"tiers": TIERS}, "evaluate": {},
+        "train": {"max_hours": 1.0, "models": MODELS, "recipes": {"small": RECIPE}, "budgets": BUDGETS},
     }  # fmt: skip
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(document, file)
