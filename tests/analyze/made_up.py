@@ -52,8 +52,9 @@ def write(path: Path, value: Any) -> None:
 def params(root: Path, experiments: list[str], seeds: list[int], **analyze: Any) -> None:
     """params.yaml of the grid."""
     document = {
-        "experiments": experiments, "seeds": seeds, "analyze": analyze,
-        "select": {"tiers": TIERS},
+        "experiments": experiments, "seeds": seeds, "analyze": analyze, "engine": "local",
+        "ingest": {"source": "data"}, "curate": {"steps": [], "validation": 1, "test": 1},
+        "score": {}, "select": {"tiers": TIERS}, "evaluate": {},
         "train": {"max_hours": 1, "models": MODELS, "recipes": {"small": RECIPE},
                   "budgets": BUDGETS},
     }  # fmt: skip

@@ -25,7 +25,7 @@ MUCH_SHARED = 0.3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Control:
-    """A tier of top rows, and the random arm that it is held against."""
+    """A tier of top rows, and the random arm that it is tested against."""
 
     tier: Arm
     arm: Arm
@@ -144,11 +144,11 @@ def _evidence(control: Control, losses: Bootstrap) -> str:
     )
 
 
-def _score_sentence(best: Arm, held: Mapping[Arm, Control | None], losses: Bootstrap) -> str:
+def _score_sentence(best: Arm, tested: Mapping[Arm, Control | None], losses: Bootstrap) -> str:
     """What the score did in its best tier, with the margin, and in how many tiers."""
-    if not held:
+    if not tested:
         return "No tier of top rows was run, so nothing is known about the score."
-    tier, control = next(iter(held.items()))
+    tier, control = next(iter(tested.items()))
     if control is None:
         return (
             f"No random control was run beside {tier.tier_name}, so nothing is known about the "
@@ -161,7 +161,7 @@ def _score_sentence(best: Arm, held: Mapping[Arm, Control | None], losses: Boots
             f"rows ({evidence}); as the sizes differ, it says nothing about the score itself: add "
             f"a tier {{rule: matched, of: {tier.tier_name}}} to experiments."
         )
-    return f"{_outcome(best, control)} ({evidence}).{_tally(held)}"
+    return f"{_outcome(best, control)} ({evidence}).{_tally(tested)}"
 
 
 def _outcome(best: Arm, control: Control) -> str:
@@ -180,9 +180,9 @@ def _outcome(best: Arm, control: Control) -> str:
     return f"Yet the score does better than chance: {drawn} as {tier} do worse"
 
 
-def _tally(held: Mapping[Arm, Control | None]) -> str:
+def _tally(tested: Mapping[Arm, Control | None]) -> str:
     """In how many tiers the score surely helped or hurt, where there are several."""
-    told = [control for control in held.values() if control and control.kind != "other size"]
+    told = [control for control in tested.values() if control and control.kind != "other size"]
     if len(told) < 2:
         return ""
     return (
@@ -242,13 +242,13 @@ def judge(model_name: str, arms: Sequence[Arm], losses: Bootstrap) -> Verdict:
     """Answer for the arms of one model."""
     best = min(arms, key=lambda arm: _order(arm, losses))
     margins = {arm.name: losses.margin(best.name, arm.name) for arm in arms if arm is not best}
-    held = controls(arms, losses)
-    beaten = {arm for arm, control in held.items() if control and control.wins}
+    tested = controls(arms, losses)
+    beaten = {arm for arm, control in tested.items() if control and control.wins}
     tied = tuple(
         arm for arm in arms
         if arm is not best and not margins[arm.name].above_zero and arm not in beaten
     )  # fmt: skip
-    control = next(iter(held.values()), None)
+    control = next(iter(tested.values()), None)
     is_refuted = (
         control is not None and control.wins and not any(arm.is_top for arm in (best, *tied))
     )
@@ -270,7 +270,7 @@ def judge(model_name: str, arms: Sequence[Arm], losses: Bootstrap) -> Verdict:
         is_score_refuted=is_refuted,
         has_all_rows=any(arm.is_unfiltered for arm in arms),
         sentence=sentence,
-        score_sentence=_score_sentence(best, held, losses),
+        score_sentence=_score_sentence(best, tested, losses),
         notes=_notes(best, arms, control),
     )
 
