@@ -23,6 +23,7 @@ from winnow.curate import draws, duplicates, minhash, steps, texts
 from winnow.curate.params import check_step
 from winnow.curate.verdict import NONE
 from winnow.records import content_hash, normalise
+from winnow.words import cut
 
 
 def table(responses: list[str], sources: list[str] | None = None) -> pa.Table:
@@ -53,23 +54,30 @@ def sample(rows: pa.Table, number: int, seed: int) -> list[str]:
 
 
 def trigrams(text: str) -> set[tuple[str, ...]]:
-    """The shingles of a response to the instruction of `table`."""
-    words = normalise("say it", "", text).replace("\x1f", " ").split()
-    return {tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
+    """The shingles of a text."""
+    words = cut(normalise("", "", text).removeprefix("\x1f\x1f"))
+    return {tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))} if words else set()
 
 
 def jaccard(one: str, two: str) -> float:
-    """Of the word trigrams of two responses to the instruction of `table`."""
+    """Of two rows with the instruction of `table`: its word is one more shingle that they share."""
     left, right = trigrams(one), trigrams(two)
-    return len(left & right) / len(left | right)
+    return (1 + len(left & right)) / (1 + len(left | right))
+
+
+def similar(one: str, two: str, threshold: float) -> bool:
+    """Whether two rows with the instruction of `table` are duplicates."""
+    left, right = trigrams(one), trigrams(two)
+    parts_agree = len(left & right) >= threshold / 2 * len(left | right)
+    return parts_agree and jaccard(one, two) >= threshold
 
 
 def slow_clusters(texts: list[str], threshold: float) -> set[frozenset[int]]:
-    """Connected components of the exact Jaccard graph, by comparing all pairs."""
+    """Connected components of the graph of similar pairs, by comparing all pairs."""
     groups = [{index} for index in range(len(texts))]
     for i in range(len(texts)):
         for j in range(i):
-            if jaccard(texts[i], texts[j]) >= threshold:
+            if similar(texts[i], texts[j], threshold):
                 one = next(group for group in groups if i in group)
                 two = next(group for group in groups if j in group)
                 if one is not two:
@@ -93,6 +101,7 @@ ANY_TEXT = st.text(
         st.characters(exclude_categories=["Cs"]),
         st.sampled_from(
             "aA \t\n\x1c\x1f\x85\xa0\u2028\u3000ΣσςİıßẞﬁÅé①½…Ａ가각\u1100\u1161\u11a8\u0301😀"
+            "\xad\u200b\u200c\u200d\u200e\u2060\ufeff"
         ),
     ),
     max_size=12,
@@ -115,6 +124,21 @@ def test_every_character_is_folded_as_in_a_single_row() -> None:
         pa.table(dict(zip(texts.PARTS, (empty, column, empty), strict=True)))
     )
     assert found.to_pylist() == [content_hash("", text, "") for text in column]
+
+
+@pytest.mark.parametrize("sign", "\xad\u200b\u200e\u2060\u2063\ufeff")
+def test_what_is_invisible_makes_no_other_row(sign: str) -> None:
+    plain = content_hash("Say so", "", "timber 0 e\u0301")
+    assert (
+        content_hash(f"{sign}Say {sign} so", sign, f"tim{sign}ber 0 e{sign}\u0301{sign}") == plain
+    )
+
+
+def test_joiners_stay_where_they_join() -> None:
+    for text in ("می\u200cخواهم", "क्\u200dष", "👩\u200d💻", "PDF\u200cها"):
+        bare = text.replace("\u200c", "").replace("\u200d", "")
+        assert content_hash("", "", text) != content_hash("", "", bare)
+    assert content_hash("", "", "tim\u200dber\u200c 0") == content_hash("", "", "timber 0")
 
 
 def test_bulk_hashes_of_real_rows(winnow_data: Path) -> None:
@@ -162,6 +186,44 @@ def test_near_clusters_are_those_of_all_pairs(families: list[int], seed: int) ->
     assert len(wanted) == len(set(families))
 
 
+def rows_of(*triples: tuple[str, str, str]) -> pa.Table:
+    """Rows of an instruction, an input and a response each."""
+    columns = dict(zip(texts.PARTS, map(list, zip(*triples, strict=True)), strict=True))
+    return pa.table(columns | {"hash": [content_hash(*triple) for triple in triples]})
+
+
+LONG = " ".join(f"rule{number} of the house" for number in range(100))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("Where is the {} kept?", LONG, "It is kept in {} by the {}."),  # a system prompt
+        (LONG, "Where is the {} kept?", "It is kept in {} by the {}."),
+        (LONG, "Is the {} in {} or in {}?", "yes"),
+        (f"{LONG} Where is the {{}} kept?", "", "It is kept in {} by the {}."),
+        ("Where is the {} or the {} kept?", "", f"{LONG} {{}}"),
+    ],
+)
+def test_a_long_text_that_rows_share_makes_them_no_duplicates(row: tuple[str, str, str]) -> None:
+    numbers = [tuple(f"w{3 * index + k}" for k in range(3)) for index in range(300)]
+    triples = [tuple(part.format(*words) for part in row) for words in numbers]
+    found = found_clusters(rows_of(*triples), threshold=0.8)  # type: ignore[arg-type]
+    assert len(found) == 300
+
+
+def test_copies_within_a_shared_context_are_found() -> None:
+    numbers = [[f"w{10 * index + k}" for k in range(10)] for index in range(500)]
+    triples = [
+        (f"Where is {a} {b} kept?", LONG, " ".join(words))
+        for words in numbers
+        for a, b in [words[:2]]
+    ]
+    triples += [(question, given, f"{answer} indeed") for question, given, answer in triples]
+    found = found_clusters(rows_of(*triples), threshold=0.8)
+    assert sum({index, index + 500} in found for index in range(500)) >= 495
+
+
 def test_a_bucket_of_many_texts_is_joined_and_its_work_bounded() -> None:
     size = minhash.PIVOTS * 4
     dice = random.Random(0)
@@ -195,7 +257,7 @@ def test_planted_pairs_are_found_at_least_as_often_as_by_datasketch() -> None:
         for index in dice.sample(range(80), dice.randint(1, 3)):
             copy[index] = "planted"
         one, two = " ".join(words), " ".join(copy)
-        if jaccard(one, two) >= 0.8:
+        if similar(one, two, 0.8):
             pairs.append((one, two))
     signatures = []
     for text in (text for pair in pairs for text in pair):
