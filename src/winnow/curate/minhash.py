@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from winnow import engine
 from winnow.curate.texts import ONE, Texts, each
+from winnow.kernels import njit
 from winnow.progress import progress
 from winnow.utf8 import code_point, seek
 from winnow.words import ALONE, SPACE, WORD, classes
