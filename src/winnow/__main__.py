@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow import STAGES, __version__, check, config
-from winnow.errors import Refusal
+from winnow.errors import Refusal, Stopped
 
 FULL_DISK = ("No space left on device", "database or disk is full")
 """As the system says it, and SQLite; safetensors and MLflow raise it as no OSError."""
@@ -132,6 +132,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run(command, selectors)
         return 0
+    except Stopped as stop:
+        code, message = stop.exit_code, str(stop)
     except KeyboardInterrupt:
         code, message = 130, "stopped; the same command goes on from here"
     except Exception as error:

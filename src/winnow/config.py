@@ -82,7 +82,7 @@ class Recipe:
     """In sequences."""
     gradient_accumulation_steps: int
     eval_steps: int
-    """Optimizer steps between two validation losses."""
+    """Optimizer steps between two points of the curve, at most: a training has ten or more."""
     save_steps: int
     """Optimizer steps between two checkpoints."""
     weight_decay: float = 0.01

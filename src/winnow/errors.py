@@ -42,3 +42,15 @@ def loading(failure: str) -> Iterator[None]:
     except Exception as error:
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise Refusal(f"{failure}: {first}") from None
+
+
+class Stopped(KeyboardInterrupt):
+    """Work that ended by a signal where the same command goes on.
+
+    The command line prints the message and exits with 128 plus the signal's number, as a shell
+    says of a process that a signal ended.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal

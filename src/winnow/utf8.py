@@ -1,12 +1,10 @@
-"""Text as bytes, for kernels that read UTF-8 straight from Arrow's buffers.
-
-numba's cache of a kernel does not see a change of a function that stands here: `make clean` it.
-"""
+"""Text as bytes, for kernels that read UTF-8 straight from Arrow's buffers."""
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
+
+from winnow.kernels import njit
 
 Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]

@@ -22,13 +22,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numba import njit
 from numpy.typing import NDArray
 
 from winnow.curate.minhash import FACTOR, capacity, mix, shingle
 from winnow.curate.texts import PARTS, Texts, each
 from winnow.curate.verdict import NONE, Positions, Verdict
 from winnow.errors import Refusal
+from winnow.kernels import njit
 from winnow.words import bare, classes, cut
 
 KINDS = (".jsonl", ".json", ".csv", ".txt", ".parquet")

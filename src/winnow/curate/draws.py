@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
 from winnow.curate.duplicates import codes
 from winnow.curate.verdict import Positions
 from winnow.errors import Refusal
+from winnow.kernels import njit
 
 
 def _keys(names: pa.Array, seed: int | str) -> NDArray[np.uint64]:

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
 from winnow import weights
@@ -13,6 +12,7 @@ from winnow.curate.minhash import FACTOR, capacity, mix, shingle
 from winnow.curate.texts import CHUNK_ROWS, ONE, PARTS, Texts, each
 from winnow.curate.verdict import Positions
 from winnow.errors import Refusal, at, loading
+from winnow.kernels import njit
 from winnow.progress import progress
 from winnow.words import classes
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from winnow import engine
 from winnow.curate.texts import ONE, Texts, each
 from winnow.curate.texts import PARTS as NAMES
+from winnow.kernels import njit
 from winnow.progress import progress
 from winnow.utf8 import code_point, seek
 from winnow.words import ALONE, SPACE, WORD, classes

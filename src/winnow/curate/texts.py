@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
 from winnow import engine, words
+from winnow.kernels import njit
 from winnow.progress import progress
 from winnow.records import INVISIBLE, JOINERS, normalise, questions
 from winnow.utf8 import Bytes, Places, buffers, code_point

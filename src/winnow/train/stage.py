@@ -9,7 +9,7 @@ launch` with several processes the first one holds the lock, speaks and writes; 
 import os
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from accelerate import PartialState
 from datasets import load_from_disk
 
 from winnow import config, publish, spool, tracking
-from winnow.errors import Refusal
+from winnow.errors import Refusal, Stopped
 from winnow.records import texts
 from winnow.train import base, checkpoint, data, loop
 from winnow.train import model as models
@@ -44,8 +44,9 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
 
     Raises:
         Refusal: an unknown experiment, a tier that is not cut yet, a start that does not fit, a
-            run past max_hours or the device's memory, unfinished work of another recipe; or, after
-            the last run, a record that is not complete.
+            run past max_hours or the device's memory, unfinished work of another recipe, a loss
+            that is not finite; or, after the last run, a record that is not complete.
+        Stopped: SIGINT or SIGTERM came; a checkpoint is written, and the same call goes on.
     """
     arms = config.experiments(experiments)
     settings = config.load("train", TrainConfig)
@@ -65,6 +66,10 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
                     _train(arm, number, settings, skip_existing)
                 except tracking.Unrecorded as error:
                     unrecorded.append(str(error))
+                except Stopped:
+                    # A launcher ends all when one has ended, and the first has a record to finish.
+                    state.wait_for_everyone()
+                    raise
             state.wait_for_everyone()
     if unrecorded:
         raise Refusal("; ".join(unrecorded))
@@ -117,7 +122,7 @@ def _key(
         "seed": seed,
         "precision": precision,
         "code": publish.code_hash("train", "records", "vocabulary"),
-        "torch": torch.__version__,
+        "versions": publish.versions("torch", "transformers", "accelerate", "tokenizers", "numpy"),
     }
 
 
@@ -154,7 +159,7 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
         max_steps=steps,
     )
     if not PartialState().is_main_process:
-        loop.train(plan, lambda point: None)
+        _learn(arm, plan, lambda point: None)
         return
     description = asdict(arm) | {
         "experiment": arm.name,
@@ -169,7 +174,7 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
         "command": f"winnow train {arm.name} --seed {seed} --init {shlex.quote(settings.init)}",
     }
     with spool.Training(f"{arm.name}-{seed}", description, state) as tracked:
-        results = _fit(plan, cost, tracked)
+        results = _fit(arm, plan, cost, tracked)
         results["peak_memory_gb"] = held = peak()
         print(
             f"train: {arm.name} seed {seed} took {results['train_time']:.0f} s, estimated "
@@ -248,9 +253,28 @@ def _model(arm: config.Experiment, seed: int, vocabulary: Vocabulary, start: Pat
     return base.load(start, arm.model, vocabulary)
 
 
-def _fit(plan: loop.Plan, cost: models.Estimate, tracked: spool.Training) -> dict[str, Any]:
+def _learn(
+    arm: config.Experiment, plan: loop.Plan, on_point: Callable[[dict[str, float]], None]
+) -> checkpoint.Position:
+    """Train to the end.
+
+    Raises:
+        Refusal: a loss or a gradient's norm is not finite.
+    """
+    try:
+        return loop.train(plan, on_point)
+    except FloatingPointError as error:
+        raise Refusal(
+            f"{plan.state.name}: {error}: lower train.recipes.{arm.tier.recipe}.learning_rate or "
+            f"name another train.init, and remove {plan.state} to start anew"
+        ) from None
+
+
+def _fit(
+    arm: config.Experiment, plan: loop.Plan, cost: models.Estimate, tracked: spool.Training
+) -> dict[str, Any]:
     """Train, and say what came of it, beside what was estimated."""
-    done = loop.train(plan, tracked.point)
+    done = _learn(arm, plan, tracked.point)
     last = done.curve[-1]
     return {
         "train_time": done.seconds,
