@@ -28,7 +28,7 @@ EXPERIMENTS = (
     "matched_5pct_1M",
     "top_25pct_1M",
     "matched_25pct_1M",
-    "top_100pct_1M",
+    "all_100pct_1M",
 )
 PACK = f"""
 from winnow import config
@@ -70,6 +70,7 @@ def project(folder: Path, rows: int, engine: str) -> None:
     params["curate"] |= {"tokenizer": str(DATA / "tokenizers/gpt2")}
     params["curate"] |= {"validation": min(1000, rows // 20), "test": min(2000, rows // 10)}
     params["train"]["models"]["1M"]["context"] = 1024
+    del params["evaluate"], params["analyze"]  # they name files that are not there
     yaml.dump(params, folder / "params.yaml")
 
 

@@ -39,7 +39,7 @@ def main() -> None:
     found: dict[str, set[str]] = {source: set() for source in sizes}
     for source, item in zip(sources[verdict.gone], verdict.because.to_pylist(), strict=True):
         found[source].add(item)
-    items = len(read_items(GSM8K, NGRAM)[0])
+    items = len(read_items(GSM8K, NGRAM).names)
     print(f"{'source':32}{'rows':>9}{'dirty':>9}{'share':>9}{'items found':>13} of {items}")
     for source in sorted(sizes, key=lambda name: (-dirty[name] / sizes[name], name)):
         share = dirty[source] / sizes[source]
@@ -57,6 +57,7 @@ def main() -> None:
     print(f"\nall benchmarks: {len(verdict.gone):,} dirty rows, {seconds:.1f} s")
     for reason, number in Counter(verdict.reasons).most_common(25):
         print(f"{number:9,}  {reason}")
+    print("\n".join(verdict.warnings))
 
 
 if __name__ == "__main__":

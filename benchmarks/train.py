@@ -151,7 +151,7 @@ def ours(work: Work, change: Callable[[Any], Any] = lambda model: None) -> Measu
             batch = next(batches)
             waited += CLOCK() - before
             run.step(batch)
-        run.settle()
+        run.look()
         seconds = now() - began
     before = CLOCK()
     for part in loop._batches(rows[:size], np.arange(size), work.micro):

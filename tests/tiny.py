@@ -75,7 +75,7 @@ TINY = {
         },
     },
     "evaluate": {"num_prompts": 3, "num_samples": 2, "max_new_tokens": 8},
-    "analyze": {"resamples": 200, "truth": None},
+    "analyze": {"resamples": 200, "confidence": 0.9, "truth": None},
 }
 """params.yaml of a project whose whole grid takes seconds."""
 

@@ -36,8 +36,8 @@ class Decision:
 
     @property
     def best(self) -> str:
-        """The tier of top rows with the lowest true loss."""
-        return min(TOPS, key=lambda tier: self.truth[tier])
+        """The tier with the lowest true loss."""
+        return min(TIERS, key=lambda tier: self.truth[tier])
 
     def true_margin(self, pair: tuple[str, str]) -> float:
         """How much lower the true loss of the first is."""
@@ -61,15 +61,15 @@ def _study(kind: str, seeds: list[int], rows: NDArray[np.int64], folder: Path) -
         for (name, tier), by_seed in zip(TIERS.items(), losses, strict=True):
             share = (TIERS[tier.of] if tier.of else tier).share
             assert share is not None
-            train = {"train_time": steps, "tokens_seen": steps, "num_epochs": 1,
+            train = {"train_time": steps, "flops": steps, "tokens_seen": steps, "num_epochs": 1,
                      "num_parameters": 1}  # fmt: skip
             runs = [
-                Run(seed=seed, config={}, train=train, metrics={}, strata={}, generation={},
-                    samples=[], losses=row_losses)
+                Run(seed=seed, config={"device": ""}, train=train, metrics={}, strata={},
+                    generation={}, samples=[], losses=row_losses)
                 for seed, row_losses in zip(seeds, by_seed, strict=True)
             ]  # fmt: skip
             arms.append(Arm(
-                name=f"{name}_{steps}", tier_name=name, rule=tier.rule, of=tier.of, model="larger",
+                name=f"{name}_{steps}", tier_name=name, tier=tier, model="larger",
                 budget=f"{steps}_steps", num_rows=round(share * ROWS), num_tokens=0, share=share,
                 overlap=None, runs=tuple(runs),
             ))  # fmt: skip

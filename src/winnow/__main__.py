@@ -1,27 +1,49 @@
-"""The command line: `winnow <stage> [selectors]`, one subcommand per stage.
+"""The command line: `winnow <stage> [selectors]`, one subcommand per stage, and `winnow plan`.
 
 Selectors choose what to work on; numbers live in params.yaml. A stage's module is imported only
-when its command is called, so that `winnow --help` stays quick.
+when its command is called and nothing that can be known is wrong, so that help and refusals take a
+moment.
 """
 
 import argparse
+import errno
 import importlib
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
-from winnow import STAGES
-from winnow.errors import Refusal
+from winnow import STAGES, __version__, check, config
+from winnow.errors import Refusal, Stopped
 
 FULL_DISK = ("No space left on device", "database or disk is full")
 """As the system says it, and SQLite; safetensors and MLflow raise it as no OSError."""
+
+PLACES = {
+    errno.EACCES: "allow it, or work elsewhere",
+    errno.EPERM: "allow it, or work elsewhere",
+    errno.EROFS: "work where files can be written",
+    errno.EDQUOT: "make room, then the same command goes on",
+    errno.ENOTDIR: "a file is in the place of a folder: move it away",
+    errno.EEXIST: "a file is in the place of a folder: move it away",
+    errno.EISDIR: "a folder is in the place of a file: move it away",
+    errno.ENAMETOOLONG: "choose a shorter one",
+}
+"""Errors of the system that only a user can mend, and how; any other one is a bug until shown."""
+
+PLAN = "say what the experiments will take, and what they could see, before they run"
+
+CHECKED = ("experiments", "seed", "init")
+"""Selectors that are checked along with params.yaml."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line's grammar; each stage's selectors and nothing else."""
     main = argparse.ArgumentParser(prog="winnow", description="How hard should I filter my data?")
-    stages = main.add_subparsers(dest="stage", required=True, metavar="stage")
+    main.add_argument("--version", action="version", version=f"winnow {__version__}")
+    stages = main.add_subparsers(dest="command", required=True, metavar="command")
     commands = {name: stages.add_parser(name, help=text, description=text) for name, text in
-                STAGES.items()}  # fmt: skip
+                {**STAGES, "plan": PLAN}.items()}  # fmt: skip
     commands["ingest"].add_argument(
         "--max-samples",
         type=int,
@@ -32,10 +54,18 @@ def parser() -> argparse.ArgumentParser:
         "--explain", metavar="FILE", help="say what moved the score of the pair in a JSON file"
     )
     commands["select"].add_argument(
-        "experiments", nargs="*", help="also cut the tiers of these declared experiments"
+        "experiments",
+        nargs="*",
+        metavar="experiment",
+        help="also cut the tiers of these declared experiments",
+    )
+    commands["plan"].add_argument(
+        "experiments", nargs="*", metavar="experiment", help="declared ones; else: all"
     )
     for name in ("train", "evaluate"):
-        commands[name].add_argument("experiment", help="a declared experiment, or: all")
+        commands[name].add_argument(
+            "experiments", nargs="+", metavar="experiment", help="declared experiments, or: all"
+        )
         commands[name].add_argument(
             "--seed", type=int, help="one seed; without it, those of params.yaml"
         )
@@ -59,30 +89,75 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
+def enter_project() -> Path:
+    """Work in the nearest folder, from here upwards, that holds a params.yaml, as git does with
+    its own; here, where none does.
+
+    Returns:
+        The way back, from the project's folder to where the command was given.
+    """
+    here = Path.cwd()
+    project = next((f for f in (here, *here.parents) if (f / config.PARAMS).exists()), here)
+    os.chdir(project)
+    return here.relative_to(project)
+
+
+def from_project(selectors: dict[str, Any], here: Path) -> None:
+    """Let paths of the command line mean what they did where it was given."""
+    for name in ("explain", "init"):
+        path = selectors.get(name)
+        if path and path != "scratch" and "@" not in path:  # which is of the hub
+            selectors[name] = os.path.normpath(here / path)
+
+
+def run(command: str, selectors: dict[str, Any]) -> None:
+    """Check what can be known wrong, then import what the command needs, and run it."""
+    named = {key: selectors[key] for key in CHECKED if key in selectors}
+    check.before(command if command in STAGES else "ingest", **named)
+    module = f"winnow.{command}.stage" if command in STAGES else f"winnow.{command}"
+    importlib.import_module(module).run(**selectors)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run one stage; a user's error is one line on stderr and exit code 2."""
+    """Run one command; a user's error is one line on stderr and exit code 2."""
     selectors = vars(parser().parse_args(arguments))
-    stage = selectors.pop("stage")
+    command = selectors.pop("command")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # Threads that spin long at barriers starve each other on a busy machine; those that do not
     # spin at all sleep through half of a small model's step.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    here = enter_project()
+    from_project(selectors, here)
     try:
-        importlib.import_module(f"winnow.{stage}.stage").run(**selectors)
+        run(command, selectors)
         return 0
+    except Stopped as stop:
+        code, message = stop.exit_code, str(stop)
     except KeyboardInterrupt:
         code, message = 130, "stopped; the same command goes on from here"
     except Exception as error:
-        code, message = 2, " ".join(str(error).split()) or type(error).__name__
-        # What a corpus names its columns and files must not steer the terminal.
-        message = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in message)
-        if any(words in message for words in FULL_DISK):
-            message = "No space left on device: make room, then the same command goes on"
-        elif not isinstance(error, (Refusal, PermissionError)):
+        if (reason := user_reason(error)) is None:
             raise
+        code, message = 2, reason + (f" (in {Path.cwd()})" if here != Path() else "")
     # Said after the error is gone, and with it the progress bar that it interrupted.
-    print(f"winnow {stage}: {message}", file=sys.stderr)
+    print(f"winnow {command}: {message}", file=sys.stderr)
     return code
+
+
+def user_reason(error: Exception) -> str | None:
+    """What a user can do about an error, in one line; None of a bug."""
+    if any(words in str(error) for words in FULL_DISK):
+        return "No space left on device: make room, then the same command goes on"
+    if isinstance(error, OSError) and error.errno in PLACES:
+        reason = f"{error}: {PLACES[error.errno]}"
+    elif isinstance(error, Refusal):
+        reason = str(error)
+    else:
+        return None
+    # What a corpus names its columns and files must not steer the terminal.
+    line = " ".join(reason.split())
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
 
 
 if __name__ == "__main__":

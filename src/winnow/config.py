@@ -1,15 +1,19 @@
 """params.yaml as frozen, typed values; an unknown key or a wrong type is an error that names it.
 
-A stage keeps its own config class beside its code and asks `load("score", ScoreConfig)` for it.
-What several stages speak of (experiments, tiers, models, recipes) is here.
+A stage keeps the class of its section in a module of its own, `params.py`, which imports nothing
+that takes long, and asks `load("score", ScoreConfig)` for it. What several stages speak of
+(experiments, tiers, models, recipes) is here.
 """
 
+import collections.abc
 import dataclasses
 import difflib
+import functools
+import itertools
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -37,6 +41,12 @@ class Tier:
     recipe: str
     """The key under train.recipes."""
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether the score chose its rows, so that it is charged the scoring: of all rows it
+        chooses none, and a matched control stands for rows that were drawn without it."""
+        return self.rule in ("top", "bottom") and self.share != 1
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
@@ -51,6 +61,16 @@ class Model:
     learning_rate_scale: float = 1.0
     """Times the learning rate of every recipe: a deeper model asks for a lower one."""
 
+    def __post_init__(self) -> None:
+        """Refuse what no model can be built of."""
+        at_least(self, 1, "num_layers", "hidden_size", "num_heads", "context")
+        demand(
+            self,
+            hidden_size=(self.hidden_size % self.num_heads == 0, "a multiple of num_heads"),
+            dropout=(0 <= self.dropout < 1, "a number in [0, 1)"),
+            learning_rate_scale=(self.learning_rate_scale > 0, "a number above 0"),
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
@@ -62,7 +82,7 @@ class Recipe:
     """In sequences."""
     gradient_accumulation_steps: int
     eval_steps: int
-    """Optimizer steps between two validation losses."""
+    """Optimizer steps between two points of the curve, at most: a training has ten or more."""
     save_steps: int
     """Optimizer steps between two checkpoints."""
     weight_decay: float = 0.01
@@ -72,6 +92,15 @@ class Recipe:
     """auto: on where the estimate without it exceeds the memory of the device."""
     packing: bool = True
     """Whole documents share a sequence; false: a row a document, cut and padded to the context."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no training can go by."""
+        at_least(
+            self, 1, "num_train_epochs", "per_device_train_batch_size",
+            "gradient_accumulation_steps", "eval_steps", "save_steps",
+        )  # fmt: skip
+        at_least(self, 0, "weight_decay", "warmup_steps")
+        demand(self, learning_rate=(self.learning_rate > 0, "a number above 0"))
 
     @property
     def sequences_per_step(self) -> int:
@@ -111,28 +140,55 @@ def _nearest(name: str, known: typing.Iterable[str]) -> str:
     return ", ".join(near)
 
 
-def _build(kind: Any, value: Any, path: str) -> Any:
-    """Turn parsed YAML into `kind` (a dataclass, container, literal, union or scalar type)."""
+def demand(settings: Any, **rules: tuple[bool, str]) -> None:
+    """Refuse fields that break a rule.
+
+    Args:
+        settings: a part of params.yaml; what builds it puts its place before the message.
+        rules: by field whether it is kept, and what is expected.
+    """
+    for name, (kept, expected) in rules.items():
+        if not kept:
+            raise Refusal(f"{name}: expected {expected}, found {getattr(settings, name)!r}")
+
+
+def at_least(settings: Any, least: int, *names: str) -> None:
+    """Refuse fields that are lower; None is not looked at."""
+    given = {name: getattr(settings, name) for name in names}
+    demand(settings, **{name: (value is None or value >= least, f"{least} or more")
+                        for name, value in given.items()})  # fmt: skip
+
+
+def demand_file(key: str, path: str, advice: str = "") -> None:
+    """Refuse a file or folder that params.yaml names and that is not there."""
+    if not Path(path).exists():
+        raise Refusal(f"{PARAMS}: {key}: no file or folder {path!r}{advice}")
+
+
+def build(kind: Any, value: Any, path: str) -> Any:
+    """Turn parsed YAML into `kind` (a dataclass, container, literal, union or scalar type).
+
+    Raises:
+        Refusal: it is none; the message begins with `path`, its place in params.yaml.
+    """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return _build_class(typing.cast(type, kind), value, path)
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
-        return _build(next(item for item in arguments if item is not type(None)), value, path)
+        return build(next(item for item in arguments if item is not type(None)), value, path)
     if origin is Literal:
         known = ", ".join(map(str, arguments))
         return value if value in arguments else _fail(path, f"one of {known}", value)
-    if origin is tuple:
+    if origin in (tuple, collections.abc.Sequence):
         if not isinstance(value, list):
             _fail(path, "a list", value)
-        return tuple(_build(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+        return tuple(build(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
             _fail(path, "a mapping", value)
-        return {
-            str(key): _build(arguments[1], item, f"{path}.{key}") for key, item in value.items()
-        }
+        return {str(key): build(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
     if kind is Any:
         return value
     if kind is float and type(value) is int:
@@ -153,21 +209,31 @@ def _build_class(kind: type[T], value: Any, path: str) -> T:
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.default is dataclasses.MISSING and field.name not in value:
             raise Refusal(f"{PARAMS}: {path}.{field.name} is missing")
-    return kind(**{key: _build(hints[key], item, f"{path}.{key}") for key, item in value.items()})
+    fields = {key: build(hints[key], item, f"{path}.{key}") for key, item in value.items()}
+    try:
+        return kind(**fields)
+    except Refusal as error:
+        raise Refusal(f"{PARAMS}: {path}.{error}") from None
 
 
 def _document() -> dict[str, Any]:
     """The whole of params.yaml, its top-level keys checked."""
+    try:
+        return _parse(PARAMS.read_bytes())
+    except FileNotFoundError:
+        raise Refusal(f"{PARAMS} is missing: run winnow in the project's folder") from None
+
+
+@functools.lru_cache(1)
+def _parse(text: bytes) -> dict[str, Any]:
     # Here, as a machine that only trains what it is handed need not have it.
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
         # YAML 1.2, as DVC reads it: 1e-4 is a number and `on` is text.
-        document = YAML(typ="safe", pure=True).load(PARAMS)
-    except FileNotFoundError:
-        raise Refusal(f"{PARAMS} is missing: run winnow in the project's folder") from None
-    except YAMLError as error:
+        document = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, UnicodeDecodeError) as error:
         raise Refusal(f"{PARAMS} is not valid YAML: {error}") from None
     known = {*STAGES, "engine", "experiments", "seeds"}
     if not isinstance(document, dict):
@@ -176,6 +242,11 @@ def _document() -> dict[str, Any]:
         if key not in known:
             raise Refusal(f"{PARAMS}: unknown key {key} (near: {_nearest(str(key), known)})")
     return document
+
+
+def sections() -> set[str]:
+    """The sections that params.yaml has."""
+    return set(_document())
 
 
 def load(section: str, kind: type[T]) -> T:
@@ -187,14 +258,14 @@ def load(section: str, kind: type[T]) -> T:
     document = _document()
     if section not in document:
         raise Refusal(f"{PARAMS}: section {section} is missing")
-    return typing.cast(T, _build(kind, document[section], section))
+    return typing.cast(T, build(kind, document[section], section))
 
 
 def seeds() -> tuple[int, ...]:
     """The seeds that every experiment is run with."""
     found: tuple[int, ...] = load("seeds", tuple[int, ...])
-    if not found or len(set(found)) < len(found):
-        _fail("seeds", "one or more different numbers", list(found))
+    if not found or len(set(found)) < len(found) or min(found) < 0:
+        _fail("seeds", "one or more different numbers from 0 on", list(found))
     return found
 
 
@@ -212,18 +283,22 @@ class _Grid:
 
 
 def _grid() -> _Grid:
+    """What experiments are made of, every tier checked."""
     document = _document()
     parts = (("select", "tiers"), ("train", "models"), ("train", "recipes"))
     for section, key in parts:
-        if key not in document.get(section, {}):
+        if key not in (document.get(section) or {}):
             raise Refusal(f"{PARAMS}: {section}.{key} is missing")
     hints = typing.get_type_hints(_Grid)
-    return _Grid(
+    grid = _Grid(
         **{
-            key: _build(hints[key], document[section].get(key, []), f"{section}.{key}")
+            key: build(hints[key], document[section].get(key, []), f"{section}.{key}")
             for section, key in (*parts, ("train", "budgets"))
         }
     )
+    for name, tier in grid.tiers.items():
+        _check_tier(name, tier, grid)
+    return grid
 
 
 def quantity(text: str) -> int | float | None:
@@ -237,8 +312,10 @@ def quantity(text: str) -> int | float | None:
     return round(number * {"k": 1e3, "M": 1e6, "B": 1e9, None: 1}[unit])
 
 
-def _check_tier(name: str, tier: Tier, tiers: Mapping[str, Tier]) -> None:
-    path = f"select.tiers.{name}"
+def _check_tier(name: str, tier: Tier, grid: _Grid) -> None:
+    path, tiers = f"select.tiers.{name}", grid.tiers
+    if tier.recipe not in grid.recipes:
+        _fail(f"{path}.recipe", f"one of {', '.join(grid.recipes)}", tier.recipe)
     if tier.rule == "matched":
         if tier.of is None or tier.of not in tiers or tier.count is not None or tier.share:
             _fail(path, "`of: <tier>` and no quantity for a matched tier", tier.of)
@@ -272,8 +349,8 @@ def experiment(name: str) -> Experiment:
     """Resolve `<tier>_<model>`, or `<tier>_<model>_<budget>`, to what it means.
 
     Raises:
-        Refusal: the name is not declared (the nearest ones are named), or a tier's name says
-            another quantity than its definition.
+        Refusal: the name is not declared (the nearest ones are named), or a tier is not what its
+            name says.
     """
     grid = _grid()
     ends = {"": None} | {f"_{budget}": _budget(budget) for budget in grid.budgets}
@@ -287,9 +364,6 @@ def experiment(name: str) -> Experiment:
         raise Refusal(f"unknown experiment {name!r}; nearest: {_nearest(name, declared)}")
     tier_name, model_name, budget = declared[name]
     tier, model = grid.tiers[tier_name], grid.models[model_name]
-    _check_tier(tier_name, tier, grid.tiers)
-    if tier.recipe not in grid.recipes:
-        _fail(f"select.tiers.{tier_name}.recipe", f"one of {', '.join(grid.recipes)}", tier.recipe)
     recipe = grid.recipes[tier.recipe]
     rate = recipe.learning_rate * model.learning_rate_scale
     return Experiment(
@@ -301,3 +375,9 @@ def experiment(name: str) -> Experiment:
         recipe=dataclasses.replace(recipe, learning_rate=rate),
         budget=budget,
     )
+
+
+def experiments(names: Sequence[str]) -> list[Experiment]:
+    """Resolve names, of which `all` stands for those of params.yaml: each once, in their order."""
+    listed = ((name,) if name != "all" else experiment_names() for name in names)
+    return [experiment(name) for name in dict.fromkeys(itertools.chain.from_iterable(listed))]

@@ -40,7 +40,7 @@ def running() -> Iterator[None]:
     try:
         import ray.data
     except ImportError:
-        raise Refusal("params.yaml: engine: ray is missing: pip install winnow[ray]") from None
+        raise Refusal("params.yaml: engine: ray is missing: pip install -e '.[ray]'") from None
     # Without an address Ray would join any cluster that was here, and wait for one that is gone.
     address = os.environ.get("RAY_ADDRESS", "local")
     ray.init(address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)

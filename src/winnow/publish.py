@@ -8,6 +8,7 @@ other file with its size and SHA-256, the inputs and the parameters that made it
 import contextlib
 import fcntl
 import hashlib
+import importlib.metadata
 import itertools
 import json
 import os
@@ -59,6 +60,11 @@ def code_hash(*names: str) -> str:
     found = [[*root.glob(f"{name}.py"), *(root / name).rglob("*.py")] for name in names]
     files = sorted(itertools.chain(*found))
     return fingerprint({str(path.relative_to(root)): file_hash(path) for path in files})
+
+
+def versions(*libraries: str) -> dict[str, str]:
+    """The installed version of each library that decides a result."""
+    return {name: importlib.metadata.version(name) for name in libraries}
 
 
 def git_commit() -> str | None:
@@ -190,6 +196,17 @@ def read_card(folder: Path, command: str) -> dict[str, Any]:
     if name := _untrue(folder, card):
         raise Refusal(f"{folder / name} is not what its card says: run `{command}` again")
     return card
+
+
+def made_by(command: str, path: Path) -> Path:
+    """A path that a command makes.
+
+    Raises:
+        Refusal: it is not there; the message names the command.
+    """
+    if not path.exists():
+        raise Refusal(f"{path} is missing: run `{command}`")
+    return path
 
 
 def is_complete(folder: Path) -> bool:

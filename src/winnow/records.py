@@ -4,6 +4,7 @@ Nothing here knows a file format or a stage; every stage may import it.
 """
 
 import hashlib
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Any
@@ -90,18 +91,34 @@ def texts(rows: pa.RecordBatch) -> pa.Array:
     return _joined("### Instruction:\n", questions(rows), "\n\n### Response:\n", rows["response"])
 
 
+INVISIBLE = re.compile("[\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+"""Characters that only a program sees: soft hyphens, zero-width spaces, byte order marks, word
+joiners, the marks of direction."""
+
+JOINERS = "\u200c\u200d"
+"""The zero-width joiner and non-joiner, which emoji, Persian and Indic scripts need."""
+
+_IDLE_JOINERS = re.compile(rf"(?<![^\0-\x7f])[{JOINERS}]+(?![^\0-\x7f])")
+
+
+def _visible(text: str) -> str:
+    return text if text.isascii() else _IDLE_JOINERS.sub("", INVISIBLE.sub("", text))
+
+
 def normalise(instruction: str, input: str, response: str) -> str:
-    """The text by which rows are compared: NFKC, lower case, single spaces, parts by U+001F."""
-    parts = (unicodedata.normalize("NFKC", part) for part in (instruction, input, response))
+    """The text by which rows are compared: what is visible of it, in NFKC, lower case and single
+    spaces, its parts joined by U+001F."""
+    visible = map(_visible, (instruction, input, response))
+    parts = (unicodedata.normalize("NFKC", part) for part in visible)
     return "\x1f".join(" ".join(part.lower().split()) for part in parts)
 
 
 def content_hash(instruction: str, input: str, response: str) -> str:
-    """Name a row by its content: 32 hex digits of the text in NFKC, lower case, single spaces.
+    """Name a row by its content: 32 hex digits of a hash of its normalised text.
 
-    Rows that differ only by case, width or white space share one hash: it is the key of exact
-    duplicates, of ties between equal scores and of every seeded draw, so that none of these
-    depends on the order of rows.
+    Rows that differ only by case, width, white space or what is invisible share one hash: it is the
+    key of exact duplicates, of ties between equal scores and of every seeded draw, so that none of
+    these depends on the order of rows.
     """
     text = normalise(instruction, input, response)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import sys
@@ -21,6 +22,10 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+# That it starts and stops is no news.
+logging.getLogger(SystemMetricsMonitor.__module__).setLevel(logging.WARNING)
 
 PATIENCE = 20.0
 """Seconds that a training waits for the server before its first step and after its last."""
@@ -54,6 +59,7 @@ class Training:
         self._points = _read_points(state / "points.jsonl")
         self._sent = 0
         self._client: MlflowClient | None = None
+        self._machine: SystemMetricsMonitor | None = None
         self._away: str | None = None
         self._ended = False
         self._wake, self._tried, self._last = (threading.Event() for _ in range(3))
@@ -171,6 +177,9 @@ class Training:
         with publish.atomic_file(self._note, "w") as file:
             file.write(self.id)
         tracking.describe(client, self.id, "train", self._description)
+        # Of the machine there are points as long as the server answers: these are not kept.
+        self._machine = SystemMetricsMonitor(self.id, resume_logging=True)
+        self._machine.start()
         return client
 
     def _send(self, client: MlflowClient) -> None:
@@ -190,6 +199,8 @@ class Training:
         self._thread.join(PATIENCE)
         if self._thread.is_alive():
             self._away = "the tracking server does not answer"
+        if self._away is None and self._machine:
+            self._machine.finish()
         return self._away is None
 
     def _complete(self, folder: Path, results: Mapping[str, Any]) -> None:
@@ -213,6 +224,7 @@ class Training:
                     task="text-generation",
                     pip_requirements=[f"{p}=={_version(p)}" for p in ("torch", "transformers")],
                     registered_model_name=name,
+                    model_card=_model_card(name, self._description),
                 )
             for version in self._client.search_model_versions(query):
                 self._client.set_model_version_tag(name, version.version, "seed", seed)
@@ -240,6 +252,16 @@ def _read_points(path: Path) -> list[dict[str, Any]]:
     if whole != data:
         os.truncate(path, len(whole))
     return [json.loads(line) for line in whole.splitlines()]
+
+
+def _model_card(name: str, description: Mapping[str, Any]) -> Any:
+    """Without one MLflow asks the Hugging Face hub for it, by the name of our folder."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    data = ModelCardData(license="unknown", library_name="transformers", tags=["winnow"])
+    said = f"`{name}`, seed {description['seed']}: {description['num_rows']} rows of the tier "
+    said += f"`{description['tier_name']}`, SHA-256 {description['data_sha256']}."
+    return ModelCard(f"---\n{data}\n---\n\n{said}\n")
 
 
 def _version(package: str) -> str:

@@ -1,14 +1,12 @@
-"""The record of runs: only this module and spool.py import mlflow.
+"""The record of runs: only this module, spool.py and project.py import mlflow.
 
-Runs go to MLFLOW_TRACKING_URI, or to mlflow.db and mlruns/ in the working folder. A run is named
+Runs go to MLFLOW_TRACKING_URI, or to mlflow.db and mlruns/ in the project's folder. A run is named
 by the address of its cell, `train@high_2k_1M-0`.
 """
 
 import contextlib
 import math
 import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,22 +21,15 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, InputTag, Param
 from mlflow.exceptions import MlflowException
-from mlflow.projects import _wait_for
-from mlflow.projects.backend.abstract_backend import AbstractBackend
-from mlflow.projects.submitted_run import LocalSubmittedRun
-from mlflow.projects.utils import (
-    PROJECT_STORAGE_DIR,
-    fetch_and_validate_project,
-    get_entry_point_command,
-    get_or_create_run,
-    get_run_env_vars,
-    load_project,
-)
 from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
+from winnow import config, publish
 from winnow.errors import Refusal
 
 EXPERIMENT = "winnow"
+HELD_OUT = Path("artifacts/curate/test.parquet")
+"""What all runs of a grid are judged on."""
 
 
 class Unrecorded(Refusal):
@@ -47,7 +38,9 @@ class Unrecorded(Refusal):
 
 def connect() -> tuple[MlflowClient, str]:
     """The store and the id of the experiment in it, after proving that the store answers."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or _local(Path.cwd() / "mlflow.db")
+    # DVC_ROOT is the project's folder where `dvc exp run --temp` works in a copy of it.
+    folder = Path(os.environ.get("DVC_ROOT") or Path.cwd())
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or _local(folder / "mlflow.db")
     mlflow.set_tracking_uri(uri)
     client = MlflowClient()
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
@@ -144,11 +137,8 @@ def create(
     tags: Mapping[str, str],
 ) -> str:  # fmt: skip
     """Create a run and return its id."""
-    # A run that `mlflow run` opened becomes the parent: processes that share one collide.
-    parent = os.environ.pop("MLFLOW_RUN_ID", None) or os.environ.get("WINNOW_PARENT_RUN")
-    if parent:
-        os.environ["WINNOW_PARENT_RUN"] = parent
-        tags = {**tags, "mlflow.parentRunId": parent}
+    if above := _parent(client, experiment, stage, description):
+        tags = {**tags, MLFLOW_PARENT_RUN_ID: above}
     named = {"stage": stage, "experiment": description["experiment"], "seed": description["seed"]}
     named |= {"tier": description["tier_name"], "rule": description["tier"]["rule"]}
     if description.get("git_commit"):
@@ -157,6 +147,48 @@ def create(
     tags = resolve_tags({**named, **tags})
     run = client.create_run(experiment, tags=tags, run_name=f"{stage}@{cell}")
     return str(run.info.run_id)
+
+
+def _parent(
+    client: MlflowClient, experiment: str, stage: str, description: Mapping[str, Any]
+) -> str | None:
+    """The run to nest a cell's under: an evaluation's is its training; else that of the grid, with
+    what `mlflow run` opened between the two."""
+    # Processes that record to one run collide, so nobody takes it for its own.
+    if project := os.environ.pop("MLFLOW_RUN_ID", None):
+        os.environ["WINNOW_PARENT_RUN"] = project
+    project = os.environ.get("WINNOW_PARENT_RUN")
+    trained = description.get("run_id")
+    if stage == "evaluate" and trained and exists(client, trained):
+        return str(trained)
+    grid = None
+    names, seeds = config.experiment_names(), config.seeds()
+    if description["experiment"] in names and description["seed"] in seeds:
+        grid = _grid(client, experiment)
+    if project and grid:
+        client.set_tag(project, MLFLOW_PARENT_RUN_ID, grid)
+    return project or grid
+
+
+def _grid(client: MlflowClient, experiment: str) -> str:
+    """The run of the grid in params.yaml on these rows, made by the first process that needs it."""
+    names, seeds = config.experiment_names(), config.seeds()
+    identity = publish.fingerprint([names, seeds, publish.file_hash(HELD_OUT)])[:16]
+
+    def runs() -> list[str]:
+        same = f"tags.stage = 'grid' and tags.grid = '{identity}'"
+        order = ["attributes.start_time", "attributes.run_id"]
+        return [run.info.run_id for run in client.search_runs([experiment], same, order_by=order)]
+
+    if not runs():
+        tags = resolve_tags({"stage": "grid", "grid": identity, MLFLOW_RUN_NOTE: ", ".join(names)})
+        title = f"grid of {len(names)} experiments, {len(seeds)} seeds"
+        made = client.create_run(experiment, tags=tags, run_name=title).info.run_id
+        client.set_terminated(made)
+        # Another process may have been as quick: the older run is the grid's.
+        if runs()[0] != made:
+            client.delete_run(made)
+    return runs()[0]
 
 
 def describe(client: MlflowClient, run_id: str, stage: str, description: Mapping[str, Any]) -> None:
@@ -194,60 +226,57 @@ def _dataset(description: Mapping[str, Any]) -> Any:
 
 
 def record_analysis(
-    summary: Mapping[str, Any], best: Mapping[str, int], figures: list[Path]
+    summary: Mapping[str, Any],
+    losses: Mapping[str, Mapping[int, float]],
+    answer: str,
+    folder: Path,
 ) -> None:
     """Log the analysis, and crown each experiment's best seed.
 
     Args:
         summary: numbers (nested) that become metrics.
-        best: experiment to the seed of the lowest test loss; the registered model of that seed
-            gets the alias `champion`.
-        figures: files to keep with the run.
+        losses: the test loss, nats a token, by experiment and seed; the registered model of the
+            lowest gets the alias `champion`.
+        answer: the run's and the grid's description.
+        folder: what was published; its pages and figures are kept with the run.
+
+    Raises:
+        Unrecorded: the tracking server is away, or goes away.
     """
     client, experiment = connect()
-    with mlflow.start_run(experiment_id=experiment, run_name="analyze", tags={"stage": "analyze"}):
-        metrics(summary)
-        files(figures, "figures")
-    for name, seed in best.items():
-        found = [
-            v
-            for v in client.search_model_versions(f"name='{name}'")
-            if v.tags.get("seed") == str(seed)
-        ]
-        if found:
-            newest = max(found, key=lambda version: int(version.version))
-            client.set_registered_model_alias(name, "champion", newest.version)
+    try:
+        grid = _grid(client, experiment)
+        tags = {"stage": "analyze", "answer": answer, MLFLOW_PARENT_RUN_ID: grid}
+        with mlflow.start_run(
+            experiment_id=experiment, run_name="analyze", tags=tags, description=answer
+        ):
+            metrics(summary)
+            files([folder / name for name in ("report.html", "removed.html", "analysis.json")])
+            files([folder / "figures"])
+        client.set_tag(grid, MLFLOW_RUN_NOTE, answer)
+        client.set_terminated(grid)
+        for name, by_seed in losses.items():
+            crown(client, name, by_seed)
+    except (MlflowException, OSError) as error:
+        raise Unrecorded(f"the tracking server failed: {cause(error)}") from None
 
 
-class HostBackend(AbstractBackend):  # type: ignore[misc]
-    """`mlflow run . -e train -b host`: an entry point of MLproject on this machine, without Docker.
-
-    MLflow has no switch that leaves out a project's docker_env, and its command line waits for its
-    own backends only: so this one takes the entry point's command alone, waits, and closes the run.
-    """
-
-    def run(
-        self,
-        project_uri: str,
-        entry_point: str,
-        params: dict[str, Any],
-        version: str | None,
-        backend_config: dict[str, Any],
-        tracking_uri: str,
-        experiment_id: str,
-    ) -> LocalSubmittedRun:
-        """Run the command with this interpreter's environment; a failed one is an exception."""
-        folder = fetch_and_validate_project(project_uri, version, entry_point, params)
-        command = get_entry_point_command(
-            load_project(folder), entry_point, params, backend_config[PROJECT_STORAGE_DIR]
+def crown(client: MlflowClient, name: str, losses: Mapping[int, float]) -> None:
+    """Write its loss and the comparison on the newest version of each seed; alias the best."""
+    best = min(losses, key=lambda seed: losses[seed])
+    told = ", ".join(f"{loss:.4f} with seed {seed}" for seed, loss in losses.items())
+    told = f"the test loss is {told} (nats per token). A lowest of seeds is luck in part."
+    newest = {
+        version.tags["seed"]: version
+        for version in sorted(
+            client.search_model_versions(f"name='{name}'"), key=lambda found: int(found.version)
         )
-        run_id = get_or_create_run(
-            None, project_uri, experiment_id, folder, version, entry_point, params
-        ).info.run_id
-        environment = os.environ | get_run_env_vars(run_id, experiment_id)
-        environment["MLFLOW_TRACKING_URI"] = tracking_uri
-        environment["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
-        process = subprocess.Popen(["bash", "-c", " ".join(command)], cwd=folder, env=environment)
-        submitted = LocalSubmittedRun(run_id, process)
-        _wait_for(submitted)
-        return submitted
+        if "seed" in version.tags
+    }
+    for seed, loss in losses.items():
+        if version := newest.get(str(seed)):
+            crowned = "Champion" if seed == best else f"Not the champion, which is seed {best}"
+            client.set_model_version_tag(name, version.version, "test.loss", str(loss))
+            client.update_model_version(name, version.version, f"{crowned}: {told}")
+            if seed == best:
+                client.set_registered_model_alias(name, "champion", version.version)

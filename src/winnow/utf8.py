@@ -1,12 +1,10 @@
-"""Text as bytes, for kernels that read UTF-8 straight from Arrow's buffers.
-
-numba's cache of a kernel does not see a change of a function that stands here: `make clean` it.
-"""
+"""Text as bytes, for kernels that read UTF-8 straight from Arrow's buffers."""
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
+
+from winnow.kernels import njit
 
 Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
@@ -34,3 +32,23 @@ def code_point(data, at):
         return (first & 15) << 12 | (data[at + 1] & 63) << 6 | data[at + 2] & 63, 3
     high = (first & 7) << 18 | (data[at + 1] & 63) << 12
     return high | (data[at + 2] & 63) << 6 | data[at + 3] & 63, 4
+
+
+@njit(cache=True, nogil=True)
+def seek(data, at, end, kinds, sought):
+    """The place of the next character that is of one of some classes; the end if there is none.
+
+    Args:
+        data: bytes of UTF-8.
+        at: where to start.
+        end: where to stop.
+        kinds: the classes of every code point, as bits.
+        sought: the bits of the classes.
+    """
+    at = np.uint64(at)
+    while at < end:
+        code, size = code_point(data, at)
+        if kinds[code] & sought:
+            break
+        at += np.uint64(size)
+    return at

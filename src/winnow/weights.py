@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from winnow import publish
-from winnow.errors import Refusal
+from winnow.errors import Refusal, loading
 
 FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 """What is fetched of a model: nothing that has to be unpickled or is code."""
@@ -40,6 +40,8 @@ def folder(model: str, revision: str | None) -> Path:
         )
     for path in sorted(found.rglob("config.json")):
         config = publish.read_json(path)
+        if not isinstance(config, dict):
+            raise Refusal(f"{path} describes no model")
         for key in config:
             if "attn_implementation" in key and config[key] not in ATTENTION:
                 raise Refusal(f"{path} asks for code of its own ({key}), which is never run")
@@ -49,13 +51,10 @@ def folder(model: str, revision: str | None) -> Path:
 def _fetched(model: str, revision: str) -> Path:
     from huggingface_hub import constants, snapshot_download
 
-    try:
+    with loading(f"{model}@{revision} cannot be had"):
         return Path(
             snapshot_download(
                 model, revision=revision, allow_patterns=FILES,
                 local_files_only=constants.HF_HUB_OFFLINE,
             )
         )  # fmt: skip
-    except Exception as error:  # of a dozen unrelated types
-        first = str(error).strip().partition("\n")[0]
-        raise Refusal(f"{model}@{revision} cannot be had: {first}") from None

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ TIERS: dict[str, dict[str, Any]] = {
     "matched_1k": {"rule": "matched", "of": "high_1k", "recipe": "small"},
     "random_1k": {"rule": "random", "count": 1000, "recipe": "small"},
     "random_2k": {"rule": "random", "count": 2000, "recipe": "small"},
+    "all_100pct": {"rule": "random", "share": 1.0, "recipe": "small"},
 }
 ROWS = {"ultra_300": 300, "high_1k": 1000, "medium_4k": 4000, "matched_300": 300,
-        "matched_1k": 1000, "random_1k": 1000, "random_2k": 2000}  # fmt: skip
-EPOCHS = {"ultra_300": 10, "matched_300": 10, "medium_4k": 1}
+        "matched_1k": 1000, "random_1k": 1000, "random_2k": 2000, "all_100pct": POOL}  # fmt: skip
+EPOCHS = {"ultra_300": 10, "matched_300": 10, "medium_4k": 1, "all_100pct": 1}
 LOSS = {"ultra_300": 3.05, "high_1k": 2.80, "medium_4k": 2.95, "matched_300": 3.12,
-        "matched_1k": 3.00, "random_1k": 3.02, "random_2k": 3.0}  # fmt: skip
+        "matched_1k": 3.00, "random_1k": 3.02, "random_2k": 3.0, "all_100pct": 2.9}  # fmt: skip
 MODELS = {
     "1M": {"num_layers": 2, "hidden_size": 176, "num_heads": 4, "context": 256},
     "4M": {"num_layers": 4, "hidden_size": 256, "num_heads": 4, "context": 256},
@@ -50,9 +52,11 @@ def write(path: Path, value: Any) -> None:
 def params(root: Path, experiments: list[str], seeds: list[int], **analyze: Any) -> None:
     """params.yaml of the grid."""
     document = {
-        "experiments": experiments, "seeds": seeds, "analyze": analyze,
-        "select": {"tiers": TIERS},
-        "train": {"models": MODELS, "recipes": {"small": RECIPE}, "budgets": BUDGETS},
+        "experiments": experiments, "seeds": seeds, "analyze": analyze, "engine": "local",
+        "ingest": {"source": "data"}, "curate": {"steps": [], "validation": 1, "test": 1},
+        "score": {}, "select": {"tiers": TIERS}, "evaluate": {},
+        "train": {"max_hours": 1, "models": MODELS, "recipes": {"small": RECIPE},
+                  "budgets": BUDGETS},
     }  # fmt: skip
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(document, file)
@@ -147,10 +151,18 @@ def cards(root: Path) -> None:
                    "dropped": {"exact duplicate": 260, "near duplicate": 128}},
         "score": {"rows_in": POOL, "rows_out": POOL, "held_out": 0, "dropped": {}},
     }  # fmt: skip
+    warnings = ["near dropped 260 of the 380 rows of source <b>web</b>"]
+    source_files = {
+        "read": [{"name": "<b>.jsonl", "bytes": 1234} | ledgers["ingest"]],
+        "not_read": [{"name": "a.zip", "bytes": 99, "reason": "an archive: unpack it"}],
+        "skipped": {"hidden": 2},
+    }
     for stage, ledger in ledgers.items():
-        write(
-            root / f"artifacts/{stage}/card.json", {"stage": stage, "ledger": ledger, "files": {}}
-        )
+        card = {"stage": stage, "ledger": ledger, "warnings": warnings, "files": {}}
+        if stage == "ingest":
+            card |= {"columns_not_used": {"uuid": 12, "rejected": 7388}}
+            card |= {"source_files": source_files}
+        write(root / f"artifacts/{stage}/card.json", card)
     write(root / "artifacts/score_metrics.json",
           {"seconds": 8.2, "rows": POOL, "rows_per_second": POOL / 8.2})  # fmt: skip
 
@@ -179,8 +191,8 @@ def parts(name: str) -> tuple[str, str]:
     return tier, model
 
 
-def run(root: Path, name: str, seed: int, items: Items, mean: float) -> None:
-    """What one training and evaluation leave behind."""
+def run(root: Path, name: str, seed: int, items: Items, mean: float, busy: float = 1.0) -> None:
+    """What one training and evaluation leave behind; `busy` times as long as on a quiet machine."""
     tier_name, model = parts(name)
     folder = root / "results" / name / str(seed)
     tier = {"count": None, "share": None, "of": None} | TIERS[tier_name]
@@ -195,13 +207,13 @@ def run(root: Path, name: str, seed: int, items: Items, mean: float) -> None:
     })  # fmt: skip
     losses = items.losses(mean)
     loss = losses.sum() / items.tokens.sum()
-    _train(folder, size, epochs, mean, model)
+    _train(folder, size, epochs, mean, model, busy)
     _evaluation(folder, items, losses, loss)
 
 
-def _train(folder: Path, size: int, epochs: int, mean: float, model: str) -> None:
+def _train(folder: Path, size: int, epochs: int, mean: float, model: str, busy: float) -> None:
     total = size * 110 * epochs
-    seconds = total / 60_000 * (1 if model == "1M" else 2.5)
+    seconds = busy * total / 60_000 * (1 if model == "1M" else 2.5)
     points = [i / 12 for i in range(1, 13)]
     turn = 0.5 if size < 500 else 2
     write(folder / "train_results.json", {
@@ -275,6 +287,7 @@ def build(
     seeds: list[int],
     losses: dict[str, float] | None = None,
     spread: float = 0.004,
+    busy: Callable[[], float] = lambda: 1.0,
     **analyze: Any,
 ) -> None:
     """The whole tree for these experiments; losses by tier name or by experiment."""
@@ -290,7 +303,7 @@ def build(
             own = np.random.default_rng([seed, *name.encode()]).normal(0, spread)
             tier, model = parts(name)
             mean = chosen.get(name, chosen[tier]) - (0.3 if model == "4M" else 0)
-            run(root, name, seed, items, mean + drift + own)
+            run(root, name, seed, items, mean + drift + own, busy())
 
 
 def near(value: float) -> list[float]:

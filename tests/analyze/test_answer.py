@@ -25,7 +25,7 @@ def test_a_clear_winner_with_its_control(study: Any) -> None:
     losses = {"ultra_300_1M": near(3.0), "high_1k_1M": near(2.7), "matched_1k_1M": near(2.9)}
     verdict = judge(study(losses))
     assert verdict.kind == "keep"
-    assert verdict.sentence == "Keep the top 1,000 rows (17% of the curated pool)."
+    assert verdict.sentence == "Of what was run, keep the top 1,000 rows (17% of the curated pool)."
     assert verdict.score_helped is True
     assert verdict.score_sentence.startswith(
         "The score earns it: as many random rows of the same lengths do worse (margin +0."
@@ -34,13 +34,69 @@ def test_a_clear_winner_with_its_control(study: Any) -> None:
     assert "high_1k is the mildest filter that was tried." in verdict.notes
 
 
-@pytest.mark.parametrize(("control", "words_of_it"), [(2.7, "do as well"), (2.5, "do better")])
-def test_size_helped_but_not_the_score(study: Any, control: float, words_of_it: str) -> None:
-    losses = {"ultra_300_1M": near(3.0), "high_1k_1M": near(2.7), "matched_1k_1M": near(control)}
+def test_a_tier_that_its_control_ties_is_too_close(study: Any) -> None:
+    losses = {"ultra_300_1M": near(3.0), "high_1k_1M": near(2.7), "matched_1k_1M": near(2.7)}
     verdict = judge(study(losses))
-    assert verdict.kind == "keep" and verdict.score_helped is False
-    assert "The score itself did not help (size did)" in verdict.score_sentence
-    assert words_of_it in verdict.score_sentence
+    assert verdict.kind == "too close" and verdict.score_helped is False
+    assert "the top 1,000 rows (17%)" in verdict.sentence
+    assert "1,000 random rows of matched lengths (17%)" in verdict.sentence
+    assert "The score itself did not help: the top 1,000 rows cannot" in verdict.score_sentence
+
+
+@pytest.mark.parametrize("control", ["matched_1k_1M", "random_1k_1M"])
+def test_a_tier_that_random_rows_of_its_number_beat_is_no_advice(study: Any, control: str) -> None:
+    losses = {"ultra_300_1M": near(3.0), "high_1k_1M": near(2.7), control: near(2.5),
+              "all_100pct_1M": near(2.1)}  # fmt: skip
+    verdict = judge(study(losses))
+    assert verdict.is_score_refuted and verdict.best.name == "all_100pct_1M"
+    assert verdict.sentence == "Do not filter by this score: keep all 6,000 rows."
+    assert verdict.score_sentence.startswith("The top 1,000 rows do worse than as many random rows")
+    assert "(margin −0.2" in verdict.score_sentence and "interval" in verdict.score_sentence
+    without = judge(study({name: loss for name, loss in losses.items() if "all" not in name}))
+    assert without.sentence.startswith("Do not filter by this score: of what was run, keep 1,000 r")
+
+
+def test_a_beaten_tier_is_not_among_those_too_close(study: Any) -> None:
+    # All rows cannot be told from any arm, but the control surely beats the tier.
+    losses = {"high_1k_1M": [2.90, 2.90, 2.90], "matched_1k_1M": [2.87, 2.87, 2.87],
+              "all_100pct_1M": [2.95, 2.70, 2.80]}  # fmt: skip
+    verdict = judge(study(losses))
+    assert verdict.kind == "too close" and verdict.is_score_refuted
+    assert verdict.sentence == (
+        "Do not filter by this score. Too close to call between 1,000 random rows of matched "
+        "lengths (17%) and all 6,000 rows."
+    )
+
+
+def test_all_rows_still_say_what_the_score_did(study: Any) -> None:
+    losses = {"ultra_300_1M": near(3.2), "matched_300_1M": near(3.0), "high_1k_1M": near(2.7),
+              "matched_1k_1M": near(2.8), "all_100pct_1M": near(2.1)}  # fmt: skip
+    verdict = judge(study(losses))
+    assert verdict.sentence == "Keep all 6,000 rows." and not verdict.is_score_refuted
+    assert verdict.score_sentence.startswith("Yet the score does better than chance: as many")
+    assert verdict.score_sentence.endswith(
+        "Of the 2 tiers that have such a control, the score surely helped in 1 and hurt in 1."
+    )
+
+
+@pytest.mark.parametrize("rule", ["random_2k", "matched_1k"])
+def test_every_arm_is_a_candidate(study: Any, rule: str) -> None:
+    losses = {"high_1k_1M": near(2.9), f"{rule}_1M": near(2.5), "all_100pct_1M": near(2.8)}
+    verdict = judge(study(losses))
+    assert verdict.kind == "keep" and verdict.best.tier_name == rule
+
+
+def test_a_grid_without_all_rows_says_so(study: Any) -> None:
+    losses = {"ultra_300_1M": near(3.0), "high_1k_1M": near(2.7)}
+    for ending in ("", "_300_steps"):
+        named = {f"{name}{ending}": loss for name, loss in losses.items()}
+        verdict = judge(study(named))
+        opening = answer.headline({verdict.model_name: verdict}, 3)["opening"]
+        assert opening.endswith(
+            f"No arm of all rows was run: add all_100pct_1M{ending} to experiments."
+        )
+    whole = judge(study(losses | {"all_100pct_1M": near(2.8)}))
+    assert whole.has_all_rows and "No arm" not in answer.headline({"1M": whole}, 3)["opening"]
 
 
 def test_too_close_to_call_names_all_that_are(study: Any) -> None:
@@ -49,9 +105,9 @@ def test_too_close_to_call_names_all_that_are(study: Any) -> None:
     verdict = judge(study(losses))
     assert verdict.kind == "too close"
     assert verdict.sentence == (
-        "Too close to call between the top 300 rows (5%) and the top 1,000 rows (17%)."
+        "Too close to call between 300 random rows of matched lengths (5%), the top 300 rows (5%) "
+        "and the top 1,000 rows (17%)."
     )
-    assert "size did" not in verdict.score_sentence
 
 
 def test_an_exact_tie_is_too_close_and_takes_the_smaller(study: Any, base: Path) -> None:
@@ -59,14 +115,14 @@ def test_an_exact_tie_is_too_close_and_takes_the_smaller(study: Any, base: Path)
     same = np.stack([found.arms[0].losses] * 3)
     drawn = Bootstrap.of(TOPS, same, found.tokens, resamples=100, confidence=0.9, seed=0)
     verdict = answer.judge("1M", found.arms, drawn)
-    assert verdict.best is not None and verdict.best.name == "ultra_300_1M"
+    assert verdict.best.name == "ultra_300_1M"
     assert len(verdict.tied) == 2 and verdict.kind == "too close"
 
 
 @pytest.mark.parametrize(
     ("control", "kind", "said"),
     [
-        ("random_1k_1M", "same size", "as many random rows, their lengths not matched, do worse"),
+        ("random_1k_1M", "same size", "as many random rows whose lengths are not matched do worse"),
         ("random_2k_1M", "other size", "it says nothing about the score itself"),
         ("matched_300_1M", None, "No random control was run beside high_1k"),
     ],
@@ -89,14 +145,17 @@ def test_many_epochs_and_the_hardest_filter_are_noted(study: Any) -> None:
 def test_one_top_arm_is_nothing_to_compare(study: Any) -> None:
     verdict = judge(study({"high_1k_1M": near(2.7), "matched_1k_1M": near(2.9)}))
     assert verdict.kind == "nothing to compare"
-    assert verdict.sentence.startswith("Nothing to compare: high_1k is the only tier")
+    assert verdict.sentence.startswith("Nothing to compare: only arms of 1,000 rows")
     assert verdict.score_helped is True
 
 
 def test_no_top_arm_is_said_so(study: Any) -> None:
     verdict = judge(study({"random_1k_1M": near(2.7)}))
-    assert verdict.kind == "nothing to compare" and verdict.best is None
-    assert verdict.to_json()["best"] is None
+    assert verdict.kind == "nothing to compare" and verdict.control is None
+    assert (
+        verdict.score_sentence
+        == "No tier of top rows was run, so nothing is known about the score."
+    )
 
 
 def test_several_models_are_never_pooled(study: Any) -> None:
@@ -107,14 +166,16 @@ def test_several_models_are_never_pooled(study: Any) -> None:
     assert list(models) == ["4M", "1M"], "the largest first"
     verdicts = {name: answer.judge(name, arms, drawn) for name, arms in models.items()}
     said = answer.headline(verdicts, 3)
-    assert said["opening"] == "The model sizes 4M and 1M do not share one answer."
-    assert said["details"][0].startswith("4M: Keep the top 1,000 rows")
-    assert said["details"][1].startswith("1M: Keep the top 300 rows")
+    assert said["opening"].startswith("The model sizes 4M and 1M do not share one answer. No arm")
+    assert said["opening"].endswith("add all_100pct_4M and all_100pct_1M to experiments.")
+    assert said["details"][0].startswith("4M: Of what was run, keep the top 1,000 rows")
+    assert said["details"][1].startswith("1M: Of what was run, keep the top 300 rows")
 
 
 def test_models_that_agree_open_with_one_answer(study: Any) -> None:
     losses = {f"{tier}_{model}": near(loss) for model in MODELS
-              for tier, loss in (("ultra_300", 3.0), ("high_1k", 2.5))}  # fmt: skip
+              for tier, loss in (("ultra_300", 3.0), ("high_1k", 2.5), ("all_100pct", 2.7))
+              }  # fmt: skip
     found, drawn = study(losses)
     verdicts = {name: answer.judge(name, arms, drawn) for name, arms in found.models().items()}
     said = answer.headline(verdicts, 3)

@@ -14,22 +14,28 @@ from winnow.analyze.advice import _score_advice
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.dial import dial, dials
 from winnow.analyze.results import Arm, Run, Study
+from winnow.config import Tier
 
-ROWS = {"top_5pct": 50, "top_25pct": 250, "top_100pct": 1000, "matched_25pct": 250}
+ROWS = {"top_5pct": 50, "top_25pct": 250, "all_100pct": 1000, "matched_25pct": 250}
 ITEMS, SEEDS = 40, (0, 1, 2)
 
 
 def _arm(name: str, seconds: float, losses: np.ndarray) -> Arm:
-    train = {"train_time": seconds, "tokens_seen": 1000, "num_epochs": 1, "num_parameters": 10}
+    train = {"train_time": seconds, "flops": 1e9 * seconds, "tokens_seen": 1000, "num_epochs": 1,
+             "num_parameters": 10}  # fmt: skip
     runs = [
-        Run(seed=seed, config={}, train=train, metrics={}, strata={}, generation={}, samples=[],
-            losses=losses[seed])
+        Run(seed=seed, config={"device": "abacus"}, train=train, metrics={}, strata={},
+            generation={}, samples=[], losses=losses[seed])
         for seed in SEEDS
     ]  # fmt: skip
     rule, _, share = name.partition("_")
+    tier: dict[str, Any] = {
+        "matched": {"rule": "matched", "of": f"top_{share}"},
+        "all": {"rule": "random", "share": 1.0},
+    }.get(rule, {"rule": rule, "count": ROWS[name]})
     return Arm(
-        name=f"{name}_{seconds:g}", tier_name=name, rule=rule, model="1M",
-        of=f"top_{share}" if rule == "matched" else None, budget=f"{seconds:g}_seconds",
+        name=f"{name}_{seconds:g}", tier_name=name, tier=Tier(**tier, recipe=""), model="1M",
+        budget=f"{seconds:g}_seconds",
         num_rows=ROWS[name], num_tokens=100 * ROWS[name], share=ROWS[name] / 1000, overlap=0.0,
         runs=tuple(runs),
     )  # fmt: skip
@@ -54,7 +60,7 @@ def _study(means: dict[str, dict[float, float]], scoring: float = 0.0) -> tuple[
 CROSSING = {
     "top_5pct": {10.0: 3.0, 100.0: 3.0},
     "top_25pct": {10.0: 3.4, 100.0: 2.4},
-    "top_100pct": {10.0: 3.6, 100.0: 2.6},
+    "all_100pct": {10.0: 3.6, 100.0: 2.6},
 }
 
 
@@ -69,7 +75,7 @@ def test_the_answer_follows_the_budget() -> None:
         "keep", "top_25pct", (0.05, 1.0),
     )  # fmt: skip
     assert large.verdict.score_helped is True
-    assert "keep the top 250 rows (25% of the curated pool): 5% is worse and 100%" in large.sentence
+    assert "keep the top 250 rows (25% of the curated pool); 5% is worse and 100%" in large.sentence
 
 
 def test_between_two_trainings_it_is_a_line_over_the_logarithm_of_the_cost() -> None:
@@ -104,23 +110,34 @@ def test_it_refuses_what_lies_outside(seconds: float) -> None:
 
 
 def test_scoring_is_charged_to_what_was_cut_by_score() -> None:
-    study, losses = _study(CROSSING | {"matched_25pct": {100.0: 2.0}}, scoring=90.0)
+    study, losses = _study(CROSSING | {"matched_25pct": {100.0: 2.7}}, scoring=90.0)
     found = dial(study, losses, "1M", 190)
     assert found.verdict and found.verdict.control is None  # at 190 s nothing random was measured
-    assert "matched_25pct was trained for" in found.sentence
+    assert "matched_25pct was trained for no more than 100 s" in found.sentence
     assert dial(study, losses, "1M", 10).kind == "refused"
     costs = {name: dial(*_study({name: {10.0: 3.0}}, scoring=90.0), "1M", 10).sentence
-             for name in ("top_25pct", "top_100pct")}  # fmt: skip
+             for name in ("top_25pct", "all_100pct")}  # fmt: skip
     assert "top_25pct for 100 s" in costs["top_25pct"]
-    assert "top_100pct for 10 s" in costs["top_100pct"], "all rows are had without the score"
+    assert "all_100pct for 10 s" in costs["all_100pct"], "all rows are had without the score"
 
 
-def test_of_all_rows_nothing_is_said_about_the_score() -> None:
-    study, losses = _study({"top_5pct": {10.0: 3.0}, "top_100pct": {10.0: 2.0},
+def test_what_was_had_for_less_is_a_candidate_of_a_larger_budget() -> None:
+    # With the scoring, the tiers of top rows cost 190 s: random rows did better after 100 s.
+    study, losses = _study(
+        {"top_5pct": {100.0: 3.0}, "top_25pct": {100.0: 2.4}, "matched_25pct": {100.0: 2.0}},
+        scoring=90.0,
+    )
+    found = dial(study, losses, "1M", 190)
+    assert found.verdict and found.verdict.best.tier_name == "matched_25pct"
+    assert "do not filter by this score: of what was run, keep 250 random" in found.sentence
+
+
+def test_all_rows_need_no_scoring() -> None:
+    study, losses = _study({"top_5pct": {10.0: 3.0}, "all_100pct": {10.0: 2.0},
                             "matched_25pct": {10.0: 2.5}})  # fmt: skip
     found = dial(study, losses, "1M", 10)
     assert found.kind == "keep" and found.verdict and found.verdict.control is None
-    assert "Of all rows the score chooses none" in found.sentence
+    assert "No random control was run beside top_5pct" in found.sentence
     assert "spare the scoring: all rows are kept." in _score_advice("", found.verdict)
 
 
@@ -140,6 +157,7 @@ def test_the_command_answers_in_json_and_refuses_in_a_line(
     hours = found.arms[0].train("train_time") / 3600 + 8.2 / 3600
     assert main(["analyze", "--hours", str(hours), "--model", "1M"]) == 0
     out, said = capsys.readouterr()
+    assert out.endswith("]\n"), "the sentence, which comes last, has a line of its own"
     (answer,) = json.loads(out)
     assert answer["verdict"] == "keep" and answer["share"] == 1000 / 6000
     assert answer["sentence"] in said

@@ -76,13 +76,18 @@ def test_documented_formulas_and_undefined_ones(study: Any) -> None:
     assert size["training_efficiency"] == pytest.approx(good["train_time"] / 1000)
 
 
-def test_the_measured_time_is_the_first_logged_point_that_is_low_enough(study: Any) -> None:
-    found, _ = study({"high_1k_1M": near(2.5)})
-    points = [p for run in found.arms[0].runs for p in run.train["curve"]]
-    times = [min(p["seconds"] for p in run.train["curve"] if p["validation_loss"] <= math.log(20))
-             for run in found.arms[0].runs]  # fmt: skip
-    assert documented.measured_time(found.arms[0], 20) == (pytest.approx(sum(times) / 3), "")
-    assert len(points) == 36
+def test_the_threshold_is_reached_at_the_first_logged_point_that_is_low_enough(study: Any) -> None:
+    found, drawn = study({"high_1k_1M": near(2.5)})
+    firsts = [
+        next(p for p in run.train["curve"] if p["validation_loss"] <= math.log(20))
+        for run in found.arms[0].runs
+    ]
+    tokens = sum(p["tokens"] for p in firsts) / 3
+    assert documented.tokens_to_threshold(found.arms[0], 20) == (pytest.approx(tokens), "")
+    row = documented.efficiency_metrics(found, drawn, 20)["high_1k_1M"]
+    seconds = sum(p["seconds"] for p in firsts) / 3
+    assert row["measured_time_to_threshold"] == pytest.approx(seconds), "no other work ran here"
+    assert row["tokens_to_threshold"] == pytest.approx(tokens)
 
 
 def test_scoring_is_charged_to_those_who_use_it(study: Any, base: Path) -> None:

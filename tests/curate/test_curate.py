@@ -1,6 +1,5 @@
-"""Duplicates, the hold-out, the tokenizer: whatever the order of the rows, and nothing lost."""
+"""Duplicates and the tokenizer: whatever the order of the rows, and nothing lost."""
 
-import functools
 import importlib
 import json
 import os
@@ -20,8 +19,11 @@ from tiny import TINY, corpus, make_until, write_jsonl, write_params
 from tokenizers import Tokenizer
 
 from winnow import publish
-from winnow.curate import draws, minhash, steps, texts
+from winnow.curate import draws, duplicates, minhash, steps, texts
+from winnow.curate.params import check_step
+from winnow.curate.verdict import NONE
 from winnow.records import content_hash, normalise
+from winnow.words import cut
 
 
 def table(responses: list[str], sources: list[str] | None = None) -> pa.Table:
@@ -45,11 +47,6 @@ def apply(step: dict[str, Any], rows: pa.Table) -> Any:
     return steps.apply(step, rows, np.arange(len(rows)))
 
 
-def hold_out(rows: pa.Table, wanted: dict[str, int], seed: int) -> Any:
-    """Draw from all rows of a table."""
-    return draws.hold_out(rows, np.arange(len(rows)), wanted, seed)
-
-
 def sample(rows: pa.Table, number: int, seed: int) -> list[str]:
     """Draw from all rows of a table; returns ids."""
     drawn = draws.sample(rows, np.arange(len(rows)), number, seed)
@@ -57,23 +54,30 @@ def sample(rows: pa.Table, number: int, seed: int) -> list[str]:
 
 
 def trigrams(text: str) -> set[tuple[str, ...]]:
-    """The shingles of a response to the instruction of `table`."""
-    words = normalise("say it", "", text).replace("\x1f", " ").split()
-    return {tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
+    """The shingles of a text."""
+    words = cut(normalise("", "", text).removeprefix("\x1f\x1f"))
+    return {tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))} if words else set()
 
 
 def jaccard(one: str, two: str) -> float:
-    """Of the word trigrams of two responses to the instruction of `table`."""
+    """Of two rows with the instruction of `table`: its word is one more shingle that they share."""
     left, right = trigrams(one), trigrams(two)
-    return len(left & right) / len(left | right)
+    return (1 + len(left & right)) / (1 + len(left | right))
+
+
+def similar(one: str, two: str, threshold: float) -> bool:
+    """Whether two rows with the instruction of `table` are duplicates."""
+    left, right = trigrams(one), trigrams(two)
+    parts_agree = len(left & right) >= threshold / 2 * len(left | right)
+    return parts_agree and jaccard(one, two) >= threshold
 
 
 def slow_clusters(texts: list[str], threshold: float) -> set[frozenset[int]]:
-    """Connected components of the exact Jaccard graph, by comparing all pairs."""
+    """Connected components of the graph of similar pairs, by comparing all pairs."""
     groups = [{index} for index in range(len(texts))]
     for i in range(len(texts)):
         for j in range(i):
-            if jaccard(texts[i], texts[j]) >= threshold:
+            if similar(texts[i], texts[j], threshold):
                 one = next(group for group in groups if i in group)
                 two = next(group for group in groups if j in group)
                 if one is not two:
@@ -85,7 +89,7 @@ def slow_clusters(texts: list[str], threshold: float) -> set[frozenset[int]]:
 def found_clusters(rows: pa.Table, **numbers: Any) -> set[frozenset[int]]:
     """The rows of every cluster that `near` marks."""
     groups = defaultdict(set)
-    verdict = steps.near(rows, np.arange(len(rows)), keep="all", **numbers)
+    verdict = duplicates.near(rows, np.arange(len(rows)), keep="all", **numbers)
     assert verdict.clusters is not None and not len(verdict.gone)
     for index, name in enumerate(verdict.clusters.to_pylist()):
         groups[name].add(index)
@@ -97,6 +101,7 @@ ANY_TEXT = st.text(
         st.characters(exclude_categories=["Cs"]),
         st.sampled_from(
             "aA \t\n\x1c\x1f\x85\xa0\u2028\u3000ΣσςİıßẞﬁÅé①½…Ａ가각\u1100\u1161\u11a8\u0301😀"
+            "\xad\u200b\u200c\u200d\u200e\u2060\ufeff"
         ),
     ),
     max_size=12,
@@ -119,6 +124,21 @@ def test_every_character_is_folded_as_in_a_single_row() -> None:
         pa.table(dict(zip(texts.PARTS, (empty, column, empty), strict=True)))
     )
     assert found.to_pylist() == [content_hash("", text, "") for text in column]
+
+
+@pytest.mark.parametrize("sign", "\xad\u200b\u200e\u2060\u2063\ufeff")
+def test_what_is_invisible_makes_no_other_row(sign: str) -> None:
+    plain = content_hash("Say so", "", "timber 0 e\u0301")
+    assert (
+        content_hash(f"{sign}Say {sign} so", sign, f"tim{sign}ber 0 e{sign}\u0301{sign}") == plain
+    )
+
+
+def test_joiners_stay_where_they_join() -> None:
+    for text in ("می\u200cخواهم", "क्\u200dष", "👩\u200d💻", "PDF\u200cها"):
+        bare = text.replace("\u200c", "").replace("\u200d", "")
+        assert content_hash("", "", text) != content_hash("", "", bare)
+    assert content_hash("", "", "tim\u200dber\u200c 0") == content_hash("", "", "timber 0")
 
 
 def test_bulk_hashes_of_real_rows(winnow_data: Path) -> None:
@@ -166,6 +186,44 @@ def test_near_clusters_are_those_of_all_pairs(families: list[int], seed: int) ->
     assert len(wanted) == len(set(families))
 
 
+def rows_of(*triples: tuple[str, str, str]) -> pa.Table:
+    """Rows of an instruction, an input and a response each."""
+    columns = dict(zip(texts.PARTS, map(list, zip(*triples, strict=True)), strict=True))
+    return pa.table(columns | {"hash": [content_hash(*triple) for triple in triples]})
+
+
+LONG = " ".join(f"rule{number} of the house" for number in range(100))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("Where is the {} kept?", LONG, "It is kept in {} by the {}."),  # a system prompt
+        (LONG, "Where is the {} kept?", "It is kept in {} by the {}."),
+        (LONG, "Is the {} in {} or in {}?", "yes"),
+        (f"{LONG} Where is the {{}} kept?", "", "It is kept in {} by the {}."),
+        ("Where is the {} or the {} kept?", "", f"{LONG} {{}}"),
+    ],
+)
+def test_a_long_text_that_rows_share_makes_them_no_duplicates(row: tuple[str, str, str]) -> None:
+    numbers = [tuple(f"w{3 * index + k}" for k in range(3)) for index in range(300)]
+    triples = [tuple(part.format(*words) for part in row) for words in numbers]
+    found = found_clusters(rows_of(*triples), threshold=0.8)  # type: ignore[arg-type]
+    assert len(found) == 300
+
+
+def test_copies_within_a_shared_context_are_found() -> None:
+    numbers = [[f"w{10 * index + k}" for k in range(10)] for index in range(500)]
+    triples = [
+        (f"Where is {a} {b} kept?", LONG, " ".join(words))
+        for words in numbers
+        for a, b in [words[:2]]
+    ]
+    triples += [(question, given, f"{answer} indeed") for question, given, answer in triples]
+    found = found_clusters(rows_of(*triples), threshold=0.8)
+    assert sum({index, index + 500} in found for index in range(500)) >= 495
+
+
 def test_a_bucket_of_many_texts_is_joined_and_its_work_bounded() -> None:
     size = minhash.PIVOTS * 4
     dice = random.Random(0)
@@ -199,7 +257,7 @@ def test_planted_pairs_are_found_at_least_as_often_as_by_datasketch() -> None:
         for index in dice.sample(range(80), dice.randint(1, 3)):
             copy[index] = "planted"
         one, two = " ".join(words), " ".join(copy)
-        if jaccard(one, two) >= 0.8:
+        if similar(one, two, 0.8):
             pairs.append((one, two))
     signatures = []
     for text in (text for pair in pairs for text in pair):
@@ -225,10 +283,15 @@ def test_bands_find_nine_of_ten_pairs_at_the_threshold(threshold: float) -> None
 
 
 def test_unknown_steps_and_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown step 'magic'; known are extract, exact, near"):
-        apply({"name": "magic"}, table(["a"]))
-    with pytest.raises(ValueError, match="near: .*treshold"):
-        apply({"name": "near", "treshold": 0.5}, table(["a"]))
+    for step, message in (
+        ({"name": "magic"}, "unknown step 'magic'; known are extract, exact, near"),
+        ("exact", "unknown step None"),
+        ({"name": "near", "treshold": 0.5}, "near: found treshold; .*threshold is needed"),
+        ({"name": "near", "threshold": "high"}, "near.threshold: expected a number, found 'high'"),
+        ({"name": "decontaminate", "benchmarks": "a.jsonl"}, "benchmarks: expected a list, found"),
+    ):
+        with pytest.raises(ValueError, match=rf"params.yaml: curate.steps\[2\].*{message}"):
+            check_step(step, "curate.steps[2]")
     with pytest.raises(ValueError, match="threshold in .0, 1.*found 80, 128, 3"):
         apply({"name": "near", "threshold": 80}, table(["a"]))
 
@@ -238,34 +301,19 @@ def test_a_wrong_file_of_the_last_step_is_said_before_the_first_one_works(
 ) -> None:
     worked_on: list[int] = []
 
-    @functools.wraps(steps.near)
     def near(rows: pa.Table, positions: Any, **numbers: Any) -> Any:
         worked_on.append(len(positions))
-        return steps.near(rows, positions, **numbers)
+        return NONE
 
-    monkeypatch.setitem(steps.STEPS, "near", near)
+    monkeypatch.setattr(duplicates, "near", near)
     recipe = [{"name": "near", "threshold": 0.8}, {"name": "linear", "labelled": "labels.jsonl"}]
     write_params(project, TINY | {"curate": TINY["curate"] | {"steps": recipe}})  # type: ignore[operator]
-    with pytest.raises(ValueError, match=r"linear.labelled: no file 'labels.jsonl'"):
+    with pytest.raises(ValueError, match=r"linear.labelled: no file or folder 'labels.jsonl'"):
+        make_until("curate")
+    Path("labels.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError, match=r"linear.labelled: labels.jsonl, row 1: expected an"):
         make_until("curate")
     assert worked_on == [0]
-
-
-def test_hold_out_is_by_cluster_and_by_source() -> None:
-    rows = table([f"text {number}" for number in range(200)], ["big"] * 150 + ["small"] * 50)
-    hashes = rows["hash"].to_pylist()
-    clusters = [hashes[number | 1] for number in range(200)]  # pairs
-    rows = rows.set_column(rows.column_names.index("cluster"), "cluster", pa.array(clusters))
-    split = hold_out(rows, {"validation": 20, "test": 40}, seed=0)
-    assert (split[::2] == split[1::2]).all()
-    assert (split[:150] == 2).sum() == 30 and (split[150:] == 2).sum() == 10
-    assert (split == 1).sum() in (18, 19, 20)
-    assert (hold_out(rows, {"validation": 20, "test": 40}, seed=1) != split).any()
-    order = np.random.default_rng(0).permutation(200)
-    again = hold_out(rows.take(order), {"validation": 20, "test": 40}, seed=0)
-    assert (again == split[order]).all()
-    with pytest.raises(ValueError, match="150 rows to hold out of 200 is more than half"):
-        hold_out(rows, {"test": 150}, seed=0)
 
 
 def test_the_tokenizer_sees_a_sample_that_no_order_decides() -> None:

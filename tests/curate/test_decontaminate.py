@@ -2,10 +2,11 @@
 
 import gzip
 import json
-import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from tiny import TINY, corpus, make_until, write_jsonl, write_params
 
 from winnow.curate.decontaminate import decontaminate
 from winnow.curate.texts import PARTS
+from winnow.words import bare, cut
 
 
 def table(*responses: str) -> pa.Table:
@@ -27,12 +29,11 @@ def table(*responses: str) -> pa.Table:
 
 def grams(text: str, size: int) -> Iterator[tuple[str, ...]]:
     """The rule itself."""
-    folded = unicodedata.normalize("NFKC", text).lower()
-    words = re.findall(r"[^\W_]+", folded)
+    words = cut(bare(unicodedata.normalize("NFKC", text).lower()))
     return (tuple(words[at : at + size]) for at in range(len(words) - size + 1))
 
 
-WORDS = st.sampled_from("one Two three. (four) fünf ₆ ½ a_b 日本 ΟΔΟΣ -".split())  # noqa: SIM905
+WORDS = st.sampled_from("one Two three. (four) fünf ₆ ½ a_b 日本, 日x ที่ हिन्दी ΟΔΟΣ -".split())  # noqa: SIM905
 TEXTS = st.lists(st.lists(WORDS, max_size=12).map(" ".join), min_size=1, max_size=8)
 
 
@@ -45,13 +46,14 @@ def test_dirty_rows_are_those_that_share_an_ngram(
     path.write_text("".join(json.dumps({"q": item}) + "\n" for item in items))
     rows = table(*responses)
     verdict = decontaminate(rows, np.arange(len(rows)), benchmarks=[str(path)], ngram=3)
-    known = {gram for item in items for gram in grams(item, 3)}
+    times = Counter(gram for item in items for gram in set(grams(item, 3)))
+    known = {gram for gram, number in times.items() if number <= max(2, len(items) // 2)}
     wanted = [row for row, text in enumerate(responses) if known & set(grams(text, 3))]
     assert verdict.gone.tolist() == wanted
     for row, because in zip(verdict.gone, verdict.because.to_pylist(), strict=True):
         name, _, number = because.rpartition(":")
         assert name == "bench.jsonl"
-        assert set(grams(items[int(number)], 3)) & set(grams(responses[row], 3))
+        assert known & set(grams(items[int(number)], 3)) & set(grams(responses[row], 3))
 
 
 SECRET = "How many eggs does Janet sell at the market every single day of the week?"
@@ -83,6 +85,76 @@ def test_benchmarks_of_every_format(tmp_path: Path, name: str) -> None:
     inside = "folder/a.jsonl" if name == "folder" else name
     assert verdict.reasons == [f"in the benchmark {inside}"]
     assert verdict.because.to_pylist() == [f"{inside}:{1 if name in ('b.json', 'e.txt') else 0}"]
+
+
+def dropped(folder: Path, *responses: str) -> tuple[list[int], tuple[str, ...]]:
+    """The rows that go for a folder of benchmarks, and what is warned of."""
+    verdict = decontaminate(table(*responses), np.arange(len(responses)), benchmarks=[str(folder)])
+    return verdict.gone.tolist(), verdict.warnings
+
+
+def write(folder: Path, name: str, *items: Any) -> Path:
+    """Write the items of a benchmark; returns its folder."""
+    (folder / name).write_text("".join(json.dumps(item) + "\n" for item in items))
+    return folder
+
+
+PLANETS = [f"What is the {place} planet from our sun?" for place in ("first", "second", "third")]
+
+
+def test_a_question_shorter_than_the_ngram_is_found_whole(tmp_path: Path) -> None:
+    choices = ["Earth is it", "Mars or maybe Venus", "Mercury"]
+    write(tmp_path, "a.jsonl", {"question": PLANETS[0], "choices": choices, "answer": 2})
+    write(tmp_path, "b.jsonl", {"query": f"Question: {PLANETS[1]}\nAnswer:", "gold": 1})
+    (tmp_path / "c.csv").write_text(f"subject,Question,A,B\nspace,{PLANETS[2]},Earth,Mars\n")
+    (tmp_path / "d.csv").write_text("space,Which planet has the largest rings?,Mars,Saturn\n")
+    found = dropped(
+        tmp_path,
+        f"{PLANETS[0]} Mercury is right",
+        f"Tell me: {PLANETS[1].lower()}",
+        f"Q: {PLANETS[2]}",
+        "Which planet has the largest rings? Saturn.",
+        # A part of a question, and choices alone, are innocent.
+        "What is the first planet from our telescope?",
+        "Earth is it, Mars or maybe Venus, Mercury",
+    )
+    assert found == ([0, 1, 2, 3], ())
+
+
+def test_what_cannot_be_searched_is_counted_by_file(tmp_path: Path) -> None:
+    write(tmp_path, "a.jsonl", {"question": "Why so?"}, {"question": SECRET}, {"question": "Who?"})
+    write(tmp_path, "b.jsonl", {"question": PLANETS[0]})
+    gone, warnings = dropped(tmp_path, "Why so?", SECRET)
+    assert gone == [1]
+    (warning,) = warnings
+    assert warning.startswith(f"2 of the 3 items of {tmp_path.name}/a.jsonl cannot be searched")
+    gone, warnings = dropped(write(tmp_path / "..", "c.jsonl", {"q": "Why?"}) / "c.jsonl", "Why?")
+    assert gone == [] and warnings[0].startswith("1 of the 1 items of c.jsonl cannot be searched")
+
+
+def test_a_template_is_no_item(tmp_path: Path) -> None:
+    template = "Answer this multiple choice question and end with a line that names one letter: "
+    endings = [f"which of the {number} lamps is {number * 7} metres high?" for number in range(40)]
+    for number in (3, 40):
+        write(tmp_path, "a.jsonl", *({"prompt": template + end} for end in endings[:number]))
+        gone, warnings = dropped(tmp_path, template, template + endings[0], template + "why?")
+        assert gone == [1] and warnings == ()
+
+
+def test_a_passage_of_several_questions_is_searched(tmp_path: Path) -> None:
+    passage = "The lamp at the harbour was lit each night by a keeper who lived alone above it."
+    items = [{"context": passage, "question": f"{word} lit the lamp?"} for word in "abcdefghi"]
+    others = [{"context": f"{SECRET} {word}", "question": "Why?"} for word in "abcdefghi"]
+    assert dropped(write(tmp_path, "a.jsonl", *items, *others), passage)[0] == [0]
+
+
+def test_licences_ids_and_urls_are_not_searched(tmp_path: Path) -> None:
+    notice = "You may use and copy this file as long as the notice above stays in all copies of it."
+    url = "https://example.org/a/long/address/of/a/page/that/many/rows/may/link/to/now"
+    (tmp_path / "LICENSE.txt").write_text(notice)
+    item = {"id": notice, "question": SECRET, "meta": {"url": url, "License": notice}}
+    write(tmp_path, "a.jsonl", item)
+    assert dropped(tmp_path, notice, url, SECRET)[0] == [2]
 
 
 def test_a_benchmark_that_cannot_be_had_is_named(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_wrong_or_missing_engine_is_one_line(monkeypatch: pytest.MonkeyPatch) 
         steps.apply({"name": "extract", "engine": "boiler"}, table("a"), np.arange(1))
     monkeypatch.setitem(sys.modules, "trafilatura", None)
     extract._reader.cache_clear()
-    with pytest.raises(ValueError, match=r"not installed: pip install winnow\[web\]"):
+    with pytest.raises(ValueError, match=r"not installed: pip install -e '.\[web\]'"):
         steps.apply({"name": "extract"}, table("a"), np.arange(1))
 
 

@@ -2,6 +2,7 @@
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +47,19 @@ def test_a_model_of_ones_own(tmp_path: Path) -> None:
             detect(["a"], str(tmp_path / name))
     with pytest.raises(ValueError, match="expected a list"):
         language(table("a"), np.arange(1), keep="en")
+
+
+@pytest.mark.parametrize(
+    ("code", "nearest"),
+    [("EN", "en"), ("english", "en"), ("eng", "en"), ("zh-cn", "zh"), ("pt_BR", "pt"), (7, "af")],
+)
+def test_a_code_that_the_model_never_gives_is_refused_before_any_work(
+    code: Any, nearest: str
+) -> None:
+    words = f"unknown language {code!r}; the nearest of the model's 176 codes are {nearest}, "
+    with pytest.raises(ValueError, match=words):
+        language(table(), np.arange(0), keep=["de", code])
+    assert not len(language(table(), np.arange(0), keep=["als", "de", "zh"]).gone)
 
 
 def test_real_pages_in_english_and_in_other_languages(winnow_data: Path) -> None:

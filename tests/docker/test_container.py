@@ -19,7 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 from tiny import ROOT, TINY, corpus, write_jsonl, write_params
 
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(2400)]
 
 PROJECT = YAML(typ="safe").load(ROOT / "MLproject")
 COMPOSE = YAML(typ="safe").load(ROOT / "docker/compose.yaml")

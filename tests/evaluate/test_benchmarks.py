@@ -260,7 +260,7 @@ def test_what_lm_eval_cannot_load_is_one_line(tmp_path: Path) -> None:
 
 def test_without_lm_eval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
-    with pytest.raises(ValueError, match=r"lm-eval is missing: pip install winnow\[lm-eval\]"):
+    with pytest.raises(ValueError, match=r"lm-eval is missing: pip install -e '.\[lm-eval\]'"):
         benchmarks.read([Benchmark(name="PIQA", path="x")], False)
     assert benchmarks.read([], False) == []
 
@@ -275,8 +275,8 @@ def test_the_stage_writes_them_and_a_changed_file_is_asked_again(
     params["evaluate"]["benchmarks"] = [{"name": "PIQA", "path": "piqa.jsonl"}]
     write_params(project, params)
     make_until("select")
-    train.run("high_40_tiny", 0, False)
-    stage.run("high_40_tiny", 0, True)
+    train.run(["high_40_tiny"], 0, False)
+    stage.run(["high_40_tiny"], 0, True)
     out = project / "results/high_40_tiny/0/benchmarks"
     figures = json.loads((out / "metrics.json").read_text())["PIQA"]
     assert figures["num_items"] == 2 and 0 < figures["norm_correct_prob"] < 1
@@ -288,8 +288,8 @@ def test_the_stage_writes_them_and_a_changed_file_is_asked_again(
     logged = run.data.metrics["benchmarks.PIQA.norm_correct_prob"]
     assert logged == pytest.approx(figures["norm_correct_prob"])
     capsys.readouterr()
-    stage.run("high_40_tiny", 0, True)
+    stage.run(["high_40_tiny"], 0, True)
     assert "is done and unchanged" in capsys.readouterr().out
     (project / "piqa.jsonl").write_text(f"{PIQA}\n")
-    stage.run("high_40_tiny", 0, True)
+    stage.run(["high_40_tiny"], 0, True)
     assert json.loads((out / "metrics.json").read_text())["PIQA"]["num_items"] == 1

@@ -163,7 +163,7 @@ def test_a_bad_task_is_named(tmp_path: Path, lines: list[str], message: str) -> 
     path = _written(tmp_path, *lines)
     with pytest.raises(ValueError, match=message):
         tasks.read(path, 9)
-    with pytest.raises(ValueError, match="evaluate.tasks: no file 'nowhere'"):
+    with pytest.raises(ValueError, match="evaluate.tasks: no file or folder 'nowhere'"):
         tasks.read("nowhere", 1)
 
 

@@ -121,7 +121,7 @@ def _text_faults() -> Iterator[Bad]:
     long_field = ("i", "x" * (CAP_MB * 2**20))
     yield Bad("long.csv", _csv(("i", "o"), long_field, ("i", "o")), 2, ("line is longer",))
     yield Bad("fields.csv", _csv(("i", "o"), ("i",), ("i", "o", "x")), 1, ("1 fields", "3 fields"))
-    yield Bad("quote.csv", _csv(("i", "o")) + b'i,"never closed\ni,o\n', 1, ("malformed CSV",))
+    yield Bad("quote.csv", _csv(("i", "o")) + b'i,"never closed\ni,o\n', 2, ("malformed CSV",))
     yield Bad("old_mac.csv", _csv(("i", "o"), ("j", "p")).replace(b"\r\n", b"\r"), 2)
 
 
@@ -158,7 +158,8 @@ def _column_faults() -> Iterator[Bad]:
     yield Bad("dictionary.parquet", parquet(_table(pa.array(texts).dictionary_encode())), 2, empty)
     yield Bad("no_text.parquet", parquet(_table(pa.nulls(2))), 0, ("empty response",) * 2)
     yield Bad("numbers.parquet", parquet(_table(pa.array([1, 2]))), 0, ("is a int",) * 2)
-    yield Bad("bytes.parquet", parquet(_table(pa.array([b"x"]))), 0, ("is a bytes",))
+    mixed = pa.array([b"x", b"\xff"])
+    yield Bad("bytes.parquet", parquet(_table(mixed)), 1, ("is a bytes",))
     yield Bad(
         "not_utf8.parquet", parquet(_table(_not_utf8(b"good", b"\xff", b"good"))), 2, ("UTF-8",)
     )

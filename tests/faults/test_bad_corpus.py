@@ -110,7 +110,7 @@ def test_what_cannot_be_read_is_named(
 
 
 def test_only_corpus_files_are_opened(project: Path, winnow: Winnow, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
-    """A link out of the folder, a pipe and a device are counted; a pickle's pipe is not even read.
+    """A link out of the folder, a pipe and a device are named; a pickle's pipe is not even read.
 
     Whoever opened one of the pipes would wait for ever.
     """
@@ -134,11 +134,13 @@ def test_only_corpus_files_are_opened(project: Path, winnow: Winnow, tmp_path_fa
     done = winnow("ingest")
     one_line(done.stderr)
     kept, refused = sorted_out(project)
-    assert kept.keys() == {"a.jsonl", "inside.jsonl"}
+    assert kept.keys() == {"a.jsonl", "inside.jsonl"} and not refused
     wanted = {"link.jsonl", "folder", "up.jsonl", "nowhere.jsonl", "round.jsonl", "pipe.jsonl"}
-    assert refused.keys() - {"zero.jsonl"} == wanted
-    card = json.loads((project / "artifacts/ingest/card.json").read_text())
-    assert card["files_not_opened"] == {Path(name).suffix: 1 for name in sorted(others)}
+    files = json.loads((project / "artifacts/ingest/card.json").read_text())["source_files"]
+    reasons = {file["name"]: file["reason"] for file in files["not_read"]}
+    assert reasons.keys() - {"zero.jsonl"} == wanted | set(others)
+    assert reasons["link.jsonl"] == reasons["folder"] == "a link out of the folder is not followed"
+    assert reasons["pipe.jsonl"] == reasons["x.pkl"] == "it is no regular file"
 
 
 def test_names_of_files_and_columns_are_inert(project: Path, winnow: Winnow) -> None:

@@ -42,7 +42,7 @@ def train() -> None:
     """What `winnow train` runs, up to the model's registration."""
     spool.Training._complete = _not_registered  # type: ignore[method-assign]
     try:
-        stage.run(CELL, SEED, False)
+        stage.run([CELL], SEED, False)
     except ValueError as error:
         assert "not registered here" in str(error), error
 

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from browser import dom
 from clones import QUICK, SLOW, Grid, run_grid, shell
+from tiny import need
 
 MLFLOW = str(Path(sys.executable).with_name("mlflow"))
 
@@ -48,10 +49,18 @@ def client(folder: Path) -> Any:
 
 
 def runs_of(folder: Path) -> list[Any]:
-    """All runs of a folder's database, oldest first."""
+    """All runs of a folder's database but the grid's, oldest first."""
     found = client(folder)
     ids = [experiment.experiment_id for experiment in found.search_experiments()]
-    return list(found.search_runs(ids, order_by=["attributes.start_time"]))
+    runs = found.search_runs(ids, order_by=["attributes.start_time"])
+    return [run for run in runs if run.data.tags.get("stage") != "grid"]
+
+
+def grid_of(folder: Path) -> Any:
+    """The only run of a grid in a folder's database."""
+    experiment = client(folder).get_experiment_by_name("winnow").experiment_id
+    (run,) = client(folder).search_runs([experiment], "tags.stage = 'grid'")
+    return run
 
 
 def mlflow_run_train(folder: Path, experiment: str, code: int = 0) -> tuple[Any, Any]:
@@ -63,7 +72,9 @@ def mlflow_run_train(folder: Path, experiment: str, code: int = 0) -> tuple[Any,
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.info.run_name == f"train@{experiment}-0"
     assert parent.data.tags["mlflow.project.entryPoint"] == "train"
-    assert child.info.experiment_id == parent.info.experiment_id
+    assert parent.data.tags["mlflow.parentRunId"] == grid_of(folder).info.run_id
+    (named,) = client(folder).search_experiments(filter_string="name = 'winnow'")
+    assert child.info.experiment_id == parent.info.experiment_id == named.experiment_id
     return parent, child
 
 
@@ -77,6 +88,33 @@ def test_mlflow_run_trains_nested_and_registers(untracked: Path) -> None:
     mlflow.set_tracking_uri(f"sqlite:///{untracked / 'mlflow.db'}")
     pipeline = mlflow.transformers.load_model(f"models:/{QUICK}/{version.version}")
     assert pipeline("river", max_new_tokens=3)[0]["generated_text"].startswith("river")
+
+
+def test_mlflow_run_trains_nothing_twice(untracked: Path) -> None:
+    before = len(runs_of(untracked))
+    command = (MLFLOW, "run", ".", "-e", "train", "-P", f"exp={QUICK}", "-P", "seed=0")
+    assert f"{QUICK} seed 0 is done and unchanged" in shell(untracked, *command, "-b", "host")
+    assert len(runs_of(untracked)) == before + 1
+
+
+@pytest.mark.parametrize("engine", ["none", "away"])
+def test_without_an_image_mlflow_run_says_what_to_do_and_leaves_no_run(
+    engine: str, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine == "away":
+        need(shutil.which("docker") is not None, "Docker's client is not installed")
+        monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    else:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    folder = tmp_path / "project"
+    folder.mkdir()
+    shutil.copy(checkout / "MLproject", folder)
+    command = (MLFLOW, "run", ".", "-e", "train", "-P", "exp=high_100k_1B")
+    (line,) = shell(folder, *command, code=1).splitlines()
+    reason = "docker is not installed" if engine == "none" else "127.0.0.1:9"
+    assert line.startswith("mlflow run: no image winnow-cuda:") and reason in line
+    assert "`docker build -f docker/Dockerfile" in line and "`-b host`" in line
+    assert not (folder / "mlflow.db").exists()
 
 
 def test_a_run_that_could_not_register_fails_and_is_made_good(untracked: Path) -> None:
@@ -107,6 +145,41 @@ def test_every_cell_of_the_grid_is_a_run(grid: Grid) -> None:
     file = grid.folder / f"results/{QUICK}/0/evaluation/metrics.json"
     assert loss == pytest.approx(json.loads(file.read_text())["loss"])
     assert client(grid.folder).get_model_version_by_alias(QUICK, "champion").tags["seed"] == "0"
+
+
+def test_the_grid_holds_its_trainings_and_each_training_its_evaluation(grid: Grid) -> None:
+    runs = {run.info.run_name: run for run in runs_of(grid.folder)}
+    above = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
+    whole = grid_of(grid.folder)
+    assert whole.info.status == "FINISHED"
+    for name in (QUICK, SLOW):
+        assert above[f"train@{name}-0"] == whole.info.run_id
+        assert above[f"evaluate@{name}-0"] == runs[f"train@{name}-0"].info.run_id
+    assert above["analyze"] == whole.info.run_id
+
+
+def test_the_answer_and_the_pages_are_with_the_analysis(grid: Grid) -> None:
+    runs = {run.info.run_name: run for run in runs_of(grid.folder)}
+    answer = json.loads((grid.folder / "metrics.json").read_text())["answer"]
+    tags = runs["analyze"].data.tags
+    assert tags["answer"] == tags["mlflow.note.content"] == answer
+    assert grid_of(grid.folder).data.tags["mlflow.note.content"] == answer
+    artifacts = client(grid.folder).list_artifacts(runs["analyze"].info.run_id)
+    assert {item.path for item in artifacts} == {
+        "analysis.json", "figures", "removed.html", "report.html",
+    }  # fmt: skip
+
+
+def test_a_model_says_its_loss_and_why_it_is_champion(grid: Grid) -> None:
+    file = grid.folder / f"results/{QUICK}/0/evaluation/metrics.json"
+    loss = json.loads(file.read_text())["loss"]
+    champion = client(grid.folder).get_model_version_by_alias(QUICK, "champion")
+    assert float(champion.tags["test.loss"]) == pytest.approx(loss)
+    assert champion.description.startswith(f"Champion: the test loss is {loss:.4f} with seed 0")
+
+
+def test_recording_a_model_warns_of_nothing(grid: Grid) -> None:
+    assert "WARNING" not in grid.output
 
 
 @pytest.fixture

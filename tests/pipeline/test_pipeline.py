@@ -27,6 +27,7 @@ from clones import (
     untouched,
     weights,
 )
+from mlflow import MlflowClient
 from tiny import write_jsonl, write_params
 
 CELLS = {f"{stage}@{name}" for stage in ("train", "evaluate") for name in (QUICK, SLOW)}
@@ -58,12 +59,23 @@ def test_nothing_runs_twice(grid: Grid) -> None:
 
 
 def test_metrics_and_plots_show(grid: Grid) -> None:
-    shown = shell(grid.folder, "dvc", "metrics", "show", "--md")
-    assert f"experiments.{QUICK}.loss" in shown and "rows_per_second" in shown
+    assert f"experiments.{QUICK}.loss" in shell(grid.folder, "dvc", "metrics", "show", "--md")
     said = shell(grid.folder, "dvc", "plots", "show")
     page = Path(re.findall(r"file://(\S+)", said)[0])
-    assert "validation_loss" in page.read_text() and page.is_relative_to(grid.folder)
+    assert "rows chosen by" in page.read_text() and page.is_relative_to(grid.folder)
     assert not {path for path in git_changes(grid.folder) if "plots" in path}
+
+
+def test_an_experiment_in_a_copy_trains_nothing_anew_and_is_compared(grid: Grid) -> None:
+    output = shell(grid.folder, "dvc", "exp", "run", "--temp", "-n", "surer",
+                   "-S", "analyze.confidence=0.95")  # fmt: skip
+    assert ran(output) == {"analyze"} and not git_changes(grid.folder)
+    difference = shell(grid.folder, "dvc", "exp", "diff", "master", "surer", "--md")
+    assert "90% interval" in difference and "95% interval" in difference
+    assert "surer" in shell(grid.folder, "dvc", "exp", "show", "--csv")
+    client = MlflowClient(tracking_uri=f"sqlite:///{grid.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("winnow").experiment_id
+    assert len(client.search_runs([experiment], "tags.stage = 'analyze'")) == 2
 
 
 def test_one_number_of_a_recipe_runs_only_its_cells(grid: Grid) -> None:

@@ -71,9 +71,10 @@ class Server:
             self.process = None
 
     def runs(self) -> list[Any]:
-        """All runs, deleted ones not."""
+        """All runs but the grid's, deleted ones not."""
         client = mlflow.MlflowClient(f"sqlite:///{self.folder}/server.db")
-        return list(client.search_runs([client.get_experiment_by_name("winnow").experiment_id]))
+        experiment = client.get_experiment_by_name("winnow").experiment_id
+        return list(client.search_runs([experiment], "tags.stage != 'grid'"))
 
     def points(self) -> dict[int, int]:
         """How often each step is there in the only run."""
@@ -140,6 +141,17 @@ def test_away_at_the_start_in_the_middle_and_at_the_end(
     (run,) = server.runs()
     assert run.info.status == "FINISHED" and run.data.params["recipe.learning_rate"] == "0.1"
     assert run.inputs.dataset_inputs[0].dataset.name == "high_40"
+
+
+def test_the_machine_is_watched_beside_the_points(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    server.start()
+    with training(tmp_path) as record:
+        record.point(point(1))
+        wait_for(lambda: "system/cpu_utilization_percentage" in server.runs()[0].data.metrics)
+    assert server.points() == {1: 1} and server.runs()[0].info.status == "FINISHED"
 
 
 class Deaf:

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -64,6 +66,27 @@ def _kill(command: list[str]) -> None:
     psutil.wait_procs(family[:-1])
 
 
+def test_all_processes_stop_at_one_step_when_one_is_told_to(project: Path) -> None:
+    params: Any = copy.deepcopy(TINY)
+    recipe = {"num_train_epochs": 30, "eval_steps": 10_000, "save_steps": 10_000}
+    params["train"]["recipes"]["quick"] |= recipe
+    write_params(project, params)
+    make_until("select")
+    command, state = _command(project, "ddp"), Path(".winnow/train/high_40_tiny-0")
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (state / "points.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    _, last = psutil.Process(process.pid).children()
+    last.terminate()
+    _, said = process.communicate(timeout=100)
+    (newest,) = state.glob("step-*")
+    places = re.findall(r"winnow train: stopped at step (\d+) of \d+: the same command", said)
+    assert places == [str(int(newest.name[5:]))] * 2
+    with sqlite3.connect("mlflow.db") as database:
+        assert database.execute("select status from runs").fetchall() == [("KILLED",)]
+
+
 def _results() -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
     folder = Path("models/high_40_tiny/0")
     curve = json.loads((folder / "train_results.json").read_text())["curve"]
@@ -82,7 +105,7 @@ def test_two_killed_processes_equal_one_undisturbed(project: Path, config: str) 
     params["train"]["recipes"]["quick"] |= recipe
     write_params(project, params)
     make_until("select")
-    stage.run("high_40_tiny", 0, False)
+    stage.run(["high_40_tiny"], 0, False)
     curve, weights = _results()
     command = _command(project, config)
     _kill(command)

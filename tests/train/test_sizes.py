@@ -125,14 +125,16 @@ def test_equal_cost_charges_the_scoring(project: Path) -> None:
     step = models.flops_per_position(scored.model, vocabulary.size) * 4 * 64
     slow = replace(settings, flops_per_second=step / 10)  # ten seconds a step
     publish.write_json(stage.SCORING, {"seconds": 15.5})
-    assert stage._budget(scored, slow, vocabulary) == {"steps": 4}
-    assert stage._budget(control, slow, vocabulary) == {"steps": 6}
-    assert stage._budget(whole, slow, vocabulary) == {"steps": 12}, "all rows, half the batch"
+    assert stage.budget_of(scored, slow, vocabulary.size) == {"steps": 4}
+    assert stage.budget_of(control, slow, vocabulary.size) == {"steps": 6}
+    assert stage.budget_of(whole, slow, vocabulary.size) == {"steps": 12}, (
+        "all rows, half the batch"
+    )
     publish.write_json(stage.SCORING, {"seconds": 59.0})
     with pytest.raises(ValueError, match="scoring alone took 59 s, which leaves no step"):
-        stage._budget(scored, slow, vocabulary)
+        stage.budget_of(scored, slow, vocabulary.size)
     with pytest.raises(ValueError, match=r"train\.flops_per_second: expected a number, as high_40"):
-        stage._budget(scored, replace(settings, flops_per_second=None), vocabulary)
+        stage.budget_of(scored, replace(settings, flops_per_second=None), vocabulary.size)
 
 
 def test_a_budget_ends_the_training_and_is_compared_within_itself(project: Path) -> None:
@@ -142,8 +144,8 @@ def test_a_budget_ends_the_training_and_is_compared_within_itself(project: Path)
     make_until("select")
     arms = ("high_40_tiny_7_steps", "high_40_tiny_3k_tokens")
     for arm in arms:
-        stage.run(arm, 0, False)
-        evaluate.run(arm, 0, False)
+        stage.run([arm], 0, False)
+        evaluate.run([arm], 0, False)
     steps, tokens = (results(project, arm) for arm in arms)
     assert steps["num_steps"] == steps["curve"][-1]["step"] == 7
     assert 3000 <= tokens["tokens_seen"] < 3000 + 4 * 64
@@ -183,7 +185,7 @@ def test_padded_rows_say_what_they_cut(project: Path, capsys: pytest.CaptureFixt
     documents = stage._read(config.experiment("high_40_tiny"), Vocabulary.read(stage.TOKENIZER))[
         "train"
     ]
-    stage.run("high_40_tiny", 0, False)
+    stage.run(["high_40_tiny"], 0, False)
     cut = sum(max(0, len(document) - 64) for document in documents)
     assert f"train: rows of 64 tokens cut {cut} tokens off high_40" in capsys.readouterr().out
     found = publish.read_json(project / CELL / "experiment_config.json")
@@ -215,17 +217,16 @@ def test_gradient_checkpointing_changes_no_bit(tmp_path: Path) -> None:
 
 def test_checkpointing_comes_where_memory_asks_for_it(shipped: stage.TrainConfig) -> None:
     model, room = replace(TINY_MODEL, num_layers=24), models.device_memory(torch.device("cpu"))
-    rows = data.pad([np.ones(9, np.int32)], 32, 0)
     few = shipped.recipes["ultra"]
     for kind, width in models.ACTIVATIONS.items():
         fits = room // (32 * 24 * 32 * width)
         many = replace(few, per_device_train_batch_size=fits)
-        small, large = (models.estimate(model, r, 64, rows, 1, kind) for r in (few, many))
+        small, large = (models.estimate(model, r, 64, 1, 9, 1, kind) for r in (few, many))
         assert not small.gradient_checkpointing and small.memory_gb < small.device_gb
         assert large.gradient_checkpointing and large.memory_gb < large.device_gb
         assert str(large).endswith("GB, with gradient checkpointing")
         never = replace(many, gradient_checkpointing=False)
-        assert models.estimate(model, never, 64, rows, 1, kind).memory_gb > room / 1e9
+        assert models.estimate(model, never, 64, 1, 9, 1, kind).memory_gb > room / 1e9
 
 
 def test_the_estimate_stands_beside_the_measurement(
@@ -234,7 +235,7 @@ def test_the_estimate_stands_beside_the_measurement(
     import mlflow
 
     make_until("select")
-    stage.run("high_40_tiny", 0, False)
+    stage.run(["high_40_tiny"], 0, False)
     (said,) = [line for line in capsys.readouterr().out.splitlines() if "parameters" in line]
     found = results(project, "high_40_tiny")
     assert f"{found['num_parameters'] / 1e6:.2f}M parameters" in said
@@ -256,7 +257,7 @@ def test_a_model_beyond_the_memory_is_refused(project: Path) -> None:
     with pytest.raises(
         ValueError, match=r"high_40_huge would take about \d+\.\d GB, .* has .*: lower"
     ):
-        stage.run("high_40_huge", 0, False)
+        stage.run(["high_40_huge"], 0, False)
     assert not (project / "models").exists()
 
 
@@ -264,21 +265,21 @@ def test_a_training_starts_from_a_given_model(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_until("select")
-    stage.run("high_40_tiny", 0, False)
+    stage.run(["high_40_tiny"], 0, False)
     shutil.copytree(CELL, "start")
     scratch = results(project, "high_40_tiny")
-    stage.run("high_40_tiny", 0, True, "start")
+    stage.run(["high_40_tiny"], 0, True, "start")
     assert "unchanged" not in capsys.readouterr().out
     tuned = results(project, "high_40_tiny")
     assert tuned["curve"][0]["train_loss"] < scratch["curve"][0]["train_loss"] - 0.05
     found = publish.read_json(project / CELL / "experiment_config.json")
     assert found["init"] == "start" and found["command"].endswith("--init start")
-    stage.run("high_40_tiny", 0, True, "start")
+    stage.run(["high_40_tiny"], 0, True, "start")
     assert "is done and unchanged" in capsys.readouterr().out
     change(project, init="start")  # params.yaml says the same, and the selector another
-    stage.run("high_40_tiny", 0, True)
+    stage.run(["high_40_tiny"], 0, True)
     assert "is done and unchanged" in capsys.readouterr().out
-    stage.run("high_40_tiny", 0, True, "scratch")
+    stage.run(["high_40_tiny"], 0, True, "scratch")
     assert results(project, "high_40_tiny")["curve"][0]["train_loss"] == pytest.approx(
         scratch["curve"][0]["train_loss"]
     )
@@ -316,7 +317,7 @@ def test_a_start_that_does_not_fit_is_refused_in_one_line(project: Path) -> None
         ("torn", "torn cannot be loaded"),
     ):
         with pytest.raises(ValueError) as error:
-            stage.run("high_40_tiny", 0, False, init)
+            stage.run(["high_40_tiny"], 0, False, init)
         assert message in str(error.value) and "\n" not in str(error.value)
     assert not (project / "models").exists()
 
@@ -365,7 +366,7 @@ def test_mlflow_passes_the_start_on(init: str) -> None:
     (command,) = get_entry_point_command(load_project(str(ROOT)), "train", given, None)
     name, *arguments = shlex.split(command)
     found = parser().parse_args(arguments)
-    assert name == "winnow" and found.init == init and found.experiment == "high_100k_1B"
+    assert name == "winnow" and found.init == init and found.experiments == ["high_100k_1B"]
 
 
 def test_the_commands_for_a_gpu_host_are_commands() -> None:

@@ -7,10 +7,13 @@ docs/reliability.md has the figures of the whole campaign of kills: make bench-c
 
 import copy
 import json
+import math
 import os
 import pickle
 import random
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -22,12 +25,11 @@ import numpy as np
 import pytest
 import torch
 from faults import train_kills
-from safetensors.torch import load_file, save_file
-from tiny import ROOT, TINY, corpus, make_until, need, write_jsonl, write_params
+from tiny import ROOT, TINY, Winnow, corpus, make_until, need, write_jsonl, write_params
 
 from winnow import publish
 from winnow.config import Model, Recipe
-from winnow.train import checkpoint, data, loop, stage
+from winnow.train import checkpoint, data, interrupt, loop, stage
 from winnow.train import model as models
 
 RECIPE = Recipe(
@@ -39,30 +41,34 @@ RECIPE = Recipe(
     save_steps=3,
 )
 COMMAND = ("train", "high_40_tiny", "--seed", "1")
-FILES = ("model.safetensors", "optimizer.safetensors", "random.safetensors", "position.json")
+FILES = ("model.safetensors", "optimizer.safetensors", "position.json")
 
 
 class Stop(Exception):
     """In the middle of an epoch."""
 
 
-def fit(folder: Path, stop_at: int | None = None) -> checkpoint.Position:
-    """Train a tiny model with dropout for 16 steps; its state is in the folder."""
+def plan_in(folder: Path) -> loop.Plan:
+    """A tiny model with dropout, to train for 16 steps; its state is in the folder."""
     torch.manual_seed(0)
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, 40), 0).astype(np.int32) for _ in range(30)]
     sequences = data.pack(documents, 48, 0)
     tiny = Model(num_layers=1, hidden_size=32, num_heads=2, context=48, dropout=0.1)
-    plan = loop.Plan(
+    return loop.Plan(
         model=models.build(tiny, 64, 0), recipe=RECIPE, train=sequences, validation=sequences,
         seed=0, precision="fp32", state=folder, key={"recipe": "a"},
     )  # fmt: skip
+
+
+def fit(folder: Path, stop_at: int | None = None) -> checkpoint.Position:
+    """Train it to the end, or to a step."""
 
     def on_point(point: dict[str, float]) -> None:
         if point["step"] == stop_at:
             raise Stop
 
-    return loop.train(plan, on_point)
+    return loop.train(plan_in(folder), on_point)
 
 
 def outcome(folder: Path, position: checkpoint.Position) -> Any:
@@ -126,31 +132,16 @@ def test_all_checkpoints_damaged(
     assert capsys.readouterr().err.count("is damaged; going on") == 2
 
 
-def test_no_generator_is_forgotten(tmp_path: Path) -> None:
-    """Numpy's and Python's global ones are not drawn from; torch's own is restored to the bit."""
+def test_no_generator_decides_what_a_resumed_run_gives(tmp_path: Path, wanted: Any) -> None:
+    """Numpy's and Python's global ones are not drawn from, and torch's has any state."""
     before = random.getstate(), np.random.get_state()
-    fit(tmp_path)
+    with pytest.raises(Stop):
+        fit(tmp_path, 8)
+    torch.manual_seed(99)
+    assert outcome(tmp_path, fit(tmp_path)) == wanted
     after = random.getstate(), np.random.get_state()
     assert before[0] == after[0]
     assert (before[1][1] == after[1][1]).all() and before[1][2] == after[1][2]
-    state = torch.get_rng_state()
-    torch.manual_seed(99)
-    fit(tmp_path)  # loads the last checkpoint and has nothing to do
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_a_checkpoint_of_other_devices_is_refused(tmp_path: Path) -> None:
-    fit(tmp_path)
-    newest = max(tmp_path.glob("step-*"))
-    states = load_file(newest / "random.safetensors")
-    with publish.publish_folder(
-        newest.with_name("step-000000099"), {"key": {"recipe": "a"}}
-    ) as new:
-        for name in FILES:
-            shutil.copyfile(newest / name, new / name)
-        save_file(states | {"cuda.7": states["cpu"].clone()}, new / "random.safetensors")
-    with pytest.raises(ValueError, match="was made with 1 GPUs, here are 0"):
-        fit(tmp_path)
 
 
 class Bomb:
@@ -222,6 +213,102 @@ def start_and_kill(project: Path, after: str) -> None:
     process.wait()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_writes_a_checkpoint_from_which_the_same_command_goes_on(
+    ready: Path, winnow: Winnow, number: signal.Signals
+) -> None:
+    params: Any = copy.deepcopy(TINY)
+    params["train"]["recipes"]["quick"] |= {"num_train_epochs": 20, "save_steps": 10_000}
+    write_params(ready, params)
+    assert winnow(*COMMAND).returncode == 0
+    undisturbed = results(ready)
+    shutil.rmtree(ready / "models")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "winnow", *COMMAND],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    state = ready / ".winnow/train/high_40_tiny-1"
+    while not (state / "points.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(number)
+    _, said = process.communicate()
+    assert process.returncode == 128 + number
+    (newest,) = state.glob("step-*")
+    steps = undisturbed[1][-1]["step"]
+    place = f"step {int(newest.name[5:])} of {steps}"
+    line = f"winnow train: stopped at {place}: the same command goes on from there"
+    assert said.splitlines()[-1] == line and 0 < int(newest.name[5:]) < steps
+    again = winnow(*COMMAND)
+    assert again.returncode == 0 and f"train: high_40_tiny-1 goes on from {place}" in again.stdout
+    assert results(ready) == undisturbed
+
+
+def results(project: Path) -> tuple[str, list[dict[str, float]]]:
+    """The final weights' hash, and the curve but for its times."""
+    folder = project / "models/high_40_tiny/1"
+    curve = json.loads((folder / "train_results.json").read_text())["curve"]
+    return publish.file_hash(folder / "model.safetensors"), [p | {"seconds": 0} for p in curve]
+
+
+def test_a_signal_is_noted_once_and_its_second_ends_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt), interrupt.noted() as first:
+        assert first() == 0
+        signal.raise_signal(signal.SIGINT)
+        assert first() == signal.SIGINT
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the second signal ended nothing")
+
+
+def test_a_signal_that_came_too_late_is_sent_again() -> None:
+    with pytest.raises(KeyboardInterrupt), interrupt.noted():
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupt.noted() as first:
+            signal.raise_signal(signal.SIGINT)
+            assert first() == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_training_ends_at_the_first_loss_that_is_not_finite(ready: Path, winnow: Winnow) -> None:
+    params: Any = copy.deepcopy(TINY)
+    params["train"]["recipes"]["quick"] |= {"learning_rate": 1e30, "save_steps": 1}
+    write_params(ready, params)
+    done = winnow(*COMMAND)
+    state = Path(".winnow/train/high_40_tiny-1")
+    assert done.returncode == 2 and done.stderr.splitlines()[-1] == (
+        "winnow train: high_40_tiny-1: step 2 of 34: the loss is not finite (nan): lower "
+        "train.recipes.quick.learning_rate or name another train.init, and remove "
+        f"{state} to start anew"
+    )
+    assert [path.name for path in (ready / state).glob("step-*")] == ["step-000000001"]
+    assert not (ready / "models").exists()
+    with sqlite3.connect(ready / "mlflow.db") as database:
+        assert database.execute("select status from runs").fetchall() == [("FAILED",)]
+
+
+@pytest.mark.parametrize("spoilt", ["loss", "gradient's norm"])
+def test_the_first_step_that_went_wrong_is_named_where_several_are_read_at_once(
+    tmp_path: Path, spoilt: str
+) -> None:
+    plan = plan_in(tmp_path)
+    run, weight = loop._Run(plan), next(plan.model.parameters())
+    for step, batch in enumerate(loop._batches(plan.train, np.arange(24), 4), 1):
+        if step == 4 and spoilt == "loss":
+            weight.data.fill_(math.inf)
+        if step == 4 and spoilt != "loss":
+            weight.register_hook(lambda gradient: gradient * math.inf)
+        run.step(batch)
+    with pytest.raises(FloatingPointError, match=f"step 4 of 16: the {spoilt} is not finite"):
+        run.look()
+
+
 def test_another_recipe_or_data_is_refused_by_name(ready: Path) -> None:
     state = ready / ".winnow/train/high_40_tiny-1"
     start_and_kill(ready, ".winnow/train/*/step-000000010")
@@ -230,7 +317,7 @@ def test_another_recipe_or_data_is_refused_by_name(ready: Path) -> None:
     params["train"]["recipes"]["quick"]["learning_rate"] = 0.001
     write_params(ready, params)
     with pytest.raises(ValueError) as refused:
-        stage.run("high_40_tiny", 1, False)
+        stage.run(["high_40_tiny"], 1, False)
     assert tree(state) == before and str(refused.value) == (
         "unfinished work in .winnow/train/high_40_tiny-1 had another recipe.learning_rate (0.003, "
         "now 0.001): go back to it, or remove that folder to start anew"
@@ -239,7 +326,7 @@ def test_another_recipe_or_data_is_refused_by_name(ready: Path) -> None:
     write_jsonl(ready / "data/a.jsonl", corpus(seed=1))
     make_until("select")
     with pytest.raises(ValueError, match="had another data, tokenizer: go back"):
-        stage.run("high_40_tiny", 1, False)
+        stage.run(["high_40_tiny"], 1, False)
     assert tree(state) == before
 
 
@@ -265,7 +352,7 @@ def test_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_second_process_is_refused_naming_the_first(ready: Path) -> None:
     held = f"train-high_40_tiny-1 is in use by process {os.getpid()}"
     with publish.lock("train-high_40_tiny-1"), pytest.raises(ValueError, match=held):
-        stage.run("high_40_tiny", 1, False)
+        stage.run(["high_40_tiny"], 1, False)
 
 
 def test_killed_at_its_points_and_at_random(ready: Path) -> None:

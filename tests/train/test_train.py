@@ -100,11 +100,17 @@ def test_the_counted_parameters_are_those_of_the_model() -> None:
     assert built.config.vocab_size == 320
 
 
-def _curve(folder: Path, batch: int, accumulation: int) -> list[dict[str, float]]:
+def _beginning() -> tuple[torch.nn.Module, data.Sequences]:
+    """A tiny model and 30 sequences for it."""
     torch.manual_seed(0)
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, 40), 0).astype(np.int32) for _ in range(30)]
-    sequences = data.pack(documents, 48, 0)
+    tiny = Model(num_layers=1, hidden_size=32, num_heads=2, context=48)
+    return models.build(tiny, 64, 0), data.pack(documents, 48, 0)
+
+
+def _curve(folder: Path, batch: int, accumulation: int) -> list[dict[str, float]]:
+    model, sequences = _beginning()
     recipe = Recipe(
         learning_rate=0.003,
         num_train_epochs=2,
@@ -113,9 +119,8 @@ def _curve(folder: Path, batch: int, accumulation: int) -> list[dict[str, float]
         eval_steps=5,
         save_steps=100,
     )
-    tiny = Model(num_layers=1, hidden_size=32, num_heads=2, context=48)
     plan = loop.Plan(
-        model=models.build(tiny, 64, 0),
+        model=model,
         recipe=recipe,
         train=sequences,
         validation=sequences,
@@ -168,9 +173,23 @@ def test_the_loss_and_its_gradient_are_those_of_whole_logits(
 
 def test_the_golden_loss_curve(tmp_path: Path) -> None:
     golden = json.loads((ROOT / "tests/golden/loss_curve.json").read_text())
-    losses = [point["validation_loss"] for point in _curve(tmp_path, 4, 1)]
+    curve = {point["step"]: point for point in _curve(tmp_path, 4, 1)}
+    losses = [curve[step]["validation_loss"] for step in (5, 10, 15, 16)]
     assert losses == pytest.approx(golden, rel=1e-3)
     assert losses[-1] < losses[0]
+
+
+def test_a_point_says_the_learning_rate_and_the_norm_of_the_gradient(tmp_path: Path) -> None:
+    curve = _curve(tmp_path, 4, 1)
+    assert [point["step"] for point in curve] == list(range(1, 17))  # a tenth of 16, or less
+    rates = [loop.learning_rate(step, 16, RECIPE) for step in range(16)]
+    assert [point["learning_rate"] for point in curve] == rates
+    model, sequences = _beginning()
+    batch = sequences[data.epoch_order(len(sequences), 0, 0)[:4]]
+    (loop._loss_sum(loss.WithLoss(model), batch, "fp32") / batch.num_targets).backward()
+    norm = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()
+    assert curve[0]["grad_norm"] == pytest.approx(norm.item(), rel=1e-5)
+    assert curve[1]["grad_norm"] != curve[0]["grad_norm"]
 
 
 def _weights(project: Path, cell: str) -> str:
@@ -226,7 +245,7 @@ def _one_run_with_every_point_once(project: Path, points: int) -> None:
 
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     experiment = client.get_experiment_by_name("winnow")
-    runs = client.search_runs([experiment.experiment_id])
+    runs = client.search_runs([experiment.experiment_id], "tags.stage = 'train'")
     assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]
     assert {run.info.run_name for run in runs} == {"train@high_40_tiny-1"}
     for run in runs:
@@ -236,11 +255,11 @@ def _one_run_with_every_point_once(project: Path, points: int) -> None:
 
 def test_seeds_in_one_process_are_those_of_their_own(project: Path) -> None:
     make_until("select")
-    stage.run("high_40_tiny", None, False)
+    stage.run(["high_40_tiny"], None, False)
     together = [_weights(project, f"high_40_tiny/{seed}") for seed in (0, 1)]
     assert together[0] != together[1]
     shutil.rmtree(project / "models")
-    stage.run("high_40_tiny", 1, False)
+    stage.run(["high_40_tiny"], 1, False)
     assert _weights(project, "high_40_tiny/1") == together[1]
 
 
@@ -248,14 +267,14 @@ def test_skip_existing_knows_what_changed(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_until("select")
-    stage.run("high_40_tiny", 0, True)
+    stage.run(["high_40_tiny"], 0, True)
     capsys.readouterr()
-    stage.run("high_40_tiny", 0, True)
+    stage.run(["high_40_tiny"], 0, True)
     assert "is done and unchanged" in capsys.readouterr().out
     params: Any = copy.deepcopy(TINY)
     params["train"]["recipes"]["quick"]["learning_rate"] = 0.001
     write_params(project, params)
-    stage.run("high_40_tiny", 0, True)
+    stage.run(["high_40_tiny"], 0, True)
     assert "unchanged" not in capsys.readouterr().out
 
 
@@ -263,7 +282,7 @@ def test_what_is_recorded_and_registered(project: Path) -> None:
     import mlflow
 
     make_until("select")
-    stage.run("high_40_tiny", 0, False)
+    stage.run(["high_40_tiny"], 0, False)
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     (version,) = client.search_model_versions("name='high_40_tiny'")
     run = client.get_run(version.run_id)

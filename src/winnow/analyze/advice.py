@@ -3,6 +3,7 @@
 from winnow.analyze import words
 from winnow.analyze.answer import ENOUGH_SEEDS, Verdict
 from winnow.analyze.confounds import flips
+from winnow.analyze.cost import total_seconds
 from winnow.analyze.documented import Json, levels
 from winnow.analyze.power import POWER
 from winnow.analyze.results import Arm, Study
@@ -32,26 +33,32 @@ def _threshold_advice(prefix: str, arms: tuple[Arm, ...], rule: Json, careful: J
 
 
 def _score_advice(prefix: str, verdict: Verdict) -> list[str]:
-    if verdict.best is None:
-        return []
-    if verdict.best.share >= 1:
-        return [] if verdict.tied else [f"{prefix}spare the scoring: all rows are kept."]
-    if verdict.score_helped is None:
+    if verdict.is_score_refuted:
+        return [f"{prefix}spare the scoring: random rows do better."]
+    if verdict.best.is_unfiltered and not verdict.tied:
+        return [f"{prefix}spare the scoring: all rows are kept."]
+    if verdict.control is None and verdict.best.is_top:
         return [f"{prefix}run the length-matched control of {verdict.best.tier_name} before "
                 "trusting the score."]  # fmt: skip
-    if verdict.score_helped:
+    if verdict.score_helped and verdict.best.is_top:
         return [f"{prefix}keep the score: it beats a random draw of as many rows."]
     return [f"{prefix}spare the scoring, unless a larger run shows that it beats a random draw."]
 
 
-def _tie_advice(prefix: str, verdict: Verdict, seconds: Json) -> list[str]:
-    if verdict.kind != "too close" or verdict.best is None:
+def _tie_advice(prefix: str, verdict: Verdict, study: Study) -> list[str]:
+    """The cheapest of the arms that are too close to call, by work and not by the clock."""
+    if verdict.kind != "too close":
         return []
-    group = sorted((verdict.best, *verdict.tied), key=lambda arm: seconds[arm.name]["train_time"])
-    time = words.duration(seconds[group[0].name]["train_time"])
+    costs = {arm: total_seconds(arm, study) for arm in (verdict.best, *verdict.tied)}
+    known = {arm: seconds for arm, seconds in costs.items() if seconds is not None}
+    if not known:
+        return []
+    cheapest = min(known, key=lambda arm: (known[arm], arm.num_rows, arm.name))
+    scoring = " and the scoring" if cheapest.tier.is_scored else ""
     return [
-        f"{prefix}of the tiers that are too close to call, {group[0].tier_name} trains fastest "
-        f"({time}); more seeds or test rows would narrow the interval."
+        f"{prefix}of the arms that are too close to call, {cheapest.tier_name} costs least "
+        f"({words.short(cheapest.train('flops'))} FLOPs{scoring}); more seeds or test rows would "
+        "narrow the interval."
     ]
 
 
@@ -65,7 +72,7 @@ def recommendations(study: Study, verdicts: dict[str, Verdict], figures: Json) -
         verdict = verdicts[name]
         rule, careful = (figures[k][name] for k in
                          ("quality_threshold", "quality_threshold_interval"))  # fmt: skip
-        sentences += _tie_advice(prefix, verdict, figures["efficiency_metrics"])
+        sentences += _tie_advice(prefix, verdict, study)
         sentences += _score_advice(prefix, verdict)
         sentences += _threshold_advice(prefix, arms, rule, careful)
         planned = figures["power"][name]["planned"]

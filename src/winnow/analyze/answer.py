@@ -1,12 +1,13 @@
 """The headline: how much to keep, for one model size at a time, or why that cannot be said.
 
-The candidates are the arms that keep the top rows by score. The best has the lowest mean test loss.
-It is the answer only where the paired interval of its difference to every other candidate excludes
-zero. Its margin over random rows of the same lengths always stands beside it: without that margin,
-what helped was the number of rows, not the score.
+Every arm is a candidate: all rows, the top ones by score, and any other choice. The best has the
+lowest mean test loss. It is the answer only where the paired interval of its difference to every
+other candidate excludes zero. A tier of top rows that random rows of its number surely beat is no
+candidate: where that is the best of them, the answer is not to filter by this score. What the score
+did in the tiers that were run always stands beside the answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,12 +25,29 @@ MUCH_SHARED = 0.3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Control:
-    """The random arm that the best one is held against."""
+    """A tier of top rows, and the random arm that it is tested against."""
 
+    tier: Arm
     arm: Arm
-    kind: Literal["matched", "same size", "other size"]
     margin: Interval
-    """How much lower the loss of the best arm is."""
+    """How much lower the loss of the tier is."""
+
+    @property
+    def kind(self) -> Literal["matched", "same size", "other size"]:
+        """How far the random rows are like the tier's."""
+        if self.arm.rule == "matched":
+            return "matched"
+        return "same size" if self.arm.num_rows == self.tier.num_rows else "other size"
+
+    @property
+    def wins(self) -> bool:
+        """Whether random rows of the tier's number surely beat it."""
+        return self.kind != "other size" and self.margin.high < 0
+
+    @property
+    def loses(self) -> bool:
+        """Whether the tier surely beats random rows of its number."""
+        return self.kind != "other size" and self.margin.above_zero
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,30 +56,36 @@ class Verdict:
 
     model_name: str
     kind: Literal["keep", "too close", "nothing to compare"]
-    best: Arm | None
-    """The candidate with the lowest mean test loss."""
+    best: Arm
+    """The arm with the lowest mean test loss."""
     tied: tuple[Arm, ...]
     """Candidates that the best one is not surely better than."""
     margins: dict[str, Interval]
-    """How much lower the loss of the best is than that of each other candidate."""
+    """How much lower the loss of the best is than that of each other arm."""
     control: Control | None
+    """Of the tier of top rows with the lowest mean test loss."""
+    is_score_refuted: bool
+    """Whether random rows beat that tier, and no other tier of top rows is left to keep."""
+    has_all_rows: bool
+    """Whether an arm of all rows is among those that were compared."""
     sentence: str
     """What to keep."""
     score_sentence: str
-    """Whether the score itself helped."""
+    """What the score did."""
     notes: tuple[str, ...]
     """The range in which the answer holds."""
 
     @property
     def score_helped(self) -> bool | None:
-        """Whether the best arm surely beats its random control; None where none tells."""
+        """Whether the best tier of top rows surely beats its control; None where none tells."""
         if self.control is None or self.control.kind == "other size":
             return None
-        return self.control.margin.above_zero
+        return self.control.loses
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as it is written."""
         control = self.control and {
+            "tier": self.control.tier.name,
             "experiment": self.control.arm.name,
             "kind": self.control.kind,
             "margin": as_json(self.control.margin),
@@ -70,96 +94,123 @@ class Verdict:
             "verdict": self.kind,
             "sentence": self.sentence,
             "score_sentence": self.score_sentence,
-            "best": self.best.name if self.best else None,
-            "num_rows": self.best.num_rows if self.best else None,
-            "share": self.best.share if self.best else None,
+            "best": self.best.name,
+            "num_rows": self.best.num_rows,
+            "share": self.best.share,
             "tied": [arm.name for arm in self.tied],
             "margins": {name: as_json(margin) for name, margin in self.margins.items()},
             "control": control,
             "score_helped": self.score_helped,
+            "score_refuted": self.is_score_refuted,
+            "has_all_rows": self.has_all_rows,
             "notes": list(self.notes),
         }
 
 
-def matched_control(best: Arm, arms: tuple[Arm, ...]) -> Arm | None:
+def matched_control(best: Arm, arms: Sequence[Arm]) -> Arm | None:
     """The arm of random rows with the sizes and lengths of an arm's tier."""
     found = (arm for arm in arms if arm.rule == "matched" and arm.of == best.tier_name)
     return next(found, None)
 
 
-def _control(best: Arm, arms: tuple[Arm, ...], losses: Bootstrap) -> Control | None:
-    """The matched arm of the best tier; without it, the random arm of the nearest size.
+def _control(tier: Arm, arms: Sequence[Arm], losses: Bootstrap) -> Control | None:
+    """The random rows of a tier's number that surely beat it; else those of its lengths too; else
+    the nearest random arm."""
+    random = [arm for arm in arms if arm.rule == "random" and not arm.is_unfiltered]
+    random.sort(key=lambda arm: abs(arm.num_rows - tier.num_rows))
+    matched = matched_control(tier, arms)
+    found = [
+        Control(tier=tier, arm=arm, margin=losses.margin(tier.name, arm.name))
+        for arm in [*([matched] if matched else []), *random[:1]]
+    ]
+    return next((control for control in found if control.wins), found[0] if found else None)
 
-    All rows have none: as many random ones are the same.
-    """
-    if best.share >= 1:
-        return None
-    matched = matched_control(best, arms)
-    if matched:
-        margin = losses.margin(best.name, matched.name)
-        return Control(arm=matched, kind="matched", margin=margin)
-    random = [arm for arm in arms if arm.rule == "random"]
-    if not random:
-        return None
-    near = min(random, key=lambda arm: abs(arm.num_rows - best.num_rows))
-    kind: Literal["same size", "other size"] = (
-        "same size" if near.num_rows == best.num_rows else "other size"
+
+def controls(arms: Sequence[Arm], losses: Bootstrap) -> dict[Arm, Control | None]:
+    """Every tier of top rows, the one with the lowest loss first, and its control."""
+    tops = sorted((arm for arm in arms if arm.is_top), key=lambda arm: _order(arm, losses))
+    return {arm: _control(arm, arms, losses) for arm in tops}
+
+
+def _order(arm: Arm, losses: Bootstrap) -> tuple[float, int, str]:
+    """The lower the loss, the better; of equal ones the smaller arm."""
+    return losses.loss(arm.name).value, arm.num_rows, arm.name
+
+
+def _evidence(control: Control, losses: Bootstrap) -> str:
+    return (
+        f"margin {words.signed(control.margin.value)} nats per token, {losses.confidence:.0%} "
+        f"interval {words.span(control.margin)}, {words.plural(len(control.tier.runs), 'seed')}"
     )
-    return Control(arm=near, kind=kind, margin=losses.margin(best.name, near.name))
 
 
-def _score_sentence(
-    best: Arm, control: Control | None, kind: str, losses: Bootstrap, num_seeds: int
-) -> str:
-    """Whether the score helped, with the margin, its interval and the number of seeds."""
-    if best.share >= 1:
-        return "Of all rows the score chooses none, so this says nothing about it."
+def _score_sentence(best: Arm, tested: Mapping[Arm, Control | None], losses: Bootstrap) -> str:
+    """What the score did in its best tier, with the margin, and in how many tiers."""
+    if not tested:
+        return "No tier of top rows was run, so nothing is known about the score."
+    tier, control = next(iter(tested.items()))
     if control is None:
         return (
-            f"No random control was run beside {best.tier_name}, so nothing is known about the "
-            f"score itself: add a tier {{rule: matched, of: {best.tier_name}}} to experiments."
+            f"No random control was run beside {tier.tier_name}, so nothing is known about the "
+            f"score itself: add a tier {{rule: matched, of: {tier.tier_name}}} to experiments."
         )
-    margin = control.margin
-    evidence = (
-        f"{words.signed(margin.value)} nats per token, {losses.confidence:.0%} interval "
-        f"{words.span(margin)}, {words.plural(num_seeds, 'seed')}"
-    )
-    missing = "" if control.kind == "matched" else "Its length-matched control was not run. "
+    evidence = _evidence(control, losses)
     if control.kind == "other size":
         return (
-            f"{missing}The margin over the nearest random tier, {control.arm.tier_name} with "
-            f"{words.count(control.arm.num_rows)} rows, is {evidence}; as the sizes differ, "
-            "it says nothing about the score itself."
+            f"The random tier nearest to {tier.tier_name} has {words.count(control.arm.num_rows)} "
+            f"rows ({evidence}); as the sizes differ, it says nothing about the score itself: add "
+            f"a tier {{rule: matched, of: {tier.tier_name}}} to experiments."
         )
-    drawn = (
-        "as many random rows of the same lengths" if control.kind == "matched"
-        else "as many random rows, their lengths not matched,"
-    )  # fmt: skip
-    if margin.above_zero:
-        return f"{missing}The score earns it: {drawn} do worse (margin {evidence})."
-    instead = " (size did)" if kind == "keep" else ""
-    does = "do as well, as far as this run can tell" if margin.holds_zero else "do better"
-    return f"{missing}The score itself did not help{instead}: {drawn} {does} (margin {evidence})."
+    return f"{_outcome(best, control)} ({evidence}).{_tally(tested)}"
 
 
-def _notes(best: Arm, candidates: list[Arm], control: Control | None) -> tuple[str, ...]:
+def _outcome(best: Arm, control: Control) -> str:
+    """Whether a tier does better than its control."""
+    lengths = (
+        "of the same lengths" if control.kind == "matched" else "whose lengths are not matched"
+    )
+    drawn = f"as many random rows {lengths}"
+    tier = f"the top {words.count(control.tier.num_rows)} rows"
+    if control.wins:
+        return f"T{tier[1:]} do worse than {drawn}"
+    if not control.loses:
+        return f"The score itself did not help: {tier} cannot be told from {drawn}"
+    if control.tier is best:
+        return f"The score earns it: {drawn} do worse"
+    return f"Yet the score does better than chance: {drawn} as {tier} do worse"
+
+
+def _tally(tested: Mapping[Arm, Control | None]) -> str:
+    """In how many tiers the score surely helped or hurt, where there are several."""
+    told = [control for control in tested.values() if control and control.kind != "other size"]
+    if len(told) < 2:
+        return ""
+    return (
+        f" Of the {len(told)} tiers that have such a control, the score surely helped in "
+        f"{sum(control.loses for control in told)} and hurt in "
+        f"{sum(control.wins for control in told)}."
+    )
+
+
+def _notes(best: Arm, arms: Sequence[Arm], control: Control | None) -> tuple[str, ...]:
     """Where the answer stops: at the edges of what was run, and where compute was not equal."""
     notes = []
     overlap = control.arm.overlap if control else None
     if control and overlap is not None and overlap >= MUCH_SHARED:
         notes.append(
             f"{control.arm.tier_name} shares {words.percent(overlap)} of its rows with "
-            f"{best.tier_name}, which makes the margin between them smaller than the score's worth."
+            f"{control.tier.tier_name}, which makes the margin between them smaller than the "
+            "score's worth."
         )
-    sizes = [arm.num_rows for arm in candidates]
+    sizes = {arm.num_rows for arm in arms}
     if len(sizes) > 1 and best.num_rows == min(sizes):
         notes.append(f"{best.tier_name} is the hardest filter that was tried.")
-    if len(sizes) > 1 and best.num_rows == max(sizes) and best.share < 1:
+    if len(sizes) > 1 and best.num_rows == max(sizes) and not best.is_unfiltered:
         notes.append(f"{best.tier_name} is the mildest filter that was tried.")
-    seen = [arm.train("tokens_seen") for arm in candidates]
+    seen = [arm.train("tokens_seen") for arm in arms]
     if best.budget is None and max(seen) > 1.1 * min(seen):
         notes.append(
-            f"The tiers were trained on {words.short(min(seen))} to {words.short(max(seen))} "
+            f"The arms were trained on {words.short(min(seen))} to {words.short(max(seen))} "
             "tokens each: the comparison is under their own recipes, not at equal compute."
         )
     epochs = best.train("num_epochs")
@@ -171,36 +222,44 @@ def _notes(best: Arm, candidates: list[Arm], control: Control | None) -> tuple[s
     return tuple(notes)
 
 
-def _keep_sentence(best: Arm, tied: tuple[Arm, ...]) -> str:
+def _keep_sentence(best: Arm, tied: Sequence[Arm], arms: Sequence[Arm]) -> str:
+    """What to keep, or between what that is too close to call."""
+    if len({arm.num_rows for arm in arms}) == 1:
+        return (
+            f"Nothing to compare: only arms of {words.plural(best.num_rows, 'row')} were run, "
+            "so how hard to filter cannot be said."
+        )
     if tied:
         group = sorted((best, *tied), key=lambda arm: (arm.num_rows, arm.name))
         names = words.listed([words.rows(arm, whole="") for arm in group])
         return f"Too close to call between {names}."
-    end = "; every harder filter did worse" if best.share >= 1 else ""
-    return f"Keep {words.rows(best)}{end}."
+    whole = "" if any(arm.is_unfiltered for arm in arms) else "of what was run, "
+    sentence = f"{whole}keep {words.rows(best)}."
+    return sentence[0].upper() + sentence[1:]
 
 
-def judge(model_name: str, arms: tuple[Arm, ...], losses: Bootstrap) -> Verdict:
+def judge(model_name: str, arms: Sequence[Arm], losses: Bootstrap) -> Verdict:
     """Answer for the arms of one model."""
-    candidates = [arm for arm in arms if arm.rule == "top"]
-    if not candidates:
-        return Verdict(
-            model_name=model_name, kind="nothing to compare", best=None, tied=(), margins={},
-            control=None, score_sentence="", notes=(),
-            sentence="Nothing to compare: no experiment keeps the top rows by score.",
-        )  # fmt: skip
-    best = min(candidates, key=lambda arm: (losses.loss(arm.name).value, arm.num_rows, arm.name))
-    others = [arm for arm in candidates if arm is not best]
-    margins = {arm.name: losses.margin(best.name, arm.name) for arm in others}
-    tied = tuple(arm for arm in others if not margins[arm.name].above_zero)
-    control = _control(best, arms, losses)
-    kind: Literal["keep", "too close", "nothing to compare"] = (
-        "nothing to compare" if not others else "too close" if tied else "keep"
-    )
-    sentence = _keep_sentence(best, tied) if others else (
-        f"Nothing to compare: {best.tier_name} is the only tier of top rows that was run, "
-        "so how hard to filter cannot be said."
+    best = min(arms, key=lambda arm: _order(arm, losses))
+    margins = {arm.name: losses.margin(best.name, arm.name) for arm in arms if arm is not best}
+    tested = controls(arms, losses)
+    beaten = {arm for arm, control in tested.items() if control and control.wins}
+    tied = tuple(
+        arm for arm in arms
+        if arm is not best and not margins[arm.name].above_zero and arm not in beaten
     )  # fmt: skip
+    control = next(iter(tested.values()), None)
+    is_refuted = (
+        control is not None and control.wins and not any(arm.is_top for arm in (best, *tied))
+    )
+    sentence = _keep_sentence(best, tied, arms)
+    is_one_size = len({arm.num_rows for arm in arms}) == 1
+    kind: Literal["keep", "too close", "nothing to compare"] = (
+        "nothing to compare" if is_one_size else "too close" if tied else "keep"
+    )
+    if is_refuted:
+        joined = f": {sentence[0].lower()}{sentence[1:]}" if kind == "keep" else f". {sentence}"
+        sentence = f"Do not filter by this score{joined}"
     return Verdict(
         model_name=model_name,
         kind=kind,
@@ -208,21 +267,30 @@ def judge(model_name: str, arms: tuple[Arm, ...], losses: Bootstrap) -> Verdict:
         tied=tied,
         margins=margins,
         control=control,
+        is_score_refuted=is_refuted,
+        has_all_rows=any(arm.is_unfiltered for arm in arms),
         sentence=sentence,
-        score_sentence=_score_sentence(best, control, kind, losses, len(best.runs)),
-        notes=_notes(best, candidates, control),
+        score_sentence=_score_sentence(best, tested, losses),
+        notes=_notes(best, arms, control),
     )
+
+
+def _missing(judged: Sequence[Verdict]) -> str:
+    """What to run where no arm of all rows was, so that nobody knows whether to filter at all."""
+    names = [f"all_100pct_{v.model_name}" for v in judged if not v.has_all_rows]
+    if not names:
+        return ""
+    return f" No arm of all rows was run: add {words.listed(names)} to experiments."
 
 
 def headline(verdicts: Mapping[str, Verdict], num_seeds: int) -> dict[str, Any]:
     """The opening sentence, the sentences under it, and the flag of what is no finding."""
     judged = list(verdicts.values())
     first = judged[0]
-    agreed = all(v.kind == "keep" and v.best and first.best
-                 and v.best.tier_name == first.best.tier_name for v in judged)  # fmt: skip
+    agreed = all(v.kind == "keep" and v.sentence == first.sentence for v in judged)
     sizes = words.listed([verdict.model_name for verdict in judged])
     one, several = "model size", "model sizes"
-    if any(verdict.best and verdict.best.budget for verdict in judged):
+    if any(verdict.best.budget for verdict in judged):
         one, several = "model and budget", "models and budgets"
     if len(judged) == 1:
         opening, details = first.sentence, [first.score_sentence]
@@ -232,6 +300,7 @@ def headline(verdicts: Mapping[str, Verdict], num_seeds: int) -> dict[str, Any]:
     else:
         opening = f"The {several} {sizes} do not share one answer."
         details = [f"{v.model_name}: {v.sentence} {v.score_sentence}".strip() for v in judged]
+    opening += _missing(judged)
     flag = None
     if num_seeds < ENOUGH_SEEDS:
         flag = f"Not a finding: {words.plural(num_seeds, 'seed')}; {ENOUGH_SEEDS} or more make one."

@@ -4,10 +4,8 @@ Also the planted truth, where a corpus comes with one: which rows were made clea
 not. It is read here, after every model is trained and judged, and by no other stage.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,6 @@ from numpy.typing import NDArray
 
 from winnow.analyze.documented import with_reasons
 from winnow.analyze.results import Study, read_test_hashes, read_tier_rows
-from winnow.errors import Refusal
 from winnow.records import DIMENSIONS, WEIGHTS
 
 MEASURES = ("score", *DIMENSIONS)
@@ -126,17 +123,6 @@ def length_audit(pool: pa.Table) -> Json:
     row["top_that_stays_without_length"] = len(top & _top(residual, _by_hash(pool))) / len(top)
     row["rank_correlation_without_length"] = rank_correlation(residual, scores)
     return with_reasons(row, {})
-
-
-def read_truth(path: Path) -> dict[str, str]:
-    """Content hash -> the quality that the row was made with."""
-    if not path.is_file():
-        raise Refusal(f"analyze.truth: {path} is missing; a corpus without one has null")
-    lines = path.read_text(encoding="utf-8").split("\n")
-    try:
-        return {row["hash"]: row["quality"] for row in map(json.loads, filter(None, lines))}
-    except (ValueError, KeyError, TypeError) as error:
-        raise Refusal(f"{path}: expected lines of hash and quality, found {error}") from None
 
 
 def _clean_share(known: Iterable[str | None]) -> Json:

@@ -14,7 +14,8 @@ from typing import Any
 from winnow.analyze import words
 from winnow.analyze.answer import Verdict, matched_control
 from winnow.analyze.bootstrap import Bootstrap, Interval
-from winnow.analyze.documented import as_json, scoring_seconds, with_reasons
+from winnow.analyze.cost import total_seconds, training_seconds
+from winnow.analyze.documented import as_json, with_reasons
 from winnow.analyze.results import Arm, Study
 from winnow.config import Budget
 
@@ -56,19 +57,20 @@ def margin_status(margins: Sequence[Interval]) -> str | None:
 
 def verdict_status(verdicts: Sequence[Verdict]) -> str | None:
     """The same for the tier to keep; regimes with nothing to compare do not count."""
-    judged = [v for v in verdicts if v.kind != "nothing to compare" and v.best]
-    kept = [v.best.tier_name if v.best and v.kind == "keep" else None for v in judged]
+    judged = [v for v in verdicts if v.kind != "nothing to compare"]
+    kept = [v.best.tier_name if v.kind == "keep" else None for v in judged]
     return _status(kept, None)
 
 
 def _pairs(groups: Mapping[str | None, tuple[Arm, ...]]) -> list[tuple[str, str]]:
-    """What is compared: every top tier with its matched control, then every two top tiers."""
+    """What is compared: every top tier with its matched control, then every two of the top tiers
+    and all rows."""
     arms = {arm.tier_name: arm for arms in groups.values() for arm in arms}
     ordered = sorted(arms.values(), key=lambda arm: (arm.num_rows, arm.tier_name))
-    tops = [arm for arm in ordered if arm.rule == "top"]
-    controls = [(arm, matched_control(arm, tuple(ordered))) for arm in tops]
+    sizes = [arm for arm in ordered if arm.is_top or arm.is_unfiltered]
+    controls = [(arm, matched_control(arm, tuple(ordered))) for arm in sizes]
     matched = [(arm.tier_name, control.tier_name) for arm, control in controls if control]
-    return matched + [(a.tier_name, b.tier_name) for a, b in combinations(tops, 2)]
+    return matched + [(a.tier_name, b.tier_name) for a, b in combinations(sizes, 2)]
 
 
 def _comparison(
@@ -102,7 +104,7 @@ def experiment(tier: str, model: str, budget: str | None) -> str:
 def _typical(arms: Sequence[Arm], kind: str, study: Study) -> float:
     """What arms took, in a unit of budgets: the middle one."""
     if kind == "seconds":
-        taken = [arm.train("train_time") + (scoring_seconds(arm, study) or 0) for arm in arms]
+        taken = [total_seconds(arm, study) or training_seconds(arm, study) for arm in arms]
     else:
         taken = [arm.train({"steps": "num_steps", "tokens": "tokens_seen"}[kind]) for arm in arms]
     return sorted(taken)[len(taken) // 2]
@@ -154,7 +156,7 @@ def _model(
             key: {
                 "regime": REGIMES[unit(None if key == EPOCHS else key)],
                 "verdict": verdict.kind,
-                "best": verdict.best.tier_name if verdict.best else "",
+                "best": verdict.best.tier_name,
                 "tied": [arm.tier_name for arm in verdict.tied],
             }
             for key, verdict in judged.items()

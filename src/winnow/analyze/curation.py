@@ -1,7 +1,9 @@
-"""What curation did: the gain of every step, removed rows to look at, what leaks into the tests."""
+"""What ingest read and curation did: files, the gain of every step, removed rows, what leaks."""
 
 import base64
 import hashlib
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,22 @@ PER_REASON, MAX_TEXT = 20, 700
 Json = dict[str, Any]
 
 
+def source_files() -> Json:
+    """What became of every file of the corpus: rows and reasons, or why it is not read."""
+    files: Json = publish.read_json(ARTIFACTS / "ingest" / publish.CARD)["source_files"]
+    return files
+
+
+def file_counts(files: Json) -> Json:
+    """Numbers of files and of rows by reason, under names that MLflow takes."""
+    dropped = Counter[str]()
+    for file in files["read"]:
+        dropped.update(file["dropped"])
+    rows = {re.sub(r"[^\w ./-]", "", reason): count for reason, count in dropped.items()}
+    counts = {name: len(files[name]) for name in ("read", "not_read")}
+    return {"files": counts | {"skipped": sum(files["skipped"].values())}, "rows_dropped": rows}
+
+
 def _totals(scores: pa.Table) -> np.ndarray:
     """The number of rows, their tokens, and the sum of their scores."""
     sums = [pc.sum(scores[name]).as_py() or 0 for name in ("num_tokens", "score")]
@@ -62,6 +80,12 @@ def gains() -> list[Json]:
         found.append(row)
         before = after
     return found
+
+
+def columns_not_used() -> dict[str, int]:
+    """The columns of the corpus that rows have nothing of, by how many rows, the most first."""
+    counts: dict[str, int] = publish.read_json(ARTIFACTS / "ingest/card.json")["columns_not_used"]
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def leakage(tiers: list[str]) -> Json:

@@ -1,8 +1,10 @@
 """The budget dial: for a model and so many hours of its device, the share of the pool to keep.
 
-A tier costs its training and, where it was cut by score, the scoring. Between two trainings of one
-tier its loss is taken as a straight line over the logarithm of that cost, in every replicate of the
-bootstrap; outside of what was measured nothing is said.
+A tier costs its training and, where the score chose its rows, the scoring: work at one measured
+speed (cost.py), so the clock of a busy machine moves no answer. Between two trainings of one tier
+its loss is taken as a straight line over the logarithm of that cost, in every replicate of the
+bootstrap; outside of what was measured nothing is said. A tier whose dearest training costs less
+than the budget stands with that one: whoever has the budget can stop there.
 """
 
 import math
@@ -14,14 +16,15 @@ from typing import Any, Literal
 import numpy as np
 
 from winnow.analyze import words
-from winnow.analyze.answer import Verdict, judge, matched_control
+from winnow.analyze.answer import Verdict, judge
 from winnow.analyze.bootstrap import Bootstrap
-from winnow.analyze.documented import scoring_seconds, with_reasons
+from winnow.analyze.cost import device, speed, total_seconds
+from winnow.analyze.documented import with_reasons
 from winnow.analyze.results import Arm, Study
 
 SLACK = 1.25
 """A tier still speaks for a budget that is this much below its cheapest training or above its
-dearest: measured times vary, and tiers of equal budgets do not cost the same to the second."""
+dearest: tiers of equal budgets do not cost the same to the second."""
 Json = dict[str, Any]
 
 
@@ -31,6 +34,10 @@ class Dial:
 
     model: str
     seconds: float
+    device: str | None
+    """Whose seconds they are; None where the model was not trained."""
+    flops: float | None
+    """The work that they stand for, at the measured speed."""
     kind: Literal["keep", "too close", "refused"]
     sentence: str
     verdict: Verdict | None
@@ -42,12 +49,14 @@ class Dial:
     def to_json(self) -> Json:
         """The answer as it is written."""
         known = {"verdict": self.kind, "sentence": self.sentence, "model": self.model,
-                 "hours": self.seconds / 3600}  # fmt: skip
+                 "hours": self.seconds / 3600, "flops": self.flops, "device": self.device
+                 }  # fmt: skip
         if self.verdict is None:
-            return known
+            return with_reasons(known, {key: "it was not trained" for key in ("flops", "device")
+                                        if known[key] is None})  # fmt: skip
         found = self.verdict.to_json()
         keys = ("best", "num_rows", "share", "tied", "margins", "control", "score_helped",
-                "score_sentence")  # fmt: skip
+                "score_refuted", "has_all_rows", "score_sentence")  # fmt: skip
         low, high = self.between
         found = {key: found[key] for key in keys} | {"share_from": low, "share_to": high}
         why = {
@@ -59,18 +68,12 @@ class Dial:
         return with_reasons(known | found, {key: why[key] for key in why if found[key] is None})
 
 
-def cost(arm: Arm, study: Study) -> float | None:
-    """Seconds of training, the mean over seeds, and of scoring; None where that left no figure."""
-    scoring = scoring_seconds(arm, study)
-    return None if scoring is None else arm.train("train_time") + scoring
-
-
 def _at(
     tier: Sequence[tuple[float, Arm]], seconds: float, losses: Bootstrap
 ) -> tuple[Arm, float, np.ndarray] | None:
     """The nearest training of a tier, its loss at a cost and that loss's replicates."""
     costs = [known for known, _ in tier]
-    if not costs[0] / SLACK <= seconds <= costs[-1] * SLACK:
+    if seconds < costs[0] / SLACK:
         return None
     logs = np.log(costs)
     place = float(np.interp(math.log(seconds), logs, np.arange(len(logs))))
@@ -87,18 +90,17 @@ def _tiers(study: Study, model: str) -> dict[str, list[tuple[float, Arm]]]:
     """Every tier's trainings by cost, the cheapest first."""
     found: dict[str, list[tuple[float, Arm]]] = {}
     for arm in study.arms:
-        seconds = cost(arm, study)
+        seconds = total_seconds(arm, study)
         if arm.model == model and seconds is not None:
             found.setdefault(arm.tier_name, []).append((seconds, arm))
     return {name: sorted(tier, key=lambda item: item[0]) for name, tier in found.items()}
 
 
 def _between(verdict: Verdict, arms: Sequence[Arm]) -> tuple[float | None, float | None]:
-    assert verdict.best is not None
     if verdict.tied:
         shares = [arm.share for arm in (verdict.best, *verdict.tied)]
         return min(shares), max(shares)
-    shares = [arm.share for arm in arms if arm.rule == "top"]
+    shares = [arm.share for arm in arms]
     harder = [share for share in shares if share < verdict.best.share]
     milder = [share for share in shares if share > verdict.best.share]
     all_rows = 1.0 if verdict.best.share >= 1 else None
@@ -106,28 +108,25 @@ def _between(verdict: Verdict, arms: Sequence[Arm]) -> tuple[float | None, float
 
 
 def _said(verdict: Verdict, between: tuple[float | None, float | None], prefix: str) -> str:
-    assert verdict.best is not None
-    low, high = between
-    if verdict.tied:
-        sentence = verdict.sentence[0].lower() + verdict.sentence[1:]
-        return f"{prefix}{sentence} {verdict.score_sentence}".strip()
-    harder = "no harder filter was measured" if low is None else f"{words.percent(low)} is worse"
-    milder = "no milder one was measured" if high is None else (
-        "" if verdict.best.share >= 1 else f"{words.percent(high)} is worse")  # fmt: skip
-    ends = " and ".join(filter(None, (harder, milder)))
-    return f"{prefix}keep {words.rows(verdict.best)}: {ends}. {verdict.score_sentence}".strip()
+    sentence = verdict.sentence[0].lower() + verdict.sentence[1:]
+    if verdict.kind == "keep":
+        harder, milder = (share and f"{words.percent(share)} is worse" for share in between)
+        ends = [harder or "no harder filter was measured"]
+        if not verdict.best.is_unfiltered:
+            ends.append(milder or "no milder one was measured")
+        sentence = f"{sentence.removesuffix('.')}; {words.listed(ends)}."
+    return f"{prefix}{sentence} {verdict.score_sentence}".strip()
 
 
-def _with_absent(verdict: Verdict, tiers: dict[str, list[tuple[float, Arm]]]) -> Verdict:
-    """The verdict; where its matched control was run, but for another time, it says so."""
-    assert verdict.best is not None
-    control = matched_control(verdict.best, tuple(tier[0][1] for tier in tiers.values()))
-    if verdict.control is not None or control is None or verdict.best.share >= 1:
+def _of_equal_cost(verdict: Verdict, measured: set[str], control_seconds: str) -> Verdict:
+    """The verdict; where the tier beats a control that was trained for less, nothing is said of
+    the score."""
+    control = verdict.control
+    if control is None or control.wins or control.arm.name in measured:
         return verdict
-    low, high = (words.duration(tiers[control.tier_name][at][0]) for at in (0, -1))
-    measured = low if low == high else f"{low} to {high}"
-    said = f"{control.tier_name} was trained for {measured}, so nothing is known about the score."
-    return replace(verdict, score_sentence=said)
+    sentence = f"{control.arm.tier_name} was trained for no more than {control_seconds}, so nothing"
+    sentence += " is known about the score."
+    return replace(verdict, control=None, score_sentence=sentence)
 
 
 def dial(study: Study, losses: Bootstrap, model: str, seconds: float) -> Dial:
@@ -141,12 +140,17 @@ def dial(study: Study, losses: Bootstrap, model: str, seconds: float) -> Dial:
     """
     prefix = f"With {words.duration(seconds)} for a {model} model: "
     tiers = _tiers(study, model)
-    tops = {name: tier for name, tier in tiers.items() if tier[0][1].rule == "top"}
     at = {name: found for name, tier in tiers.items() if (found := _at(tier, seconds, losses))}
-    if len(at.keys() & tops.keys()) < 2:
-        return Dial(model=model, seconds=seconds, kind="refused", verdict=None,
-                    between=(None, None), sentence=prefix + _refusal(study, model, tops)
-                    )  # fmt: skip
+    measured = {name for name in at if seconds <= tiers[name][-1][0] * SLACK}
+    known: Json = {
+        "model": model,
+        "seconds": seconds,
+        "device": device(study, model) if tiers else None,
+        "flops": seconds * speed(study, model) if tiers else None,
+    }
+    if len({at[name][0].num_rows for name in measured}) < 2:
+        return Dial(**known, kind="refused", verdict=None, between=(None, None),
+                    sentence=prefix + _refusal(study, model, tiers))  # fmt: skip
     arms = tuple(arm for arm, _, _ in at.values())
     there = Bootstrap(
         {arm.name: i for i, arm in enumerate(arms)},
@@ -154,11 +158,13 @@ def dial(study: Study, losses: Bootstrap, model: str, seconds: float) -> Dial:
         np.stack([replicates for _, _, replicates in at.values()]),
         losses.confidence,
     )
-    verdict = _with_absent(judge(model, arms, there), tiers)
+    verdict = judge(model, arms, there)
+    if verdict.control:
+        dearest = words.duration(tiers[verdict.control.arm.tier_name][-1][0])
+        verdict = _of_equal_cost(verdict, {at[name][0].name for name in measured}, dearest)
     between = _between(verdict, arms)
     return Dial(
-        model=model,
-        seconds=seconds,
+        **known,
         kind="too close" if verdict.tied else "keep",
         sentence=_said(verdict, between, prefix),
         verdict=verdict,
@@ -166,26 +172,26 @@ def dial(study: Study, losses: Bootstrap, model: str, seconds: float) -> Dial:
     )
 
 
-def _refusal(study: Study, model: str, tops: dict[str, list[tuple[float, Arm]]]) -> str:
+def _refusal(study: Study, model: str, tiers: dict[str, list[tuple[float, Arm]]]) -> str:
     """What was measured instead."""
     known = sorted({arm.model for arm in study.arms})
     if model not in known:
         return f"no answer, as it was not trained; {words.listed(known)} were."
-    ends = {name: [words.duration(tier[at][0]) for at in (0, -1)] for name, tier in tops.items()}
+    ends = {name: [words.duration(tier[at][0]) for at in (0, -1)] for name, tier in tiers.items()}
     ranges = [
         f"{name} for {low}" if low == high else f"{name} from {low} to {high}"
         for name, (low, high) in ends.items()
     ]
-    measured = words.listed(ranges) or "no tier of top rows"
+    measured = words.listed(ranges) or "nothing, as scoring left no measured cost"
     return f"no answer, as two tiers must have been trained that long; measured: {measured}."
 
 
 def dials(study: Study, losses: Bootstrap) -> list[Json]:
-    """Answers for every model, the largest first, at the costs of its tiers of top rows."""
+    """Answers for every model, the largest first, at the costs of its trainings."""
     found = []
     for model in dict.fromkeys(arms[0].model for arms in study.models().values()):
         tiers = _tiers(study, model).values()
-        costs = sorted({known for tier in tiers for known, arm in tier if arm.rule == "top"})
+        costs = sorted({known for tier in tiers for known, _ in tier})
         # Costs nearer to each other than the slack are one budget, the dearest of them.
         for seconds, following in pairwise([*costs, math.inf]):
             if following > seconds * SLACK:

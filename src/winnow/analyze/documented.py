@@ -3,7 +3,8 @@
 The documented formulas are kept as they are, weak points included: time to a threshold is scaled
 from the end of training, the threshold rule does not know variance, samples per point count from a
 perplexity of 100. Beside them stand figures that are read off what was logged, and a rule that asks
-for an interval. What is not defined is null, with the reason under `reasons`.
+for an interval. Times are work at one measured speed (cost.py), and `wall_clock` is by the clock.
+What is not defined is null, with the reason under `reasons`.
 """
 
 import math
@@ -11,6 +12,7 @@ from typing import Any
 
 from winnow.analyze import words
 from winnow.analyze.bootstrap import Bootstrap, Interval
+from winnow.analyze.cost import scoring_seconds, total_seconds, training_seconds
 from winnow.analyze.results import Arm, Study
 
 LEVELS = {"ultra": "ultra_high", "high": "high", "medium": "medium"}
@@ -45,38 +47,29 @@ def performance_vs_size(study: Study, losses: Bootstrap) -> Json:
             "perplexity": perplexity.value,
             "perplexity_interval": as_json(perplexity),
             "performance_per_sample": 1 / (perplexity.value * arm.num_rows),
-            "training_efficiency": arm.train("train_time") / arm.num_rows,
+            "training_efficiency": training_seconds(arm, study) / arm.num_rows,
         }
     return found
 
 
-def measured_time(arm: Arm, threshold: float) -> tuple[float | None, str]:
-    """Seconds to the first logged validation perplexity at or below the threshold, seeds' mean.
+def tokens_to_threshold(arm: Arm, threshold: float) -> tuple[float | None, str]:
+    """Tokens to the first logged validation perplexity at or below the threshold, seeds' mean.
 
     None, with the reason, where a seed never got there.
     """
-    times, lowest = [], math.inf
+    tokens, lowest = [], math.inf
     for run in arm.runs:
         points = [p for p in run.train["curve"] if p["validation_loss"] is not None]
         lowest = min([lowest, *(p["validation_loss"] for p in points)])
-        reached = [p["seconds"] for p in points if p["validation_loss"] <= math.log(threshold)]
-        times += reached[:1]
-    if len(times) == len(arm.runs):
-        return sum(times) / len(times), ""
+        reached = [p["tokens"] for p in points if p["validation_loss"] <= math.log(threshold)]
+        tokens += reached[:1]
+    if len(tokens) == len(arm.runs):
+        return sum(tokens) / len(tokens), ""
     if math.isinf(lowest):
         return None, "no validation loss was logged"
-    missed = f"not reached by {len(arm.runs) - len(times)} of {words.plural(len(arm.runs), 'seed')}"
+    missed = f"not reached by {len(arm.runs) - len(tokens)} of "
+    missed += words.plural(len(arm.runs), "seed")
     return None, f"{missed}; lowest validation perplexity {words.figures(math.exp(lowest))}"
-
-
-def scoring_seconds(arm: Arm, study: Study) -> float | None:
-    """What scoring cost an arm: all of it where the score chose its rows, else nothing.
-
-    Of all rows it chooses none.
-    """
-    if arm.rule not in ("top", "bottom") or arm.share >= 1:
-        return 0.0
-    return None if study.scoring is None else float(study.scoring["seconds"])
 
 
 def efficiency_metrics(study: Study, losses: Bootstrap, threshold: float) -> Json:
@@ -84,10 +77,10 @@ def efficiency_metrics(study: Study, losses: Bootstrap, threshold: float) -> Jso
     found = {}
     for arm in study.arms:
         reasons = {}
-        perplexity, train_time = math.exp(losses.loss(arm.name).value), arm.train("train_time")
-        measured, why = measured_time(arm, threshold)
-        if measured is None:
-            reasons["measured_time_to_threshold"] = why
+        perplexity, train_time = math.exp(losses.loss(arm.name).value), training_seconds(arm, study)
+        tokens, why = tokens_to_threshold(arm, threshold)
+        if tokens is None:
+            reasons["measured_time_to_threshold"] = reasons["tokens_to_threshold"] = why
         points = WORST - perplexity
         if points <= 0:
             reasons["samples_per_point_perplexity"] = (
@@ -97,11 +90,15 @@ def efficiency_metrics(study: Study, losses: Bootstrap, threshold: float) -> Jso
         if scoring is None:
             reasons["scoring_time"] = reasons["total_time"] = "scoring left no measured cost"
         values = {
+            "flops": arm.train("flops"),
+            "tokens_seen": arm.train("tokens_seen"),
             "train_time": train_time,
+            "wall_clock": arm.train("train_time"),
             "scoring_time": scoring,
-            "total_time": None if scoring is None else train_time + scoring,
+            "total_time": total_seconds(arm, study),
             "time_to_threshold": train_time * (threshold / perplexity),
-            "measured_time_to_threshold": measured,
+            "measured_time_to_threshold": tokens and train_time * tokens / arm.train("tokens_seen"),
+            "tokens_to_threshold": tokens,
             "samples_per_point_perplexity": arm.num_rows / points if points > 0 else None,
         }
         found[arm.name] = with_reasons(values, reasons)

@@ -37,8 +37,8 @@ def _row_ticks(axes: Axes, sizes: Sequence[int]) -> None:
 
 def _joined(axes: Axes, arms: tuple[Arm, ...], losses: Bootstrap, palette: Palette
             ) -> dict[str, float]:  # fmt: skip
-    """Join the top tiers; by arm, which way its name must give way to the line that goes on."""
-    tops = [arm for arm in arms if arm.rule == "top"]
+    """Join the top tiers and all rows; by arm, which way its name must give way to the line."""
+    tops = [arm for arm in arms if arm.is_top or arm.is_unfiltered]
     heights = [math.exp(losses.loss(arm.name).value) for arm in tops]
     axes.plot([arm.num_rows for arm in tops], heights, color=palette.rules["top"], zorder=2)
     return {
@@ -89,15 +89,13 @@ def quality_vs_quantity(study: Study, losses: Bootstrap, verdict: Verdict) -> Dr
         _titles(axes, models, palette)
         return figure
 
-    title = "Perplexity of every arm on the shared test rows"
-    if verdict.best:
-        lowest = words.figures(math.exp(losses.loss(verdict.best.name).value))
-        title = f"{verdict.best.name} has the lowest perplexity of the top tiers, {lowest}"
-        title += ", but not surely" if verdict.tied else ""
+    lowest = words.figures(math.exp(losses.loss(verdict.best.name).value))
+    title = f"{verdict.best.name} has the lowest perplexity, {lowest}"
+    title += ", but not surely" if verdict.tied else ""
     caption = (
-        "Top tiers by score are joined; controls stand beside the tier of their size. Bars: "
-        f"{losses.confidence:.0%} bootstrap intervals, which may overlap where the paired "
-        "difference of two arms is clear. Faint dots: single seeds."
+        "Top tiers by score and all rows are joined; controls stand beside the tier of their "
+        f"size. Bars: {losses.confidence:.0%} bootstrap intervals, which may overlap where the "
+        "paired difference of two arms is clear. Faint dots: single seeds."
     )
     return Drawing("exp2_quality_vs_quantity", title, caption, draw)
 
@@ -116,16 +114,16 @@ def comparisons(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict]
                 found.append(("matched", label, losses.margin(arm.name, control.name)))
         best = verdicts[name].best
         for other in arms:
-            if best and other.name in verdicts[name].margins:
-                label = f"{best.tier_name} over {other.tier_name}{suffix}"
-                found.append(("top", label, verdicts[name].margins[other.name]))
+            label = f"{best.tier_name} over {other.tier_name}{suffix}"
+            if other is not best and all(label != known for _, known, _ in found):
+                found.append((best.rule, label, verdicts[name].margins[other.name]))
     return found
 
 
 def _margin_title(rows: list[tuple[str, str, Interval]]) -> str:
     against = [(label, margin) for kind, label, margin in rows if kind == "matched"]
     if not against:
-        return "How much better the best tier is than each other one"
+        return "How much better the best arm is than each other one"
     wins = sum(margin.above_zero for _, margin in against)
     return (
         f"The score beats random rows of the same lengths in {wins} of "
@@ -145,8 +143,20 @@ def margins(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict]) ->
             colour = palette.rules[kind]
             axes.plot([margin.low, margin.high], [y, y], color=colour, lw=2, solid_capstyle="butt")
             axes.plot(margin.value, y, MARKERS[kind], color=colour, ms=7, mec=palette.paper, mew=1)
-            axes.annotate(words.signed(margin.value), (margin.high, y), xytext=(7, 0), va="center",
-                          textcoords="offset points", color=palette.ink, fontsize=8.5)  # fmt: skip
+            # On the side away from zero, whose line it would cross.
+            end, side, align = (
+                (margin.low, -7, "right") if margin.value < 0 else (margin.high, 7, "left")
+            )
+            axes.annotate(
+                words.signed(margin.value),
+                (end, y),
+                xytext=(side, 0),
+                textcoords="offset points",
+                ha=align,
+                va="center",
+                color=palette.ink,
+                fontsize=8.5,
+            )
         axes.axvline(0, color=palette.ink, lw=1)
         axes.set_yticks(range(len(rows)), [label for _, label, _ in reversed(rows)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
@@ -227,14 +237,14 @@ def learning_curves(study: Study) -> Drawing | None:
 def _efficiency_title(study: Study, efficiency: Json, threshold: float) -> str:
     """Who got to the threshold first; of several models, the largest."""
     arms = next(iter(study.models().values()))
-    times = {arm.name: efficiency[arm.name]["measured_time_to_threshold"] for arm in arms}
-    measured = {name: time for name, time in times.items() if time is not None}
+    tokens = {arm.name: efficiency[arm.name]["tokens_to_threshold"] for arm in arms}
+    measured = {name: number for name, number in tokens.items() if number is not None}
     if not measured:
         return f"No arm was measured at perplexity {threshold:g}: the documented times are scaled"
     first = min(measured, key=lambda name: measured[name])
     return (
-        f"{first} was the first at perplexity {threshold:g}, after "
-        f"{words.duration(measured[first])}; {len(measured)} of {len(arms)} arms got there"
+        f"{first} came to perplexity {threshold:g} with the least work, after "
+        f"{words.short(measured[first])} tokens; {len(measured)} of {len(arms)} arms got there"
     )
 
 
@@ -278,7 +288,8 @@ def training_efficiency(study: Study, efficiency: Json, threshold: float) -> Dra
     caption = (
         "Upper bar: the documented estimate, training time × threshold ÷ final perplexity (gold: "
         "ultra, silver: high, bronze: medium, plain: others). Lower bar, in ink: the first logged "
-        "validation at or below the threshold, the mean over seeds."
+        "validation at or below the threshold, the mean over seeds. Times are work at one measured "
+        "speed."
     )
     title = _efficiency_title(study, efficiency, threshold)
     return Drawing("exp2_training_efficiency", title, caption, draw)

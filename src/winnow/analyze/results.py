@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from winnow import publish
+from winnow.config import Tier
 from winnow.errors import Refusal
 
 RESULTS, ARTIFACTS = Path("results"), Path("artifacts")
@@ -64,8 +65,7 @@ class Arm:
 
     name: str
     tier_name: str
-    rule: str
-    of: str | None
+    tier: Tier
     model: str
     """The bare model, such as 1M."""
     budget: str | None
@@ -78,6 +78,26 @@ class Arm:
     overlap: float | None
     """matched only: the share of its rows that the matched tier has too."""
     runs: tuple[Run, ...]
+
+    @property
+    def rule(self) -> str:
+        """How its rows were chosen."""
+        return self.tier.rule
+
+    @property
+    def of(self) -> str | None:
+        """matched only: the tier whose size and lengths are matched."""
+        return self.tier.of
+
+    @property
+    def is_unfiltered(self) -> bool:
+        """Whether it is trained on all rows of the pool, by whatever rule."""
+        return self.share >= 1
+
+    @property
+    def is_top(self) -> bool:
+        """Whether the highest scores chose its rows: of all rows they choose none."""
+        return self.rule == "top" and not self.is_unfiltered
 
     @property
     def model_name(self) -> str:
@@ -153,8 +173,7 @@ def _check_files(name: str, seed: int) -> Path:
         if not (folder / file).is_file():
             raise Refusal(f"{folder} is missing: run `winnow train {select} && {evaluate}`")
     for file in EVALUATED:
-        if not (folder / file).is_file():
-            raise Refusal(f"{folder / file} is missing: run `{evaluate}`")
+        publish.made_by(evaluate, folder / file)
     return folder
 
 
@@ -208,8 +227,7 @@ def _arm(name: str, runs: Sequence[Run], statistics: Json) -> Arm:
     return Arm(
         name=name,
         tier_name=tier_name,
-        rule=config["tier"]["rule"],
-        of=config["tier"]["of"],
+        tier=Tier(**config["tier"]),
         model=config["model_name"],
         budget=name.removeprefix(f"{tier_name}_{config['model_name']}").removeprefix("_") or None,
         num_rows=config["num_rows"],
@@ -291,26 +309,19 @@ def read_pilot(
 
 def read_pool() -> pa.Table:
     """The scored rows that the tiers were cut from."""
-    path = ARTIFACTS / "score/train.parquet"
-    if not path.is_file():
-        raise Refusal(f"{path} is missing: run `winnow score`")
-    return pq.read_table(path)
+    return pq.read_table(publish.made_by("winnow score", ARTIFACTS / "score/train.parquet"))
 
 
 def read_test_hashes() -> list[str]:
     """The content hashes of the test rows, in the order of every run's losses."""
-    path = ARTIFACTS / "score/test.parquet"
-    if not path.is_file():
-        raise Refusal(f"{path} is missing: run `winnow score`")
+    path = publish.made_by("winnow score", ARTIFACTS / "score/test.parquet")
     hashes: list[str] = pq.read_table(path, columns=["hash"])["hash"].to_pylist()
     return hashes
 
 
 def read_tier_rows(tier_name: str) -> NDArray[np.int64]:
     """The rows of a tier, as places in the pool."""
-    path = ARTIFACTS / f"select/{tier_name}_scores.csv"
-    if not path.is_file():
-        raise Refusal(f"{path} is missing: run `winnow select`")
+    path = publish.made_by("winnow select", ARTIFACTS / f"select/{tier_name}_scores.csv")
     columns = pyarrow.csv.ConvertOptions(column_types={"idx": pa.int64()}, include_columns=["idx"])
     lines = pyarrow.csv.ParseOptions(newlines_in_values=True)
     table = pyarrow.csv.read_csv(path, parse_options=lines, convert_options=columns)

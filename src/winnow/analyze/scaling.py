@@ -186,7 +186,7 @@ def scaling(study: Study, losses: Bootstrap) -> Json:
             "exchange": {
                 arm.tier_name: {curve.rule: exchange(arm, curve, losses) for curve in others}
                 for arm in arms
-                if arm.rule == "top" and others
+                if arm.is_top and others
             },
         }
     return found

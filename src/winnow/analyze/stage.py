@@ -11,20 +11,30 @@ results/experiment_summary.json and metrics.json. Two questions are answered wit
 import dataclasses
 import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from winnow import config, publish
-from winnow.analyze import audit, confounds, curation, documented, power, proxy, scaling, tables
+from winnow.analyze import (
+    audit,
+    confounds,
+    curation,
+    documented,
+    power,
+    proxy,
+    scaling,
+    tables,
+    truth,
+)
 from winnow.analyze.advice import recommendations
 from winnow.analyze.answer import Verdict, headline, judge
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.dial import dial, dials
 from winnow.analyze.drawing import Drawing
 from winnow.analyze.figures import all_figures
+from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.report import environment, light, render
 from winnow.analyze.results import RESULTS, Study, read_pilot, read_pool, read_study
 from winnow.errors import Refusal
@@ -37,35 +47,6 @@ FOLDER, SUMMARY, METRICS = (
 PUBLISHED = ("exp2_quality_vs_quantity", "exp2_training_efficiency", "score_audit")
 """The documented figures and the score's audit, as PNG; the report holds all of them as SVG."""
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AnalyzeConfig:
-    """How the results are judged."""
-
-    resamples: int = 2000
-    """Bootstrap replicates."""
-    confidence: float = 0.90
-    """Of every interval, in (0.5, 1)."""
-    seed: int = 0
-    """Of the bootstrap's draws."""
-    perplexity_threshold: float = 20.0
-    """The perplexity that time to threshold is about."""
-    truth: str | None = None
-    """JSONL of hash and quality, for a corpus whose quality was planted; null for any other."""
-
-    def __post_init__(self) -> None:
-        """Refuse what no interval can be made of."""
-        checks = {
-            "resamples": (self.resamples >= 100, "100 or more"),
-            "confidence": (0.5 < self.confidence < 1, "a number in (0.5, 1)"),
-            "seed": (self.seed >= 0, "0 or more"),
-            "perplexity_threshold": (1 < self.perplexity_threshold < 1e9, "a number above 1"),
-        }
-        for name, (good, expected) in checks.items():
-            if not good:
-                found = getattr(self, name)
-                raise Refusal(f"params.yaml: analyze.{name}: expected {expected}, found {found!r}")
 
 
 def draw_bootstrap(study: Study, settings: AnalyzeConfig) -> Bootstrap:
@@ -104,7 +85,7 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
     grid = {arm.name: arm.model_name for arm in study.arms}
     found["power"] = power.power(study.arms, grid, study.seeds, study.tokens, settings.confidence)
     pool = read_pool()
-    truth = audit.read_truth(Path(settings.truth)) if settings.truth else {}
+    planted = truth.read(settings.truth) if settings.truth else {}
     return {
         "answer": headline(verdicts, len(study.seeds))
         | {"models": {name: verdict.to_json() for name, verdict in verdicts.items()}},
@@ -117,13 +98,16 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
         "proxy": proxy.proxy_trust(study, losses),
         "strata": tables.strata(study),
         "ledgers": study.ledgers,
+        "columns_not_used": curation.columns_not_used(),
+        "source_files": curation.source_files(),
         "curation": curation.gains(),
+        "curation_warnings": publish.read_json(curation.CURATED / publish.CARD)["warnings"],
         "leakage": curation.leakage([arm.tier_name for arm in study.arms]),
         "tiers": {arm.tier_name: study.statistics[arm.tier_name] for arm in study.arms},
         "scoring": study.scoring,
         "score_audit": audit.score_audit(pool),
         "length_audit": audit.length_audit(pool),
-        "planted_truth": audit.planted_truth(pool, truth, study) if truth else None,
+        "planted_truth": audit.planted_truth(pool, planted, study) if planted else None,
         "bootstrap": {
             "num_items": study.num_items,
             "num_seeds": len(study.seeds),
@@ -214,7 +198,7 @@ def run(power: bool = False, hours: float | None = None, model: str | None = Non
 
 
 def _ask(settings: AnalyzeConfig, hours: float, model: str | None) -> None:
-    """Print the answer for a budget: the sentence for people on stderr, JSON on stdout."""
+    """Print the answer for a budget: JSON on stdout, and last the sentence for people on stderr."""
     if not 0 < hours < math.inf:
         raise Refusal(f"--hours: expected a number above 0, found {hours}")
     study = read_study(config.experiment_names(), config.seeds())
@@ -223,21 +207,19 @@ def _ask(settings: AnalyzeConfig, hours: float, model: str | None) -> None:
     answers = [dial(study, losses, name, 3600 * hours) for name in models]
     if all(answer.kind == "refused" for answer in answers):
         raise Refusal(" ".join(answer.sentence for answer in answers))
+    print(publish.dump([answer.to_json() for answer in answers]), flush=True)
     for answer in answers:
         print(answer.sentence, file=sys.stderr)
-    print(publish.dump([answer.to_json() for answer in answers]), end="")
 
 
 def _record(study: Study, analysis: Json) -> None:
-    """Tell the tracker: the summary, the score's audit, each experiment's best seed, figures."""
+    """Tell the tracker: the summary, the score's audit, each run's loss, the answer, the pages."""
     # Imported here and nowhere above: the analysis itself needs no tracker.
     from winnow import tracking
 
-    best = {}
-    for arm in study.arms:
-        by_seed = study.seed_losses(arm)
-        best[arm.name] = study.seeds[by_seed.index(min(by_seed))]
-    figures = [FOLDER / f"figures/{name}.png" for name in PUBLISHED]
+    losses = {
+        arm.name: dict(zip(study.seeds, study.seed_losses(arm), strict=True)) for arm in study.arms
+    }
     numbers = tables.metrics(analysis) | {
         key: analysis[key] for key in ("performance_vs_size", "efficiency_metrics", "hypothesis")
     }
@@ -246,4 +228,5 @@ def _record(study: Study, analysis: Json) -> None:
         f"{row['model']} {3600 * row['hours']:.0f} s": row for row in analysis["dial"]
     }
     numbers["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
-    tracking.record_analysis(numbers, best, figures)
+    numbers["ingest"] = curation.file_counts(analysis["source_files"])
+    tracking.record_analysis(numbers, losses, analysis["answer"]["text"], FOLDER)

@@ -16,7 +16,7 @@ def count(number: float) -> str:
 
 def short(number: float) -> str:
     """A large count in three digits: 1.23M, 45.6k."""
-    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+    for size, unit in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if number >= 0.9995 * size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.0f}"
@@ -84,7 +84,7 @@ def span(interval: Interval, digits: int = 3) -> str:
 
 def rows(arm: Arm, whole: str = " of the curated pool") -> str:
     """What an arm keeps: `the top 500 rows (5% of the curated pool)`."""
-    if arm.rule == "top" and arm.share >= 1:
+    if arm.is_unfiltered:
         return f"all {count(arm.num_rows)} rows"
     kept = {"top": "the top {} rows", "bottom": "the lowest-scored {} rows",
             "random": "{} random rows", "longest": "the {} longest rows",

@@ -2,7 +2,8 @@
 
 A row is dirty if it shares an n-gram of words with an item of a benchmark: runs of letters and
 digits in NFKC and lower case (Brown et al. 2020, Language models are few-shot learners, appendix C,
-which takes 13). An item of fewer words than n cannot be found.
+which takes 13), or all of its question where that is shorter. What most items of a file share is
+left out, and what cannot be searched is counted by file.
 """
 
 import csv
@@ -10,33 +11,92 @@ import io
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numba import njit
 from numpy.typing import NDArray
 
-from winnow.curate.minhash import capacity, shingle
+from winnow.curate.minhash import FACTOR, capacity, mix, shingle
 from winnow.curate.texts import PARTS, Texts, each
 from winnow.curate.verdict import NONE, Positions, Verdict
 from winnow.errors import Refusal
+from winnow.kernels import njit
+from winnow.words import bare, classes, cut
 
 KINDS = (".jsonl", ".json", ".csv", ".txt", ".parquet")
 COMPRESSIONS = ("", ".gz", ".zst")
+PAPERS = frozenset(
+    "license licence copying copyright notice readme citation terms".split()  # noqa: SIM905
+)
+"""Files in a benchmark's folder that hold no items, by the name before the first dot."""
+QUESTIONS = frozenset(
+    """question query prompt instruction input inputs context ctx text problem goal sentence
+    statement premise stem question_stem turns q""".split()  # noqa: SIM905
+)
+"""Columns that hold what is asked, in lower case."""
+CHOICES = frozenset(
+    """choices options endings answer answers target targets output response
+    completion""".split()  # noqa: SIM905
+)
+"""Columns that hold what may be answered: in them nothing is asked, whatever the names inside."""
+ASIDE = frozenset(
+    """id idx index key url urls link license licence copyright source dataset category subject
+    subcategory task generator model canary language split version author tstamp timestamp
+    entry_point motivation_app""".split()  # noqa: SIM905
+)
+"""Columns that say something of an item and are no part of it; nor is a column of ids."""
+FEWEST = 6
+"""Words of a question that is searched whole though it has fewer than n: see LOG.md."""
+MOST = 10
+"""Items of a file, and at most half of them, that may share a text: what more share is a template.
+Ten leave the passages of reading comprehension, of which nine questions are asked: see LOG.md."""
+ASKED = re.compile(r"^\s*(?:question|q)\s*:|\b(?:answer|a)\s*:\s*$", re.IGNORECASE)
+"""What frames a question in many files, and not where it is copied."""
 
 
-def _leaves(value: Any) -> Iterator[str]:
-    """Every text in a parsed record."""
+@dataclass(frozen=True, slots=True)
+class Benchmarks:
+    """What is searched for: texts, each of an item, and what cannot be searched."""
+
+    names: list[str]
+    """Of the items, file:number."""
+    files: list[str]
+    """Of the items, the file's name."""
+    texts: list[str]
+    """Whole items of n words or more, and shorter questions."""
+    owners: list[int]
+    """Of each text, its item."""
+
+
+def _fields(value: Any, is_question: bool = False, is_choice: bool = False) -> Iterator[Any]:
+    """Every text in a parsed record that belongs to the item, and whether it is its question."""
     if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(part)
+        yield value, is_question and not is_choice
+    elif isinstance(value, list):
+        for part in value:
+            yield from _fields(part, is_question, is_choice)
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            plain = str(name).lower()
+            if plain not in ASIDE and not plain.endswith(("_id", "_ids", "_url")):
+                yield from _fields(part, plain in QUESTIONS, is_choice or plain in CHOICES)
+
+
+def _table(rows: list[list[str]]) -> list[Any]:
+    """The rows of a CSV file by the names of its first row, where that names a question; else the
+    longest cell of each is the question."""
+    names = [cell.strip().lower() for cell in rows[0]] if rows else []
+    if QUESTIONS.intersection(names):
+        return [dict(zip(names, row, strict=False)) for row in rows[1:]]
+    return [{"question": max(row, key=len, default=""), "choices": row} for row in rows]
 
 
 def _records(path: Path) -> list[Any]:
@@ -47,7 +107,7 @@ def _records(path: Path) -> list[Any]:
         return rows
     text = pa.input_stream(str(path), compression="detect").read().decode("utf-8-sig")
     if kind == ".csv":
-        return list(csv.reader(io.StringIO(text, newline="")))
+        return _table(list(csv.reader(io.StringIO(text, newline=""))))
     lines = text.split("\n")
     if kind == ".json":
         found = json.loads(text)
@@ -62,12 +122,16 @@ def _size(value: Any) -> int:
 
 
 def _files(source: str) -> dict[str, Path]:
-    """The files of a benchmark by name: itself, or all of a folder that can be read."""
+    """The files of a benchmark by name: itself, or all of a folder that may hold items."""
     path = Path(source)
     if path.is_file():
         return {path.name: path}
     endings = tuple(kind + packed for kind in KINDS for packed in COMPRESSIONS)
-    found = sorted(file for file in path.rglob("*") if file.name.endswith(endings))
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.name.endswith(endings) and file.name.split(".")[0].lower() not in PAPERS
+    )
     if not found:
         raise Refusal(
             f"params.yaml: curate.steps decontaminate.benchmarks: {source!r} is no file and no "
@@ -76,71 +140,132 @@ def _files(source: str) -> dict[str, Path]:
     return {str(file.relative_to(path.parent)): file for file in found}
 
 
-def read_items(sources: Sequence[str], ngram: int) -> tuple[list[str], list[str], list[str]]:
-    """All items of benchmarks that have n words: their names, their files' names, their texts.
+def _num_words(text: str) -> int:
+    return len(cut(bare(text)))
+
+
+def read_items(sources: Sequence[str], ngram: int) -> Benchmarks:
+    """All items of benchmarks, and the texts by which they can be searched.
+
+    An item is searched by the n-grams of all its columns, one after the other, and by its question
+    as a whole where that has fewer than n words and at least FEWEST.
 
     Raises:
         Refusal: a file is missing or cannot be read.
     """
-    names, files, texts = list[str](), list[str](), list[str]()
+    found = Benchmarks([], [], [], [])
     for source in sources:
         for name, path in _files(source).items():
             try:
                 records = _records(path)
-            except (OSError, ValueError, StopIteration) as error:
+            except (OSError, ValueError, StopIteration, RecursionError, csv.Error,
+                    pa.ArrowException) as error:  # fmt: skip
                 raise Refusal(f"the benchmark {path} cannot be read: {error}") from None
             for number, record in enumerate(records):
-                text = unicodedata.normalize("NFKC", "\n".join(_leaves(record)))
-                if len(re.findall(r"[^\W_]+", text)) >= ngram:
-                    names.append(f"{name}:{number}")
-                    files.append(name)
-                    texts.append(text)
-    return names, files, texts
+                fields = [(unicodedata.normalize("NFKC", t), asked) for t, asked in _fields(record)]
+                whole = "\n".join(text for text, _ in fields)
+                texts = [whole] if _num_words(whole) >= ngram else []
+                questions = (ASKED.sub("", text) for text, is_asked in fields if is_asked)
+                texts += [text for text in questions if FEWEST <= _num_words(text) < ngram]
+                found.texts.extend(texts)
+                found.owners.extend([len(found.names)] * len(texts))
+                found.names.append(f"{name}:{number}")
+                found.files.append(name)
+    return found
 
 
 @njit(cache=True, nogil=True)
-def _grams(data, starts, ends, ngram):
-    """The n-grams of all texts, hashed, one after the other, and how many each has."""
+def _grams(data, starts, ends, kinds, ngram):
+    """The n-grams of all texts, hashed, or a shorter text whole, and how many each has."""
     own = np.empty(capacity(starts, ends), np.uint64)
     found = np.empty((ends - starts).sum() // 2 + 2 * len(starts), np.uint64)
     counts, at = np.empty(len(starts), np.int64), 0
     for row in range(len(starts)):
-        counts[row] = shingle(data, starts[row], ends[row], ngram, own)
-        found[at : at + counts[row]] = own[: counts[row]]
+        words = shingle(data, starts[row], ends[row], kinds, 1, own)
+        counts[row] = max(1, words - ngram + 1)
+        for index in range(counts[row]):
+            value = np.uint64(0)
+            for word in own[index : min(index + ngram, words)]:
+                value = value * FACTOR + word
+            found[at + index] = mix(value)
         at += counts[row]
     return found[:at].copy(), counts
 
 
 @njit(cache=True, nogil=True)
-def _search(grams, counts, keys, items, sieve, shift):
-    """By text the item that its first known n-gram is of; -1 for none."""
-    found, at = np.full(len(counts), -1), 0
-    for row in range(len(counts)):
-        for place in range(at, at + counts[row]):
-            if sieve[grams[place] >> shift]:
-                near = np.searchsorted(keys, grams[place])
-                if near < len(keys) and keys[near] == grams[place]:
-                    found[row] = items[near]
-                    break
-        at += counts[row]
+def _search(data, starts, ends, kinds, lengths, keys, items, sieve, shift):
+    """By text the item that its first known stretch of words is of; -1 for none.
+
+    `lengths` says which numbers of words are searched; the last one is n.
+    """
+    own = np.empty(capacity(starts, ends), np.uint64)
+    found = np.full(len(starts), -1)
+    for row in range(len(starts)):
+        words = shingle(data, starts[row], ends[row], kinds, 1, own)
+        for index in range(words):
+            value = np.uint64(0)
+            for size in range(1, min(len(lengths), words - index + 1)):
+                value = value * FACTOR + own[index + size - 1]
+                if lengths[size]:
+                    gram = mix(value)
+                    if sieve[gram >> shift]:
+                        near = np.searchsorted(keys, gram)
+                        if near < len(keys) and keys[near] == gram:
+                            found[row] = items[near]
+                            break
+            if found[row] >= 0:
+                break
     return found
 
 
 def _hash_grams(texts: Texts, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    found: tuple[Any, Any] = _grams(*texts, ngram)
+    found: tuple[Any, Any] = _grams(*texts, classes(), ngram)
     return found
 
 
-def _first_known(ngram: int, *known_and_texts: Any) -> NDArray[np.int64]:
+def _first_known(*known_and_texts: Any) -> NDArray[np.int64]:
     *known, texts = known_and_texts
-    found: NDArray[np.int64] = _search(*_grams(*texts, ngram), *known)
+    found: NDArray[np.int64] = _search(*texts, classes(), *known)
     return found
+
+
+def _known(items: Benchmarks, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The hashes that are searched for, ascending, each with its items: pairs without repetition.
+
+    What more items of one file share than MOST, or than half of them where they are few, is left
+    out: a template, or a licence.
+    """
+    blank = pa.array([""] * len(items.texts))
+    table = pa.table([items.texts, blank, blank], names=PARTS)
+    hash_grams = partial(_hash_grams, ngram=ngram)
+    parts = each(table, np.arange(len(table)), hash_grams, "benchmarks", bare=True)
+    hashed, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    owners = np.repeat(np.array(items.owners), counts)
+    pairs = pd.DataFrame({"gram": hashed, "item": owners}).drop_duplicates()
+    number = np.unique(items.files, return_inverse=True)[1]
+    pairs["file"] = number[pairs["item"]]
+    most = np.minimum(MOST, np.maximum(2, np.bincount(number) // 2))
+    sharing = pairs.groupby(["gram", "file"])["item"].transform("size")
+    template = pairs["gram"][sharing > most[pairs["file"]]]
+    pairs = pairs[~pairs["gram"].isin(template)].sort_values(["gram", "item"])
+    return pairs["gram"].to_numpy(), pairs["item"].to_numpy()
+
+
+def _unsearched(items: Benchmarks, searched: NDArray[np.int64], ngram: int) -> tuple[str, ...]:
+    """A sentence for every file with items that cannot be searched."""
+    missing = np.delete(np.arange(len(items.names)), searched)
+    sizes, lacking = Counter(items.files), Counter(items.files[item] for item in missing)
+    return tuple(
+        f"{number} of the {sizes[file]} items of {file} cannot be searched: they have fewer than "
+        f"{ngram} words, and in the question fewer than {FEWEST}, or none but a template's"
+        for file, number in lacking.items()
+    )
 
 
 def decontaminate(
     table: pa.Table, rows: Positions, *, benchmarks: Sequence[str], ngram: int = 12
 ) -> Verdict:
-    """Drop rows that share an n-gram of words with an item of a benchmark.
+    """Drop rows that share an n-gram of words with an item of a benchmark, or a short question.
 
     Args:
         table: has texts.
@@ -156,27 +281,25 @@ def decontaminate(
             "params.yaml: curate.steps decontaminate: expected a list of benchmarks and an ngram "
             f"of at least 1, found {benchmarks!r}, {ngram!r}"
         )
-    names, files, texts = read_items(benchmarks, ngram)
-    if not names:
-        return NONE
-
-    blank = pa.array([""] * len(texts))
-    items = pa.table([texts, blank, blank], names=PARTS)
-    hash_grams = partial(_hash_grams, ngram=ngram)
-    parts = list(each(items, np.arange(len(texts)), hash_grams, "benchmarks", bare=True))
-    grams, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    items = read_items(benchmarks, ngram)
+    if not items.texts:
+        return replace(NONE, warnings=_unsearched(items, np.arange(0), ngram))
+    grams, owners = _known(items, ngram)
+    warnings = _unsearched(items, np.unique(owners), ngram)
     keys, first = np.unique(grams, return_index=True)
-    owners = np.repeat(np.arange(len(names)), counts)[first]
     shift = np.uint64(64 - max(1, (16 * len(keys)).bit_length()))
     sieve = np.zeros(1 << (64 - int(shift)), bool)
     sieve[keys >> shift] = True
+    lengths = np.zeros(ngram + 1, bool)
+    lengths[[min(_num_words(text), ngram) for text in items.texts]] = True
 
-    search = partial(_first_known, ngram, keys, owners, sieve, shift)
+    search = partial(_first_known, lengths, keys, owners[first], sieve, shift)
     found = np.concatenate([*each(table, rows, search, "decontaminate", bare=True), np.arange(0)])
     dirty = found >= 0
     hits = found[dirty]
     return Verdict(
         rows[dirty],
-        [f"in the benchmark {files[item]}" for item in hits],
-        pa.array([names[item] for item in hits], pa.string()),
+        [f"in the benchmark {items.files[item]}" for item in hits],
+        pa.array([items.names[item] for item in hits], pa.string()),
+        warnings=warnings,
     )

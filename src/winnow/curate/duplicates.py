@@ -43,7 +43,7 @@ def _keep_first(table: pa.Table, rows: Positions, groups: NDArray[Any], reason: 
 
 
 def exact(table: pa.Table, rows: Positions) -> Verdict:
-    """Rows of one content hash (same text but for case, width and white space) are one row."""
+    """Rows of one content hash (see `records.content_hash`) are one row."""
     groups = codes(table["hash"].take(rows)).indices.to_numpy()
     return _keep_first(table, rows, groups, "exact duplicate")
 
@@ -57,7 +57,8 @@ def near(
     ngram: int = 3,
     keep: str = "one",
 ) -> Verdict:
-    """Cluster rows whose word n-grams have a Jaccard similarity of at least `threshold`.
+    """Cluster rows whose word n-grams have a Jaccard similarity of at least `threshold`, if no
+    part of them (instruction, input, response) has one below half of it.
 
     Words are those of the normalised text. Every cluster is named by its smallest content hash;
     how clusters are found is said in minhash.py.

@@ -5,15 +5,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
 from winnow import weights
 from winnow.curate.minhash import FACTOR, capacity, mix, shingle
 from winnow.curate.texts import CHUNK_ROWS, ONE, PARTS, Texts, each
 from winnow.curate.verdict import Positions
-from winnow.errors import Refusal
+from winnow.errors import Refusal, at, loading
+from winnow.kernels import njit
 from winnow.progress import progress
+from winnow.words import classes
 
 Vectors = NDArray[np.float32]
 
@@ -25,9 +26,9 @@ SHIFT = np.uint64(44)
 
 
 @njit(cache=True, nogil=True)
-def _words(data, start, end, out):
+def _words(data, start, end, kinds, out):
     """Write the hashes of a text's words to `out`, sorted, and return how many there are."""
-    count = shingle(data, start, end, 1, out)
+    count = shingle(data, start, end, kinds, 1, out)
     if count == 1 and out[0] == 0:
         return 0  # no word at all
     out[:count].sort()
@@ -35,13 +36,13 @@ def _words(data, start, end, out):
 
 
 @njit(cache=True, nogil=True)
-def _slots(data, starts, ends):
+def _slots(data, starts, ends, kinds):
     """The slots of the different words of every text, one after the other."""
     own = np.empty(capacity(starts, ends), np.uint64)
     found = np.empty((ends - starts).sum() // 2 + 2 * len(starts), np.int64)
     at = 0
     for row in range(len(starts)):
-        for index in range(_words(data, starts[row], ends[row], own)):
+        for index in range(_words(data, starts[row], ends[row], kinds, own)):
             if index == 0 or own[index] != own[index - 1]:
                 found[at] = np.int64(own[index] >> SHIFT)
                 at += 1
@@ -49,13 +50,13 @@ def _slots(data, starts, ends):
 
 
 @njit(cache=True, nogil=True)
-def _project(data, starts, ends, weights):
+def _project(data, starts, ends, kinds, weights):
     """Every text's TF-IDF vector, projected by signs that are the bits of the words' hashes."""
     own = np.empty(capacity(starts, ends), np.uint64)
     found = np.zeros((len(starts), SIZE), np.float32)
     for row in range(len(starts)):
         vector, first = found[row], 0
-        count = _words(data, starts[row], ends[row], own)
+        count = _words(data, starts[row], ends[row], kinds, own)
         for index in range(count):
             if index + 1 < count and own[index + 1] == own[index]:
                 continue
@@ -86,13 +87,13 @@ def by_words(table: pa.Table, rows: Positions, order: NDArray[np.int64]) -> Vect
         order: which of `rows` each vector is of.
     """
     frequencies = np.zeros(SLOTS, np.int64)
-    for slots in each(table, rows, lambda texts: _slots(*texts), "words", bare=True):
+    for slots in each(table, rows, lambda texts: _slots(*texts, classes()), "words", bare=True):
         frequencies += np.bincount(slots, minlength=SLOTS)
     weights = 1 + np.log(len(rows) / np.maximum(frequencies, 1))
     weights = weights.astype(np.float32)
 
     def project(texts: Texts) -> Vectors:
-        found: Vectors = _project(*texts, weights)
+        found: Vectors = _project(*texts, classes(), weights)
         return found
 
     places, at = np.argsort(order), 0
@@ -114,24 +115,17 @@ def _load(model: str, revision: str | None) -> Any:
         from sentence_transformers import SentenceTransformer
     except ImportError:
         raise Refusal(
-            f"{where}.model: sentence-transformers is not installed: pip install winnow[semantic]"
+            f"{where}.model: sentence-transformers is not installed: pip install -e '.[semantic]'"
         ) from None
-    try:
+    with at(f"{where}.model"):
         folder = weights.folder(model, revision)
-    except ValueError as error:
-        raise Refusal(f"{where}.model: {error}") from None
-    try:
+    with loading(f"{where}.model: {model!r} cannot be loaded"):
         return SentenceTransformer(
             str(folder),
             trust_remote_code=False,
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
-    except Exception as error:  # hub, transformers and safetensors raise a dozen unrelated types
-        cause = " ".join(str(error).split())[:200]
-        raise Refusal(
-            f"{where}.model: {model!r} cannot be had ({type(error).__name__}): {cause}"
-        ) from None
 
 
 def by_model(table: pa.Table, order: Positions, model: str, revision: str | None = None) -> Vectors:

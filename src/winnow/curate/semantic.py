@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from winnow.curate import draws
@@ -22,6 +21,7 @@ from winnow.curate.embeddings import Vectors, by_model, by_words
 from winnow.curate.texts import CHUNK_ROWS
 from winnow.curate.verdict import NONE, Positions, Verdict
 from winnow.errors import Refusal
+from winnow.kernels import njit
 from winnow.progress import progress
 
 BUCKET_ROWS, SAMPLE = 5000, 512

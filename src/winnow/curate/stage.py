@@ -6,7 +6,6 @@ every step took.
 """
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from winnow import config, engine, publish
 from winnow.curate import draws, steps, tokenizer
+from winnow.curate.params import CurateConfig
 from winnow.curate.texts import content_hashes
 from winnow.curate.verdict import Positions, Verdict
 from winnow.records import CURATED_SCHEMA, DROPPED_SCHEMA, ROW_SCHEMA, Row
@@ -25,25 +25,6 @@ FOLDER = Path("artifacts/curate")
 METRICS = Path("artifacts/curate_metrics.json")
 ROW_GROUP = 20_000
 """Rows that a reader of train.parquet has to hold at once."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CurateConfig:
-    """What is cleaned away, what is held out, and which tokenizer everything uses."""
-
-    steps: tuple[Any, ...]
-    """The recipe: a list of steps by name, each with its numbers; see curate/steps.py."""
-    validation: int
-    """Rows that decide during training."""
-    test: int
-    """Rows that every arm is judged on, once."""
-    seed: int = 0
-    tokenizer: str = "bpe"
-    """bpe (trained on kept rows), a folder, or a hub id such as gpt2."""
-    vocab_size: int = 1024
-    """Of bpe."""
-    tokenizer_rows: int = 20000
-    """Kept rows that bpe is trained on, at most; they are drawn by hash."""
 
 
 def _read() -> tuple[pa.Table, dict[str, Any]]:
@@ -87,37 +68,43 @@ def _tokenizer_texts(table: pa.Table, rows: Positions, number: int, seed: int) -
 def run() -> None:
     """Apply the recipe in its order, hold out by cluster, publish with the ledger."""
     settings = config.load("curate", CurateConfig)
+    settings.check()
     with publish.lock("curate"), engine.running():
         _curate(settings)
 
 
 def _curate(settings: CurateConfig) -> None:
-    wanted = {"validation": settings.validation, "test": settings.test}
+    asked = {"validation": settings.validation, "test": settings.test}
     table, source = _read()
     rows = np.arange(len(table))
-    for step in settings.steps:  # a wrong number or file is said before the others work for an hour
+    for step in settings.steps:  # a faulty file is named before the others work for an hour
         steps.apply(step, table.slice(0, 0), rows[:0])
     ledger = publish.Ledger(rows_in=len(rows))
     card: dict[str, Any] = {
         "stage": "curate",
         "params": settings,
         "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
+        "warnings": [],
     }
     with publish.publish_folder(FOLDER, card) as folder:
         costs = []
         path = folder / "dropped.parquet"
         with pq.ParquetWriter(path, DROPPED_SCHEMA, compression="zstd") as file:
             for number, step in enumerate(settings.steps):
-                began, before = time.perf_counter(), len(rows)
-                given = table
-                table, rows, verdict = steps.apply(step, given, rows)
+                began = time.perf_counter()
+                given, before = table, rows
+                table, rows, verdict = steps.apply(step, given, before)
                 file.write_table(_dropped(given, number, verdict))
                 ledger.dropped.update(verdict.reasons)
                 seconds = time.perf_counter() - began
-                costs.append({"step": step["name"], "rows": before, "seconds": seconds})
-        split = draws.hold_out(table, rows, wanted, settings.seed)
+                costs.append({"step": step["name"], "rows": len(before), "seconds": seconds})
+                warnings = steps.warnings(step, given, before, verdict, settings.alarm_share)
+                for warning in warnings:
+                    print(f"curate: warning: {warning}", flush=True)
+                card["warnings"] += warnings
+        split = draws.hold_out(table, rows, asked, settings.seed)
         card["splits"] = {}
-        for index, name in enumerate(("train", *wanted)):
+        for index, name in enumerate(("train", *asked)):
             card["splits"][name] = int((split == index).sum())
             _write_rows(folder / f"{name}.parquet", table, rows[split == index])
         kept = rows[split == 0]

@@ -3,12 +3,11 @@
 A step is a function of the table, the positions of the rows that are left in it, and its numbers.
 It returns a `Verdict` and never changes a row: only `extract` gives new texts, and without it they
 are never copied until they are written.
-To add a step, write it in a file of its own and name it in STEPS.
+To add a step, write it in a file of its own and name it in STEPS of params.py.
 """
 
-import functools
-import inspect
-from collections.abc import Callable
+import importlib
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -16,29 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from winnow.curate.classifier import classifier
-from winnow.curate.decontaminate import decontaminate
-from winnow.curate.duplicates import exact, near
-from winnow.curate.extract import extract
-from winnow.curate.language import language
-from winnow.curate.linear import linear
-from winnow.curate.semantic import semantic
+from winnow.curate.duplicates import codes
+from winnow.curate.params import STEPS
 from winnow.curate.texts import content_hashes
-from winnow.curate.toxicity import toxicity
 from winnow.curate.verdict import Positions, Verdict
 from winnow.errors import Refusal
 
-STEPS: dict[str, Callable[..., Verdict]] = {
-    "extract": extract,
-    "exact": exact,
-    "near": near,
-    "decontaminate": decontaminate,
-    "language": language,
-    "classifier": classifier,
-    "linear": linear,
-    "toxicity": toxicity,
-    "semantic": semantic,
-}
+NAMED = 5
+"""Sources that a warning names, at most: a corpus may have one a row."""
 
 
 def _replace(
@@ -65,26 +49,21 @@ def _rewrite(table: pa.Table, rows: Positions, responses: pa.ChunkedArray) -> pa
     return table
 
 
-def bind(step: dict[str, Any]) -> Callable[[pa.Table, Positions], Verdict]:
-    """A step with its numbers.
-
-    Raises:
-        Refusal: the step or one of its numbers is unknown, or one is missing.
-    """
-    numbers = dict(step)
-    name = numbers.pop("name", None)
-    if name not in STEPS:
-        raise Refusal(
-            f"params.yaml: curate.steps: unknown step {name!r}; known are {', '.join(STEPS)}"
-        )
-    known = dict(list(inspect.signature(STEPS[name]).parameters.items())[2:])
-    wanted = {key for key, value in known.items() if value.default is inspect.Parameter.empty}
-    if not wanted <= set(numbers) <= set(known):
-        raise Refusal(
-            f"params.yaml: curate.steps {name}: found {', '.join(numbers) or 'no numbers'}; known "
-            f"are {', '.join(known) or 'none'}" + "".join(f"; {key} is needed" for key in wanted)
-        )
-    return functools.partial(STEPS[name], **numbers)
+def _run(step: dict[str, Any], table: pa.Table, rows: Positions) -> Verdict:
+    """What a step finds; an error of it says whose it is."""
+    name, numbers = step["name"], {key: value for key, value in step.items() if key != "name"}
+    run = getattr(importlib.import_module(f"winnow.curate.{STEPS[name]}"), name)
+    place = f"curate.steps {name}"
+    try:
+        verdict: Verdict = run(table, rows, **numbers)
+        return verdict
+    except Refusal as error:
+        if place in str(error):
+            raise
+        raise Refusal(f"params.yaml: {place}: {error}") from None
+    except Exception as error:
+        error.add_note(f"in {place}")
+        raise
 
 
 def apply(
@@ -94,13 +73,16 @@ def apply(
     pages are texts, the positions of the rows that stay, and what the step found.
 
     Raises:
-        Refusal: the step or one of its numbers cannot be.
+        Refusal: one of the step's numbers cannot be, or no row stays.
     """
-    run = bind(step)
-    try:
-        verdict = run(table, rows)
-    except TypeError as error:
-        raise Refusal(f"params.yaml: curate.steps {step['name']}: {error}") from None
+    verdict = _run(step, table, rows)
+    if len(rows) and len(verdict.gone) == len(rows):
+        reasons = Counter(verdict.reasons).most_common(3)
+        raise Refusal(
+            f"params.yaml: curate.steps {step['name']} left no row of {len(rows)}: "
+            f"{', '.join(f'{number} {reason}' for reason, number in reasons)}; "
+            "change its numbers or leave it out"
+        )
     if verdict.responses is not None:
         table = _rewrite(table, *verdict.responses)
     if verdict.clusters is not None:
@@ -108,3 +90,27 @@ def apply(
         names = pc.replace_with_mask(table["cluster"], pa.array(given), verdict.clusters)
         table = table.set_column(table.column_names.index("cluster"), "cluster", names)
     return table, np.setdiff1d(rows, verdict.gone, assume_unique=True), verdict
+
+
+def warnings(
+    step: dict[str, Any], table: pa.Table, rows: Positions, verdict: Verdict, share: float
+) -> list[str]:
+    """What the user should know of a step: its own warnings, and where it dropped too much.
+
+    That is more than `share` of the rows of a source, or of all. The sources that lost most rows
+    are named, the others counted.
+    """
+    name, source = step["name"], codes(table["source"])
+    in_source, num_sources = source.indices.to_numpy(), len(source.dictionary)
+    given, gone = (np.bincount(in_source[at], minlength=num_sources) for at in (rows, verdict.gone))
+    eaten = [
+        (-gone[at], f"{given[at]} rows of source {source.dictionary[at].as_py()!r}")
+        for at in np.flatnonzero(gone > share * given)
+    ]
+    found = [f"{name}: {warning}" for warning in verdict.warnings]
+    found += [f"{name} dropped {-lost} of the {of}" for lost, of in sorted(eaten)[:NAMED]]
+    if len(eaten) > NAMED:
+        found.append(f"{name} dropped as large a share of {len(eaten) - NAMED} other sources")
+    if num_sources > 1 and len(verdict.gone) > share * len(rows):
+        found.append(f"{name} dropped {len(verdict.gone)} of all {len(rows)} rows")
+    return found

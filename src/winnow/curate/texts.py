@@ -7,7 +7,6 @@ no single simple image go through Python.
 
 import functools
 import hashlib
-import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -15,12 +14,12 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
-from winnow import engine
+from winnow import engine, words
+from winnow.kernels import njit
 from winnow.progress import progress
-from winnow.records import normalise, questions
+from winnow.records import INVISIBLE, JOINERS, normalise, questions
 from winnow.utf8 import Bytes, Places, buffers, code_point
 
 PARTS = ("instruction", "input", "response")
@@ -36,30 +35,29 @@ Texts = tuple[Bytes, Places, Places]
 T = TypeVar("T")
 
 
-def _bare(text: str) -> str:
-    return re.sub(r"[\W_]", " ", text)
-
-
 @functools.cache
 def _images(bare: bool) -> NDArray[np.int64]:
     """By code point, what it becomes in NFKC and lower case wherever it stands; -1 if that varies.
 
     An image is UTF-8, its first byte the lowest of the number; white space becomes a space, and so
-    does, of `bare` ones, all that is neither letter nor digit.
-    It varies for what composes with its neighbours (Unicode Standard Annex 15, section 9: quick
-    check), and for the capital sigma; images that are longer than the character are left out too.
+    does, of `bare` ones, all that `words.bare` takes for one; 0 for what is invisible.
+    It varies for joiners, for what composes with its neighbours (Unicode Standard Annex 15, section
+    9: quick check) and for the capital sigma; images longer than the character are left out too.
     """
     characters = [chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000]
     composing = {mark for char in characters for mark in unicodedata.normalize("NFD", char)[1:]}
     images = np.full(0x20000, -1)
     for char in characters:
         form = unicodedata.normalize("NFKC", char)
-        lower = _bare(form.lower()) if bare else form.lower()
+        lower = words.bare(form.lower()) if bare else form.lower()
         lower = " " if lower.isspace() else lower
         varies = any(c == "Σ" or c in composing or unicodedata.combining(c) for c in form)
         single = lower == " " or lower.split() == [lower]
         if not varies and single and len(lower.encode()) <= len(char.encode()):
             images[ord(char)] = int.from_bytes(lower.encode(), "little")
+    for char in filter(INVISIBLE.match, characters):
+        images[ord(char)] = 0
+    images[list(map(ord, JOINERS))] = -1
     return images
 
 
@@ -85,11 +83,11 @@ def _fold(data, index, end, images, out, at):
             return -1
         space = np.uint64(image == 32)
         image *= np.int64(ONE - (gap & space))
+        gap = space | (gap & np.uint64(image == 0))
         while image:
             out[at] = image & 0xFF
             image >>= 8
             at += ONE
-        gap = space
     return np.int64(at) - np.int64(gap == ONE and np.int64(at) > start)
 
 
@@ -123,7 +121,7 @@ def fold(batch: pa.RecordBatch, bare: bool = False) -> Texts:
         return out, starts, ends
     rows = batch.select(PARTS).take(pa.array(rest)).to_pylist()
     whole = [normalise(**row) for row in rows]
-    texts = [(" ".join(_bare(text).split()) if bare else text).encode() for text in whole]
+    texts = [(" ".join(words.bare(text).split()) if bare else text).encode() for text in whole]
     ends[rest] = used + np.cumsum([len(text) for text in texts])
     starts[rest] = ends[rest] - [len(text) for text in texts]
     return np.append(out[:used], np.frombuffer(b"".join(texts), np.uint8)), starts, ends

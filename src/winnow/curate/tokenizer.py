@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from winnow import publish
-from winnow.errors import Refusal
+from winnow.errors import Refusal, loading
 from winnow.progress import progress
 
 END_OF_TEXT = "<|endoftext|>"
@@ -71,13 +71,11 @@ def save(source: str, texts: Iterator[str], vocab_size: int, folder: Path) -> No
         return
     from transformers import AutoTokenizer
 
-    try:
+    with loading(
+        f"params.yaml: curate.tokenizer: no tokenizer {source!r} here or on the hub: use bpe, or "
+        "name a folder that holds tokenizer.json"
+    ):
         found = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError):
-        raise Refusal(
-            f"params.yaml: curate.tokenizer: no tokenizer {source!r} here or on the hub: "
-            "use bpe, or name a folder that holds tokenizer.json"
-        ) from None
     if found.eos_token_id is None:
         raise Refusal(f"the tokenizer {source!r} has no end-of-text token")
     found.save_pretrained(folder)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from winnow import weights
-from winnow.errors import Refusal
+from winnow.errors import Refusal, at, loading
 from winnow.progress import progress
 
 TOKENS = 512
@@ -43,22 +43,17 @@ class Classifier:
                 its weights hold no classifier.
         """
         key = f"params.yaml: curate.steps {step}.model"
-        try:
+        with at(key):
             folder = weights.folder(name, revision)
-        except ValueError as error:
-            raise Refusal(f"{key}: {error}") from None
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        try:
+        with loading(f"{key}: {name} cannot be loaded"):
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model, loaded = AutoModelForSequenceClassification.from_pretrained(
                 folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
                 output_loading_info=True,
             )  # fmt: skip
-        except Exception as error:  # of a dozen unrelated types
-            first = str(error).strip().partition("\n")[0]
-            raise Refusal(f"{key}: {name} cannot be loaded: {first}") from None
         if loaded["missing_keys"]:
             raise Refusal(
                 f"{key}: {name} is no trained classifier: it has no weights for "

@@ -23,6 +23,8 @@ class Verdict:
     """New names of clusters for all rows that the step was given, where it found clusters."""
     responses: tuple[Positions, pa.ChunkedArray] | None = None
     """Rows that stay with another response, and these, where it changed any."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know beside: sentences that go on with the step's name."""
 
 
 NONE = Verdict(np.arange(0), [], pa.array([], pa.string()))

@@ -1,7 +1,6 @@
 """Which public benchmarks are asked for, and their items where they are local files."""
 
 import csv
-import importlib.metadata
 import importlib.util
 import io
 import json
@@ -9,13 +8,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
 from winnow import publish
 from winnow.errors import Refusal
 from winnow.evaluate import sandbox
+from winnow.evaluate.params import Benchmark
 
 Items = dict[str, dict[str, list[dict[str, Any]]]]
 """Rows by lm-eval's task and by split, `test` and `fewshot`."""
@@ -28,23 +28,6 @@ TASKS = {
     "GSM8K": ("gsm8k",),
     "HumanEval": ("humaneval",),
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Benchmark:
-    """One benchmark, by name."""
-
-    name: Literal["MMLU", "HellaSwag", "ARC", "PIQA", "GSM8K", "HumanEval"]
-    path: str | None = None
-    """A local file or folder, or:"""
-    revision: str | None = None
-    """the commit, 40 hex digits, of the hub data set that lm-eval names."""
-    limit: int | None = None
-    """The first items of each of lm-eval's tasks (MMLU has 57, ARC two); null for all."""
-    num_fewshot: int | None = None
-    """Solved examples before the question; null for lm-eval's own number."""
-    samples: int = 1
-    """HumanEval's only: solutions a problem; one is greedy, more are drawn (temperature 0.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +121,7 @@ def read(benchmarks: Sequence[Benchmark], run_code: bool) -> list[Asked]:
     """
     if benchmarks and importlib.util.find_spec("lm_eval") is None:
         raise Refusal(
-            "params.yaml: evaluate.benchmarks: lm-eval is missing: pip install winnow[lm-eval]"
+            "params.yaml: evaluate.benchmarks: lm-eval is missing: pip install -e '.[lm-eval]'"
         )
     found = []
     for number, asked in enumerate(benchmarks):
@@ -169,4 +152,4 @@ def read(benchmarks: Sequence[Benchmark], run_code: bool) -> list[Asked]:
 def key(asked: Sequence[Asked]) -> dict[str, Any]:
     """What the results depend on, beside the settings."""
     items = {one.benchmark.name: publish.fingerprint(one.items) for one in asked}
-    return items | ({"lm_eval": importlib.metadata.version("lm_eval")} if asked else {})
+    return items | (publish.versions("lm_eval") if asked else {})

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from winnow.evaluate.tasks import Prompt, passes
+from winnow.words import cut
 
 
 def _grams(words: Sequence[str], size: int) -> list[tuple[str, ...]]:
@@ -17,13 +18,13 @@ def _grams(words: Sequence[str], size: int) -> list[tuple[str, ...]]:
 
 def repetition(text: str) -> float | None:
     """Share of word 4-grams that repeat an earlier one: seq-rep-4 of Welleck et al. 2020."""
-    grams = _grams(text.split(), 4)
+    grams = _grams(cut(text), 4)
     return 1 - len(set(grams)) / len(grams) if grams else None
 
 
 def distinct(texts: Sequence[str], size: int) -> float | None:
     """Distinct word n-grams over all n-grams of some texts: distinct-n of Li et al. 2016."""
-    grams = [gram for text in texts for gram in _grams(text.split(), size)]
+    grams = [gram for text in texts for gram in _grams(cut(text), size)]
     return len(set(grams)) / len(grams) if grams else None
 
 
@@ -49,7 +50,7 @@ def self_bleu(texts: Sequence[str]) -> float | None:
 
     A text of fewer than four words has no 4-gram and is only a reference.
     """
-    split = [text.split() for text in texts]
+    split = [cut(text) for text in texts]
     scores = [
         bleu(words, split[:at] + split[at + 1 :])
         for at, words in enumerate(split)
@@ -60,7 +61,7 @@ def self_bleu(texts: Sequence[str]) -> float | None:
 
 def rouge_l(candidate: str, reference: str) -> float:
     """F1 of the longest common subsequence of lower-case words: ROUGE-L of Lin 2004."""
-    one, two = candidate.lower().split(), reference.lower().split()
+    one, two = cut(candidate.lower()), cut(reference.lower())
     row = [0] * (len(two) + 1)
     for word in one:
         before = row[:]
@@ -73,7 +74,7 @@ def rouge_l(candidate: str, reference: str) -> float:
 
 def length_ratio(candidate: str, reference: str) -> float:
     """The shorter of two texts over the longer one, in words: a definition of this project."""
-    one, two = len(candidate.split()), len(reference.split())
+    one, two = len(cut(candidate)), len(cut(reference))
     return min(one, two) / max(one, two) if one or two else 1.0
 
 

@@ -1,4 +1,4 @@
-"""Judge one experiment's models, or all.    winnow evaluate <experiment>|all [--seed N]
+"""Judge the models of experiments.    winnow evaluate <experiment> ...|all [--seed N]
 
 Writes results/<experiment>/<seed>: experiment_config.json and train_results.json (the training's
 own), evaluation/ (metrics.json, items.parquet), quality_analysis/strata.json,
@@ -23,7 +23,7 @@ from transformers import GPT2LMHeadModel
 from winnow import config, publish, tracking
 from winnow.errors import Refusal
 from winnow.evaluate import benchmarks, generation, harness, perplexity, sampling
-from winnow.evaluate.benchmarks import Benchmark
+from winnow.evaluate.params import EvaluateConfig
 from winnow.evaluate.tasks import Prompt, passes
 from winnow.evaluate.tasks import read as read_tasks
 from winnow.records import ITEM_SCHEMA, ROW_SCHEMA, Row, texts
@@ -32,47 +32,6 @@ from winnow.vocabulary import Vocabulary
 CURATED, SCORED, TIERS = (Path("artifacts") / name for name in ("curate", "score", "select"))
 MODELS, FOLDER = Path("models"), Path("results")
 STATE = publish.STATE / "evaluate"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluateConfig:
-    """How a model is judged; the test set is curate's."""
-
-    tasks: str | None = None
-    """A file of prompts whose answers a program can check, one JSON object a line: instruction,
-    input, answer, check (exact, contains or number), or IFEval's prompt, instruction_id_list,
-    kwargs."""
-    max_tasks: int = 60
-    """Of the file, evenly spaced."""
-    num_prompts: int = 20
-    """Test rows to complete, by content hash."""
-    num_samples: int = 5
-    """Completions a prompt."""
-    max_new_tokens: int = 200
-    """Tokens a completion, at most."""
-    temperature: float = 0.8
-    top_p: float = 0.9
-    batch_size: int = 32
-    """Windows of rows, or prompts, at a time: it is for the memory, no figure depends on it."""
-    seed: int = 0
-    """Of the samples."""
-    benchmarks: tuple[Benchmark, ...] = ()
-    """Public benchmarks to ask as well; see docs/benchmarks.md."""
-    run_code: bool = False
-    """Whether Python that a model wrote may be run, in a sandbox: HumanEval's solutions."""
-
-    def __post_init__(self) -> None:
-        """Refuse what nothing can be sampled with."""
-        counts = ("num_samples", "max_new_tokens", "batch_size")
-        checks = {name: (getattr(self, name) >= 1, "1 or more") for name in counts} | {
-            "temperature": (self.temperature > 0, "a number above 0"),
-            "top_p": (0 < self.top_p <= 1, "a number in (0, 1]"),
-            "seed": (self.seed >= 0, "0 or more"),
-        }
-        for name, (good, expected) in checks.items():
-            if not good:
-                found = getattr(self, name)
-                raise Refusal(f"params.yaml: evaluate.{name}: expected {expected}, found {found!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +56,9 @@ def _rows(table: pa.Table) -> list[Row]:
 
 def _test_set(settings: EvaluateConfig) -> TestSet:
     publish.read_card(SCORED, "winnow score")
-    table = pq.read_table(CURATED / "test.parquet")
+    table = pq.read_table(publish.made_by("winnow curate", CURATED / "test.parquet"))
+    if not len(table):
+        raise Refusal(f"{CURATED / 'test.parquet'} has no row: run `winnow curate` again")
     scores = pq.read_table(SCORED / "test.parquet", columns=["score"])["score"].to_numpy()
     ranks = pd.Series(scores).rank(method="first").to_numpy() - 1
     quintiles = (ranks * 5 // len(ranks)).astype(int) + 1
@@ -109,23 +70,25 @@ def _test_set(settings: EvaluateConfig) -> TestSet:
         "tasks": publish.fingerprint([asdict(task) for task in tasks]),
         "benchmarks": benchmarks.key(asked),
         "settings": asdict(settings),
-        "code": publish.code_hash("evaluate", "records", "vocabulary"),
+        "code": publish.code_hash("evaluate", "records", "vocabulary", "words"),
+        "versions": publish.versions("torch", "transformers", "tokenizers", "numpy"),
     }
+    publish.made_by("winnow curate", CURATED / "tokenizer/tokenizer.json")
     vocabulary = Vocabulary.read(CURATED / "tokenizer")
     return TestSet(_rows(table), quintiles.tolist(), tasks, unchecked, asked, vocabulary, key)
 
 
-def run(experiment: str, seed: int | None, skip_existing: bool) -> None:
-    """Judge the named experiment, or all of params.yaml, with one seed or with all.
+def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> None:
+    """Judge the models of the named experiments, `all` or some, with one seed or with all.
 
     Raises:
         Refusal: an unknown experiment, or a model that is not trained yet.
     """
-    names = config.experiment_names() if experiment == "all" else (experiment,)
     seeds = config.seeds() if seed is None else (seed,)
-    arms = [config.experiment(name) for name in names]
+    arms = config.experiments(experiments)
     settings = config.load("evaluate", EvaluateConfig)
     for arm in arms:
+        publish.made_by(f"winnow select {arm.name}", TIERS / arm.tier_name)
         for number in seeds:
             publish.read_card(
                 MODELS / arm.name / str(number), f"winnow train {arm.name} --seed {number}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from winnow import config
 from winnow.errors import Refusal
 from winnow.evaluate import ifeval
 from winnow.records import Row
@@ -56,7 +57,7 @@ def passes(prompt: Prompt, completion: str) -> bool:
     raise Refusal(f"unknown check {prompt.check!r}: exact, contains or number")
 
 
-def _prompt(line: str) -> Prompt | None:
+def _prompt(line: bytes) -> Prompt | None:
     """A line's task; none if one of its instructions cannot be checked."""
     task = json.loads(line)
     if "instruction_id_list" in task:
@@ -90,12 +91,9 @@ def read(path: str | None, limit: int) -> tuple[list[Prompt], int]:
     """
     if path is None:
         return [], 0
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise Refusal(f"params.yaml: evaluate.tasks: no file {path!r}") from None
+    config.demand_file("evaluate.tasks", path)
     prompts = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
         try:
             prompts += [_prompt(line)] if line.strip() else []
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,269 +1,199 @@
-"""Read any source record by record; a broken record comes out with the reason instead of data.
+"""What a corpus consists of: every file of it is read, or named with the reason why not.
 
 A source is a file, a folder of files, a dataset saved by Hugging Face datasets, or a hub id with a
-pinned revision. One bad record never costs another one: JSON lines are split on bytes before they
-are decoded, and each is decoded and parsed alone. Nothing but these formats is opened, nothing that
-a link inside a folder finds outside of it, and no code that comes with data is ever run.
+pinned revision. One bad record never costs another one. Nothing but the formats of READERS is read,
+nothing that a link inside a folder finds outside of it, and no code that comes with data is run.
 """
 
-import csv
+import contextlib
 import functools
-import io
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from winnow.errors import BUGS, Refusal
+from winnow.ingest.columns import ARROW_FILE, ARROW_STREAM, PARQUET, read_arrow, read_parquet
+from winnow.ingest.csv_text import read_csv
+from winnow.ingest.json_text import read_json
+from winnow.ingest.reading import COMPRESSIONS, Batch, Record
+from winnow.mapping import PUBLIC, Layout
 
-from winnow.errors import Refusal
-from winnow.mapping import flat
+Reader = Callable[..., Iterator[Record | Batch]]
+"""Of a path and the longest line; of a columnar file also the layout, which says what to read."""
+TEXTS: dict[str, Reader] = {
+    ".jsonl": read_json,
+    ".ndjson": read_json,
+    ".jsonlines": read_json,
+    ".json": read_json,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+}
+READERS: dict[str, Reader] = {
+    **TEXTS,
+    **{kind + packed: read for kind, read in TEXTS.items() for packed in COMPRESSIONS},
+    **dict.fromkeys((".parquet", ".parq", ".pq"), read_parquet),
+    **dict.fromkeys((".arrow", ".feather"), read_arrow),
+}
+"""By the end of a file's name, in small letters."""
+BEGINNINGS: dict[Reader, tuple[bytes, ...]] = {
+    read_parquet: (PARQUET,),
+    read_arrow: (ARROW_FILE, ARROW_STREAM),
+}
+KNOWN = (
+    f"{', '.join(TEXTS)} (also {', '.join(COMPRESSIONS)}), .parquet, .parq, .pq, .arrow, .feather"
+)
 
+ARCHIVES = {".zip", ".tar", ".tgz", ".7z", ".rar"}
+LFS = b"version https://git-lfs.github.com/spec/"
+LFS_BYTES = 1024
+"""No pointer of Git LFS is longer."""
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record of a source: `value` is what was parsed, or None with the `reason` why not."""
-
-    position: int
-    """The line in a text file (from 1), the row elsewhere (from 0)."""
-    value: Any = None
-    reason: str = ""
-
-    def __len__(self) -> int:
-        return 1
-
-    def records(self) -> Iterator["Record"]:
-        """Itself: what a batch gives one by one."""
-        yield self
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Consecutive records of a columnar source, still in columns."""
-
-    position: int
-    """The row of the first one."""
-    columns: pa.RecordBatch
-
-    def __len__(self) -> int:
-        return int(self.columns.num_rows)
-
-    def records(self, offsets: Iterable[int] | None = None) -> Iterator[Record]:
-        """All records or some; bytes that are not UTF-8 cost the row that they are in."""
-        for offset in range(len(self)) if offsets is None else offsets:
-            position, value, reason = self.position + offset, None, ""
-            try:
-                (value,) = self.columns.slice(offset, 1).to_pylist()
-            except UnicodeDecodeError as error:
-                reason = f"not UTF-8 at byte {error.start}"
-            yield Record(position, value, reason)
+SKIPPED = {
+    "hidden": r"\..*|__MACOSX|~\$.*|thumbs\.db|desktop\.ini",
+    "cache": r"__pycache__|cache-[0-9a-f]+(_\d+_of_\d+)?\.arrow|.*\.(lock|incomplete)",
+    "checkpoint": r"checkpoints?|checkpoint-\d+",
+    "furniture": r"(readme|licen[cs]e|notice)(\.(md|rst|txt))?|citation\.cff|dataset_infos?\.json"
+    r"|dataset_dict\.json|state\.json|_success",
+}
+"""Files and folders that are no data: of the system, of tools, and what a hub's clone brings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file (or dataset) of a corpus: its name in ids and errors, and how to read it."""
+    """One file (or saved dataset) of a corpus: its name in ids and errors, and how to read it."""
 
     name: str
     read: Callable[[], Iterator[Record | Batch]]
+    size: int = 0
+    """In bytes."""
+    dataset: str = ""
+    """The hub dataset that it is of."""
 
     @property
     def stem(self) -> str:
         """The name of its rows' source where they name none."""
-        return Path(self.name).name.partition(".")[0]
+        return self.dataset or Path(self.name).name.partition(".")[0]
 
 
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file that is not read."""
+
+    name: str
+    size: int
+    reason: str
 
 
-def _open(path: Path) -> IO[bytes]:
-    file = path.open("rb")
-    if path.suffix in COMPRESSIONS:
-        # Arrow's reader, unlike the Python ones of zstd, says when a file ends too early.
-        return io.BufferedReader(pa.input_stream(file, compression=COMPRESSIONS[path.suffix]))
-    return file
+@dataclass(slots=True)
+class Corpus:
+    """What was found, in the order of the names."""
+
+    sources: list[Source] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Files that are no data, by kind."""
+
+    def leave(self, name: str, size: int, reason: str) -> None:
+        """Name a file that is not read, or count it where it is no data."""
+        kind = _kind_of_skipped(PurePath(name))
+        if kind:
+            self.skipped[kind] += 1
+        else:
+            self.unread.append(Unread(name, size, reason))
 
 
-def _refuse(token: str) -> float:
-    raise ValueError(f"{token} is not a JSON value")
+def _kind_of_skipped(name: PurePath) -> str:
+    return next(
+        (
+            kind
+            for part in name.parts
+            for kind, pattern in SKIPPED.items()
+            if re.fullmatch(pattern, part, re.IGNORECASE)
+        ),
+        "",
+    )
 
 
-DECODER = json.JSONDecoder(parse_constant=_refuse)
+def _reader(name: str) -> Reader | None:
+    return next((read for end, read in READERS.items() if name.lower().endswith(end)), None)
 
 
-def _parse(line: bytes) -> tuple[Any, str]:
-    """Parse one JSON line; a broken one gives the reason."""
+def _with_layout(reader: Reader, layout: Layout) -> Reader:
+    """The reader of a columnar file leaves in it what says nothing."""
+    return functools.partial(reader, layout=layout) if reader in BEGINNINGS else reader
+
+
+def _unknown(name: str) -> str:
+    """Why a file of this name is not read."""
+    suffixes = [suffix.lower() for suffix in PurePath(name).suffixes]
+    if not suffixes:
+        return "no suffix says its format"
+    if ARCHIVES & set(suffixes[-2:]):
+        return "an archive: unpack it"
+    if suffixes[-1] in COMPRESSIONS:
+        return f"compressed, and no suffix before {suffixes[-1]} says its format"
+    return f"{suffixes[-1]} is no format that is read"
+
+
+def _reason(path: Path, reader: Reader | None) -> str:
+    """Why a regular file is not read; nothing where it is."""
     try:
-        return DECODER.decode(line.decode("utf-8")), ""
-    except UnicodeDecodeError as error:
-        return None, f"not UTF-8 at byte {error.start}"
-    except RecursionError:
-        return None, "JSON is nested too deeply"
-    except json.JSONDecodeError as error:
-        return None, f"malformed JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
-    except ValueError as error:  # ours, or int()'s: "Exceeds the limit (4300 digits) for ...: ..."
-        return None, f"malformed JSON: {str(error).partition(':')[0]}"
+        with path.open("rb") as file:
+            start = file.read(len(LFS))
+    except PermissionError:
+        return "its permissions forbid it"
+    if start == LFS and path.stat().st_size < LFS_BYTES:
+        return "a Git LFS pointer: fetch the file with git lfs pull"
+    if not reader:
+        return _unknown(path.name)
+    is_json = start.startswith((b'{"', b'[{"')) and reader is not read_json
+    if is_json or (start and not start.startswith(BEGINNINGS.get(reader, b""))):
+        return f"it holds something else than its suffix {path.suffix} says"
+    return ""
 
 
-def _lines(file: IO[bytes], cap: int) -> Iterator[tuple[int, bytes | None]]:
-    """Number the lines of a file from 1; one longer than `cap` bytes comes as None, unread."""
-    number = 0
-    while line := file.readline(cap):
-        number += 1
-        whole: bytes | None = line
-        while len(line) == cap and not line.endswith(b"\n"):
-            line, whole = file.readline(cap), None
-        yield number, whole
+def _size(path: Path) -> int:
+    return path.lstat().st_size
 
 
-def _read_jsonl(path: Path, cap: int) -> Iterator[Record]:
-    number = 0
-    with _open(path) as file:
-        try:
-            for number, line in _lines(file, cap):
-                if line is None:
-                    yield Record(number, reason=f"line is longer than {cap} bytes")
-                    continue
-                if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                    raise Refusal(f"{path} is UTF-16: convert it to UTF-8")
-                if number == 1:
-                    line = line.removeprefix(b"\xef\xbb\xbf")
-                if line.strip():
-                    value, reason = _parse(line)
-                    yield Record(number, value, reason)
-        except OSError as error:
-            if path.suffix not in COMPRESSIONS:
-                raise
-            yield Record(number + 1, reason=f"compressed file is broken from here: {error}")
+def _name(path: Path, root: Path) -> str:
+    """In ids and messages a name is text, whatever bytes the file system allows."""
+    return os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
 
 
-def _read_json(path: Path, cap: int) -> Iterator[Record]:
-    """A .json file is one array of records, or JSON lines under another name."""
-    with path.open("rb") as file:
-        is_array = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
-    if not is_array:
-        yield from _read_jsonl(path, cap)
-        return
-    values, reason = _parse(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    if reason:
-        raise Refusal(f"{path}: {reason}: as one array it is all or nothing, use JSON lines")
-    for number, value in enumerate(values):
-        yield Record(number, value)
+def _from_files(path: Path, cap: int, layout: Layout) -> Corpus:
+    """A file, or all files of a folder."""
+    corpus = Corpus()
+    top = Path(os.path.realpath(path))  # a link that the user names is followed
+    for item in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        name = _name(item, path if path.is_dir() else path.parent)
+        inside = Path(os.path.realpath(item)).is_relative_to(top)
+        if inside and item.is_dir():
+            continue
+        reader = _reader(item.name)
+        if not inside:
+            reason = "a link out of the folder is not followed"
+        elif not item.is_file():
+            reason = "it is no regular file"
+        elif item != path and _kind_of_skipped(PurePath(name)):
+            reason = "it is no data"
+        else:
+            reason = _reason(item, reader)
+        if reason or not reader:
+            corpus.leave(name, _size(item), reason)
+        else:
+            read = functools.partial(_with_layout(reader, layout), item, cap)
+            corpus.sources.append(Source(name, read, item.stat().st_size))
+    return corpus
 
 
-class _CsvLines:
-    """The lines of a CSV file; one of more than `cap` characters is an error, and unread."""
-
-    def __init__(self, file: IO[str], cap: int) -> None:
-        self.file, self.cap, self.number = file, cap, 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self.file.readline(self.cap)
-        self.number += 1
-        if not line:
-            raise StopIteration
-        if len(line) == self.cap:
-            while line and not line.endswith(("\n", "\r")):
-                line = self.file.readline(self.cap)
-            raise csv.Error(f"line is longer than {self.cap} characters")
-        return line
-
-
-def _read_csv(path: Path, cap: int) -> Iterator[Record]:
-    csv.field_size_limit(cap)
-    # Undecodable bytes become lone surrogates, which quarantine their own row later on.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        lines = _CsvLines(file, cap)
-        reader = csv.reader(lines, strict=True)
-        try:
-            header = next(reader, [])
-        except csv.Error as error:
-            raise Refusal(f"{path}: the header is no line of CSV: {error}") from None
-        if header and header[0].startswith(("\udcff\udcfe", "\udcfe\udcff")):
-            raise Refusal(f"{path} is UTF-16: convert it to UTF-8")
-        while True:
-            start = lines.number + 1
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Record(start, reason=f"malformed CSV: {error}")
-                continue
-            if len(fields) == len(header):
-                yield Record(start, dict(zip(header, fields, strict=True)))
-            elif fields:
-                yield Record(
-                    start, reason=f"{len(fields)} fields where the header has {len(header)}"
-                )
-
-
-BATCH_ROWS = 4096
-"""Rows of a Parquet file that are in memory at once."""
-
-END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
-"""What Arrow's writer ends a stream with, and its reader does not miss."""
-
-
-def _read_parquet(path: Path, cap: int) -> Iterator[Batch]:
-    position = 0
-    try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        columns = flat(file.schema_arrow)
-        names = list(columns.values()) if columns else file.schema_arrow.names
-        for batch in file.iter_batches(BATCH_ROWS, columns=names if columns else None):
-            # A name with a dot in it is read along with the column that its first part names.
-            yield Batch(position, batch.select(names) if columns else batch)
-            position += batch.num_rows
-        if position != file.metadata.num_rows:
-            raise OSError(f"it holds {position} rows and says {file.metadata.num_rows}")
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise Refusal(f"{path} is not a readable Parquet file: {error}") from None
-
-
-def _read_arrow(paths: list[Path]) -> Iterator[Batch]:
-    position = 0
-    for path in paths:
-        try:
-            # Read, not mapped: a file that is cut off while it is mapped would end the process.
-            with path.open("rb") as file, pa.ipc.open_stream(file) as reader:
-                for batch in reader:
-                    batch.validate(full=True)  # its offsets come from the file as they are
-                    columns = flat(batch.schema)
-                    yield Batch(
-                        position, batch.select(list(columns.values())) if columns else batch
-                    )
-                    position += batch.num_rows
-                file.seek(-len(END_OF_STREAM), os.SEEK_END)
-                if file.read() != END_OF_STREAM:
-                    raise OSError("it is cut off")
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise Refusal(f"{path} is not a readable Arrow file: {error}") from None
-
-
-READERS: dict[str, Callable[[Path, int], Iterator[Record | Batch]]] = {
-    ".jsonl": _read_jsonl,
-    ".jsonl.gz": _read_jsonl,
-    ".jsonl.zst": _read_jsonl,
-    ".json": _read_json,
-    ".csv": _read_csv,
-    ".parquet": _read_parquet,
-}
-
-
-def _suffix(path: Path) -> str:
-    return next((suffix for suffix in READERS if path.name.endswith(suffix)), "")
-
-
-def _from_dataset(source: Path, split: str) -> Source:
-    """What `save_to_disk` of Hugging Face datasets wrote: the Arrow files that state.json names."""
+def _saved_files(source: Path, split: str) -> list[Path]:
+    """The Arrow files that state.json of a saved dataset names."""
     folder = source
     try:
         if (source / "dataset_dict.json").exists():
@@ -279,39 +209,98 @@ def _from_dataset(source: Path, split: str) -> Source:
                 raise Refusal(f"state.json names {file.name!r}, which is no file of its folder")
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise Refusal(f"{source} is not a dataset that can be read: {error}") from None
-    return Source(source.name, functools.partial(_read_arrow, files))
+    return files
 
 
-def _from_hub(source: str, revision: str, split: str) -> Source:
+def _read_all(files: list[Path], cap: int, layout: Layout) -> Iterator[Batch]:
+    position = 0
+    for file in files:
+        for batch in read_arrow(file, cap, layout, position):
+            yield batch
+            position = batch.position + len(batch)
+
+
+def _from_saved(source: Path, split: str, cap: int, layout: Layout) -> Corpus:
+    """What `save_to_disk` of Hugging Face datasets wrote."""
+    files = _saved_files(source, split)
+    corpus = Corpus()
+    size = sum(map(_size, files))
+    read = functools.partial(_read_all, files, cap, layout)
+    corpus.sources.append(Source(source.name, read, size))
+    for item in sorted(source.rglob("*")):
+        if item.is_file() and Path(os.path.realpath(item)) not in files:
+            corpus.leave(_name(item, source), _size(item), f"it is not of the split {split!r}")
+    return corpus
+
+
+@contextlib.contextmanager
+def _asking_hub(source: str, revision: str) -> Iterator[None]:
+    """Turn what the hub's client raises, a dozen unrelated types, into its message on one line."""
+    try:
+        yield
+    except BUGS:
+        raise
+    except Exception as error:
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise Refusal(
+            f"hub dataset {source}@{revision[:8]} cannot be had ({cause}): check ingest.source, "
+            "ingest.config, ingest.split and the network, or name a local file in ingest.source"
+        ) from None
+
+
+def _download(source: str, revision: str, url: str, reader: Reader, cap: int
+              ) -> Iterator[Record | Batch]:  # fmt: skip
+    from datasets import DownloadManager
+
+    with _asking_hub(source, revision):
+        path = Path(DownloadManager().download(url))
+    yield from reader(path, cap)
+
+
+def _from_hub(
+    source: str, revision: str, split: str, config: str | None, cap: int, layout: Layout
+) -> Corpus:
+    """The files of a hub dataset that its card or their names give to the split.
+
+    Which they are is for the datasets library to say; read they are as those of a folder.
+    """
+    from datasets import load_dataset_builder
+    from fsspec.core import url_to_fs
+
     if not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise Refusal(f"ingest.revision: expected a commit of 40 hex digits, found {revision!r}")
-
-    def read() -> Iterator[Record]:
-        from datasets import load_dataset
-
-        try:
-            rows = iter(load_dataset(source, revision=revision, split=split, streaming=True))
-            first = next(rows, None)
-        except Exception as error:  # the hub's client raises a dozen unrelated types when offline
-            raise Refusal(
-                f"hub dataset {source}@{revision[:8]} cannot be had ({type(error).__name__}): "
-                "check the id and the network, or name a local file in ingest.source"
-            ) from None
-        if first is not None:
-            yield Record(0, first)
-            yield from (Record(number, value) for number, value in enumerate(rows, start=1))
-
-    return Source(source.rpartition("/")[2], read)
-
-
-def _refused(reason: str) -> Iterator[Record | Batch]:
-    """A file that must not be opened, as one record with the reason."""
-    yield Record(0, reason=reason)
+    with _asking_hub(source, revision):
+        builder = load_dataset_builder(source, name=config, revision=revision)
+        files, root = url_to_fs(builder.base_path)
+        listing: dict[str, Any] = files.find(root, detail=True)
+    urls = builder.config.data_files or {}
+    if split not in urls:
+        raise Refusal(f"{source}: no split {split!r}; it has {', '.join(map(str, urls)) or 'none'}")
+    corpus, chosen = Corpus(), {url.rpartition("://")[2]: url for url in urls[split]}
+    for place in sorted(listing.keys() | chosen.keys()):
+        name = place.removeprefix(root).lstrip("/")
+        size = listing.get(place, {}).get("size", 0)
+        reader = _reader(name)
+        if place not in chosen:
+            reason = f"it is not of the split {split!r} of {builder.config.name!r}"
+            corpus.leave(name, size, reason)
+        elif not reader:
+            corpus.leave(name, size, _unknown(name))
+        else:
+            reader = _with_layout(reader, layout)
+            read = functools.partial(_download, source, revision, chosen[place], reader, cap)
+            corpus.sources.append(Source(name, read, size, source.rpartition("/")[2]))
+    return corpus
 
 
 def find(
-    source: str, revision: str | None, split: str, cap: int
-) -> tuple[list[Source], Counter[str]]:
+    source: str,
+    revision: str | None,
+    split: str,
+    cap: int,
+    config: str | None = None,
+    layout: Layout = PUBLIC,
+) -> Corpus:
     """List what a source consists of, in the order of its names.
 
     Args:
@@ -319,44 +308,26 @@ def find(
         revision: the hub dataset's commit.
         split: of a saved or hub dataset.
         cap: the longest line or field that is read, in bytes.
-
-    Returns:
-        The sources, and how many other files there are by suffix, none of which is opened. A file
-        that must not be opened is a source of one record with the reason.
+        config: of a hub dataset that has several.
+        layout: the columns that say anything; the others of a columnar file need not be read.
 
     Raises:
         Refusal: nothing is there, or nothing that can be read.
     """
-    if revision is not None:
-        return [_from_hub(source, revision, split)], Counter()
     path = Path(source)
-    if not path.exists():
+    if revision is not None:
+        corpus = _from_hub(source, revision, split, config, cap, layout)
+    elif not path.exists():
         raise Refusal(
             f"ingest.source: no file or folder {source!r} (a hub id needs ingest.revision too)"
         )
-    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
-        return [_from_dataset(path, split)], Counter()
-    root = path if path.is_dir() else path.parent
-    top = Path(os.path.realpath(path))  # a link that the user names is followed
-    sources, others = [], Counter[str]()
-    for item in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        inside = Path(os.path.realpath(item)).is_relative_to(top)
-        suffix = _suffix(item)
-        if inside and item.is_dir():
-            continue
-        if not suffix and (inside or item.is_file()):
-            others[item.suffix] += 1
-            continue
-        # In ids and messages a name is text, whatever bytes the file system allows.
-        name = os.fsencode(item.relative_to(root)).decode("utf-8", "backslashreplace")
-        read: Callable[[], Iterator[Record | Batch]]
-        if not inside:
-            read = functools.partial(_refused, "a link out of the corpus folder is not followed")
-        elif not item.is_file():
-            read = functools.partial(_refused, "it is no regular file")
-        else:
-            read = functools.partial(READERS[suffix], item, cap)
-        sources.append(Source(name, read))
-    if not sources:
-        raise Refusal(f"{source} holds no corpus file; known are {', '.join(READERS)}")
-    return sources, others
+    elif (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+        corpus = _from_saved(path, split, cap, layout)
+    else:
+        corpus = _from_files(path, cap, layout)
+    if not corpus.sources:
+        named = "; ".join(f"{file.name}: {file.reason}" for file in corpus.unread[:3])
+        raise Refusal(
+            f"{source} holds no corpus file{f' ({named})' if named else ''}; known are {KNOWN}"
+        )
+    return corpus

@@ -1,5 +1,17 @@
 """Four zero-cost dimensions of an instruction-response pair, by documented formulas."""
 
-from winnow.score.scorer import QualityScorer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from winnow.score.scorer import QualityScorer
 
 __all__ = ["QualityScorer"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the scorer where it is asked for: params.yaml is checked without its libraries."""
+    if name != "QualityScorer":
+        raise AttributeError(name)
+    from winnow.score.scorer import QualityScorer
+
+    return QualityScorer

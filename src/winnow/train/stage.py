@@ -1,4 +1,4 @@
-"""Train one experiment, or all.    winnow train <experiment>|all [--seed N] [--init scratch]
+"""Train experiments.    winnow train <experiment> ...|all [--seed N] [--init scratch]
 
 Writes models/<experiment>/<seed>: the model and tokenizer in Hugging Face's format,
 experiment_config.json, train_results.json (with the validation curve) and card.json. Unfinished
@@ -9,20 +9,22 @@ launch` with several processes the first one holds the lock, speaks and writes; 
 import os
 import shlex
 import shutil
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import PartialState
 from datasets import load_from_disk
 
 from winnow import config, publish, spool, tracking
-from winnow.errors import Refusal
+from winnow.errors import Refusal, Stopped
 from winnow.records import texts
 from winnow.train import base, checkpoint, data, loop
 from winnow.train import model as models
+from winnow.train.params import TrainConfig
 from winnow.vocabulary import Tokens, Vocabulary
 
 TIERS, TOKENIZER = Path("artifacts/select"), Path("artifacts/curate/tokenizer")
@@ -31,45 +33,28 @@ FOLDER = Path("models")
 STATE = publish.STATE / "train"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """What may be trained and how long that may take."""
-
-    max_hours: float
-    """A run that is estimated to take longer is refused before its first step."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    init: str = "scratch"
-    """Or the weights to start from: a folder, or a hub id with its commit, org/name@<40 hex>."""
-    flops_per_second: float | None = None
-    """What a training reaches here; budgets of seconds are counted in it, so that a busy machine
-    changes no result."""
-    budgets: tuple[str, ...] = ()
-    """Ends of experiments' names, such as 1k_steps; see config.Budget."""
-    models: dict[str, config.Model]
-    recipes: dict[str, config.Recipe]
-
-
-def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") -> None:
-    """Train the named experiment, or all of params.yaml, with one seed or with all.
+def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init: str = "") -> None:
+    """Train the named experiments with one seed or with all.
 
     Args:
-        experiment: a declared one, or `all`.
+        experiments: declared ones; `all` stands for those of params.yaml.
         seed: one, or None for all.
         skip_existing: leave alone what is done and unchanged.
         init: the start, where it is not params.yaml's.
 
     Raises:
         Refusal: an unknown experiment, a tier that is not cut yet, a start that does not fit, a
-            run past max_hours or the device's memory, unfinished work of another recipe; or, after
-            the last run, a record that is not complete.
+            run past max_hours or the device's memory, unfinished work of another recipe, a loss
+            that is not finite; or, after the last run, a record that is not complete.
+        Stopped: SIGINT or SIGTERM came; a checkpoint is written, and the same call goes on.
     """
-    names = config.experiment_names() if experiment == "all" else (experiment,)
-    arms = [config.experiment(name) for name in names]
+    arms = config.experiments(experiments)
     settings = config.load("train", TrainConfig)
     settings = replace(settings, init=init or settings.init)
     for arm in arms:
         if not (TIERS / arm.tier_name / "dataset_dict.json").exists():
             raise Refusal(f"tier {arm.tier_name} is not cut yet: run `winnow select {arm.name}`")
+    publish.made_by("winnow curate", TOKENIZER / "tokenizer.json")
     # Accelerate itself looks for GPUs alone: without one, processes meet on the CPU over gloo.
     state = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
     unrecorded = []
@@ -81,16 +66,19 @@ def run(experiment: str, seed: int | None, skip_existing: bool, init: str = "") 
                     _train(arm, number, settings, skip_existing)
                 except tracking.Unrecorded as error:
                     unrecorded.append(str(error))
+                except Stopped:
+                    # A launcher ends all when one has ended, and the first has a record to finish.
+                    state.wait_for_everyone()
+                    raise
             state.wait_for_everyone()
     if unrecorded:
         raise Refusal("; ".join(unrecorded))
 
 
-def _budget(arm: config.Experiment, settings: TrainConfig, vocabulary: Vocabulary) -> Any:
+def budget_of(arm: config.Experiment, settings: TrainConfig, vocab_size: int) -> Any:
     """The steps or tokens that an arm is given instead of its recipe's epochs: one of them.
 
-    Of seconds, scoring takes what it was measured to take, if the tier was cut by score: all rows
-    are had without it.
+    Of seconds, scoring takes what it was measured to take, where the score chose the rows.
 
     Raises:
         Refusal: seconds cannot be counted yet, or are not enough.
@@ -105,9 +93,9 @@ def _budget(arm: config.Experiment, settings: TrainConfig, vocabulary: Vocabular
             "seconds: take flops_per_second of a finished training's train_results.json"
         )
     scoring = 0.0
-    if arm.tier.rule in ("top", "bottom") and arm.tier.share != 1:
+    if arm.tier.is_scored:
         scoring = float(publish.read_json(SCORING)["seconds"] or 0)
-    flops = models.flops_per_position(arm.model, vocabulary.size)
+    flops = models.flops_per_position(arm.model, vocab_size)
     positions = (arm.budget.amount - scoring) * settings.flops_per_second / flops
     steps = int(positions // (arm.recipe.sequences_per_step * arm.model.context))
     if steps < 1:
@@ -134,7 +122,7 @@ def _key(
         "seed": seed,
         "precision": precision,
         "code": publish.code_hash("train", "records", "vocabulary"),
-        "torch": torch.__version__,
+        "versions": publish.versions("torch", "transformers", "accelerate", "tokenizers", "numpy"),
     }
 
 
@@ -143,7 +131,7 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
     device = PartialState().device
     kind = models.precision(settings.precision, device)
     vocabulary = Vocabulary.read(TOKENIZER)
-    budget = _budget(arm, settings, vocabulary)
+    budget = budget_of(arm, settings, vocabulary.size)
     key = _key(arm, seed, kind, settings.init, budget)
     # Its state is removed last: while it is there, the run's record may not be complete.
     if skip_existing and publish.is_made_of(target, key) and not state.exists():
@@ -171,7 +159,7 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
         max_steps=steps,
     )
     if not PartialState().is_main_process:
-        loop.train(plan, lambda point: None)
+        _learn(arm, plan, lambda point: None)
         return
     description = asdict(arm) | {
         "experiment": arm.name,
@@ -186,7 +174,7 @@ def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existi
         "command": f"winnow train {arm.name} --seed {seed} --init {shlex.quote(settings.init)}",
     }
     with spool.Training(f"{arm.name}-{seed}", description, state) as tracked:
-        results = _fit(plan, cost, tracked)
+        results = _fit(arm, plan, cost, tracked)
         results["peak_memory_gb"] = held = peak()
         print(
             f"train: {arm.name} seed {seed} took {results['train_time']:.0f} s, estimated "
@@ -238,7 +226,9 @@ def _preflight(
     Raises:
         Refusal: that is more than max_hours, or than the device's memory.
     """
-    cost = models.estimate(arm.model, arm.recipe, vocabulary.size, train, steps, kind)
+    cost = models.estimate(
+        arm.model, arm.recipe, vocabulary.size, len(train), train.num_targets, steps, kind
+    )
     said = f"train: {arm.name} seed {seed} on {models.environment()} in {kind}: {cost}"
     PartialState().print(said, flush=True)
     if cost.seconds > max_hours * 3600:
@@ -263,9 +253,28 @@ def _model(arm: config.Experiment, seed: int, vocabulary: Vocabulary, start: Pat
     return base.load(start, arm.model, vocabulary)
 
 
-def _fit(plan: loop.Plan, cost: models.Estimate, tracked: spool.Training) -> dict[str, Any]:
+def _learn(
+    arm: config.Experiment, plan: loop.Plan, on_point: Callable[[dict[str, float]], None]
+) -> checkpoint.Position:
+    """Train to the end.
+
+    Raises:
+        Refusal: a loss or a gradient's norm is not finite.
+    """
+    try:
+        return loop.train(plan, on_point)
+    except FloatingPointError as error:
+        raise Refusal(
+            f"{plan.state.name}: {error}: lower train.recipes.{arm.tier.recipe}.learning_rate or "
+            f"name another train.init, and remove {plan.state} to start anew"
+        ) from None
+
+
+def _fit(
+    arm: config.Experiment, plan: loop.Plan, cost: models.Estimate, tracked: spool.Training
+) -> dict[str, Any]:
     """Train, and say what came of it, beside what was estimated."""
-    done = loop.train(plan, tracked.point)
+    done = _learn(arm, plan, tracked.point)
     last = done.curve[-1]
     return {
         "train_time": done.seconds,

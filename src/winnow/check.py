@@ -1,0 +1,63 @@
+"""What can be known wrong before anything works: one look at params.yaml and the files it names.
+
+The command line looks before it imports a stage, so that a typo is said at once and nothing that
+is wrong further down is found after hours of work. No stage depends on this module: it changes no
+result, and DVC reruns nothing for a value of another stage.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from winnow import STAGES, config
+from winnow.analyze.params import AnalyzeConfig
+from winnow.curate.params import CurateConfig
+from winnow.errors import Refusal
+from winnow.evaluate.params import EvaluateConfig
+from winnow.ingest.params import IngestConfig
+from winnow.score.params import ScoreConfig
+from winnow.select.params import SelectConfig
+from winnow.train.params import TrainConfig, check_init
+
+SECTIONS: dict[str, Any] = {
+    "ingest": IngestConfig,
+    "curate": CurateConfig,
+    "score": ScoreConfig,
+    "select": SelectConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "analyze": AnalyzeConfig,
+}
+ENGINES: Any = Literal["local", "ray"]
+
+
+def before(
+    stage: str, experiments: Sequence[str] = (), seed: int | None = None, init: str = ""
+) -> None:
+    """Check all that is in params.yaml, and the files that a stage and those after it will read.
+
+    A section that is missing is for its own stage to ask for: one may go no further than curation.
+
+    Args:
+        stage: the first one that is to work.
+        experiments: names on the command line, beside those of params.yaml.
+        seed: of the command line.
+        init: the start of a training on the command line.
+
+    Raises:
+        Refusal: a key, value, name or file is wrong.
+    """
+    given = config.sections()
+    sections = {name: config.load(name, kind) for name, kind in SECTIONS.items() if name in given}
+    if "engine" in given:
+        config.load("engine", ENGINES)
+    if "seeds" in given:
+        config.seeds()
+    config.experiments(["all", *experiments] if "experiments" in given else experiments)
+    if seed is not None and seed < 0:
+        raise Refusal(f"--seed: expected 0 or more, found {seed}")
+    if init:
+        check_init(init)
+    names = list(STAGES)
+    for name in names[names.index(stage) :]:
+        if hasattr(sections.get(name), "check"):
+            sections[name].check()
