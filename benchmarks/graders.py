@@ -51,7 +51,7 @@ def main() -> None:
         keys = [*chosen, *(key for key in random if key not in chosen)]
         table = pa.Table.from_pylist([chosen.get(key) or random[key] for key in keys])
         positive = np.arange(len(keys)) < len(chosen)
-        scored = scorer.score_batch(table.combine_chunks().to_batches()[0])
+        scored = scorer.score_rows(table.combine_chunks().to_batches()[0])
         columns = {measure: scored[measure].to_numpy() for measure in (*MEASURES, "num_tokens")}
         columns["linear, held out"] = out_of_fold(table, keys, positive)
         draws = [dice.integers(0, len(keys), len(keys)) for _ in range(RESAMPLES)]

@@ -65,7 +65,7 @@ def compare(path: Path, every: int) -> float:
         QualityScorer(TOKENIZER),
     )
     first = next(batches(path))
-    scorer.score_batch(first.slice(0, 10)), plain(first.slice(0, 10), tokenizer)  # warm both
+    scorer.score_rows(first.slice(0, 10)), plain(first.slice(0, 10), tokenizer)  # warm both
     ours, theirs, rows, sampled, worst, ratios = 0.0, 0.0, 0, 0, 0.0, []
     source = batches(path)
     while True:
@@ -73,7 +73,7 @@ def compare(path: Path, every: int) -> float:
         batch = next(source, None)
         if batch is None:
             break
-        scored = scorer.score_batch(batch)
+        scored = scorer.score_rows(batch)
         one = time.process_time() - began
         chosen = batch.take(pa.array(range(0, batch.num_rows, every)))
         began = time.process_time()
@@ -130,7 +130,7 @@ def main() -> None:
     if arguments.rows:
         scorer = QualityScorer(TOKENIZER)
         for batch in batches(arguments.path, arguments.rows):
-            scorer.score_batch(batch)
+            scorer.score_rows(batch)
         status = Path("/proc/self/status").read_text()  # ru_maxrss would be the parent's
         print(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1e3)
         return

@@ -108,7 +108,8 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
     for late in ("pandas", "datasets", "matplotlib.pyplot") if stage == "select" else ("pandas",):
         importlib.import_module(late)
     if stage == "score":
-        module.QualityScorer(module.SOURCE / "tokenizer").score_sample({})
+        scorer = module.QualityScorer(module.SOURCE / "tokenizer")
+        scorer.score_sample({"instruction": "Why?", "response": "So."})
     run = (lambda: module.run([])) if stage == "select" else module.run
     folder = Path("artifacts") / stage
 

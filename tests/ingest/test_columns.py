@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from winnow import publish
 from winnow.ingest import sources, stage
-from winnow.ingest.mapping import (
+from winnow.mapping import (
     BAD,
     NAMES,
     PUBLIC,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tiny import TINY, corpus, write_jsonl, write_params
 
 from winnow.ingest import columns, sources, stage
-from winnow.ingest.mapping import Unmapped, to_columns, to_pair
+from winnow.mapping import Unmapped, to_columns, to_pair
 
 GOOD = {"instruction": "Add.", "input": "1 2", "output": "3"}
 

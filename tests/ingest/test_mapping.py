@@ -11,7 +11,7 @@ from tiny import TINY, write_jsonl, write_params
 
 from winnow.errors import Refusal
 from winnow.ingest import stage
-from winnow.ingest.mapping import Unmapped, to_pair
+from winnow.mapping import Unmapped, to_pair
 
 Q, A = "Which tree is this?", "It is a lime."
 CALL = {"type": "function", "function": {"name": "look", "arguments": '{"at": "tree"}'}}

@@ -20,6 +20,7 @@ from tiny import TINY, Winnow, corpus, make_until, write_jsonl, write_params
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
+from winnow.records import DIMENSIONS
 from winnow.score import QualityScorer
 from winnow.score.flesch import flesch_reading_ease
 
@@ -41,7 +42,9 @@ def difference(
     instruction: str, response: str, tokenizer: Tokenizer, scorer: QualityScorer
 ) -> float:
     """The largest difference of the five figures to the oracle's."""
-    total, parts = scorer.score_sample({"instruction": instruction, "response": response})
+    row = {"instruction": instruction, "input": "", "response": response}
+    (scored,) = scorer.score_rows(pa.RecordBatch.from_pylist([row])).to_pylist()
+    total, parts = scored["score"], {name: scored[name] for name in DIMENSIONS}
     wanted, dimensions = oracle(instruction, response, lambda text: tokenizer.encode(text).tokens)
     assert list(parts) == list(dimensions)
     return max(abs(total - wanted), *(abs(parts[name] - dimensions[name]) for name in parts))
@@ -68,7 +71,7 @@ def test_equals_the_documented_formulas_on_real_rows(winnow_data: Path) -> None:
     for path in sorted((winnow_data / "instructions").glob("*.parquet")):
         batch = next(pq.ParquetFile(path).iter_batches(720))
         for row, scored in zip(
-            batch.to_pylist(), scorer.score_batch(batch).to_pylist(), strict=True
+            batch.to_pylist(), scorer.score_rows(batch).to_pylist(), strict=True
         ):
             question = row["instruction"] + (f"\n{row['input']}" if row["input"] else "")
             total, parts = oracle(question, row["response"], lambda t: tokenizer.encode(t).tokens)

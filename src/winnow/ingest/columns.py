@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.errors import Refusal
-from winnow.ingest.mapping import PUBLIC, Layout, flat
 from winnow.ingest.reading import Batch
+from winnow.mapping import PUBLIC, Layout, flat
 
 BATCH_ROWS = 4096
 """Rows of a Parquet file that are in memory at once."""

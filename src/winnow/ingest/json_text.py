@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from winnow.errors import Refusal
-from winnow.ingest.mapping import PUBLIC, Unmapped, to_pair
 from winnow.ingest.reading import BROKEN, Record, broken_record, open_bytes
+from winnow.mapping import PUBLIC, Unmapped, to_pair
 
 BOM = b"\xef\xbb\xbf"
 SPACE = re.compile(r"[ \t\r\n]*")

@@ -20,8 +20,8 @@ from winnow.errors import BUGS, Refusal
 from winnow.ingest.columns import ARROW_FILE, ARROW_STREAM, PARQUET, read_arrow, read_parquet
 from winnow.ingest.csv_text import read_csv
 from winnow.ingest.json_text import read_json
-from winnow.ingest.mapping import PUBLIC, Layout
 from winnow.ingest.reading import COMPRESSIONS, Batch, Record
+from winnow.mapping import PUBLIC, Layout
 
 Reader = Callable[..., Iterator[Record | Batch]]
 """Of a path and the longest line; of a columnar file also the layout, which says what to read."""

@@ -17,14 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from winnow import config, publish
+from winnow import config, mapping, publish
 from winnow.errors import Refusal
-from winnow.ingest import mapping
 from winnow.ingest.columns import BATCH_ROWS
-from winnow.ingest.mapping import PUBLIC, Columns, Layout, Pair, Unmapped
 from winnow.ingest.params import IngestConfig
 from winnow.ingest.reading import Batch, Record
 from winnow.ingest.sources import Corpus, Source, find
+from winnow.mapping import PUBLIC, Columns, Layout, Pair, Unmapped
 from winnow.progress import progress
 from winnow.records import ROW_SCHEMA
 

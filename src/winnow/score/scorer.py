@@ -5,7 +5,7 @@ hypothesis about quality, and the experiments are the test of it. The kernels co
 are here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
-from winnow.errors import loading
-from winnow.records import WEIGHTS, questions
+from winnow.errors import Refusal, loading
+from winnow.mapping import Unmapped, to_pair
+from winnow.records import SCORE_SCHEMA, WEIGHTS, questions
 from winnow.score import kernel
 from winnow.score.flesch import reading_ease
 from winnow.score.text import automaton
@@ -25,6 +26,12 @@ from winnow.vocabulary import encoder
 from winnow.words import classes
 
 Values = npt.NDArray[np.float64]
+
+SCORES = tuple(name for name in SCORE_SCHEMA.names if name not in ("id", "hash", "source"))
+"""What is said of a row: the score, the four dimensions, num_tokens, num_response_words."""
+
+BATCH_ROWS = 4096
+"""Rows in canonical form that are in memory at once: a matter of memory, not of results."""
 
 DIRECTIVES = ("explain", "describe", "write", "create", "analyze")
 COMMON_TOPICS = ("python", "code", "explain", "write", "create")
@@ -127,31 +134,94 @@ class QualityScorer:
         if isinstance(tokenizer, str | Path):
             tokenizer = _load(tokenizer)
         tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
+        self._tokenizer = tokenizer
         self._encode = encoder(tokenizer)
         self._spelling = kernel.spell(tokenizer.get_vocab())
         self._kinds, self._machine = classes(), automaton(PATTERNS)
 
-    def score_sample(self, sample: Mapping[str, str]) -> tuple[float, dict[str, float]]:
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the tokenizer: `Dataset.map` sends its function to processes and hashes it."""
+        return QualityScorer, (self._tokenizer,)
+
+    def score_sample(self, sample: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
         """Score one pair.
 
         Args:
-            sample: `instruction`, `response`, and maybe `input`, which is read as the
-                instruction's last line.
+            sample: columns by any name that ingest reads, such as `instruction`, `response`, and
+                maybe `input`, which is read as the instruction's last line.
 
         Returns:
             The weighted total and the four dimensions, each in [0, 1].
+
+        Raises:
+            Refusal: the sample is no instruction with a response; the message says why.
         """
-        scored = self.score_batch(_batch(sample)).to_pylist()[0]
+        scored = self.score_rows(_canonical([sample])).to_pylist()[0]
         return scored["score"], {name: scored[name] for name in WEIGHTS}
 
-    def score_batch(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Score many pairs.
+    def score(self, rows: Any) -> Any:
+        """Score a collection of rows, and return the same kind with the columns of SCORES added.
+
+        Args:
+            rows: a list of mappings, a pandas DataFrame (its index stays), an Arrow Table, or a
+                dataset of Hugging Face datasets; columns by any name that ingest reads.
+
+        Raises:
+            Refusal: a row is no instruction with a response (its number and the reason are named),
+                or there is a column already that would be overwritten.
+            TypeError: rows are of another kind.
+        """
+        if isinstance(rows, list):
+            scores = pa.table(self._columns(rows)).to_pylist()
+            return [{**row, **added} for row, added in zip(rows, scores, strict=True)]
+        if isinstance(rows, pa.Table):
+            for name, values in self._columns(rows.to_pylist()).items():
+                rows = rows.append_column(name, pa.array(values))
+            return rows
+        # Only now: they take a second to import, which a caller with a list need not wait for.
+        import pandas as pd
+
+        if isinstance(rows, pd.DataFrame):
+            return rows.assign(**self._columns(rows.to_dict("records")))
+        from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+
+        if isinstance(rows, Dataset | DatasetDict | IterableDataset | IterableDatasetDict):
+            return rows.map(self.score_batch, batched=True)
+        raise TypeError(f"expected a list, DataFrame, Table or Dataset, found {type(rows)}")
+
+    def score_batch(self, batch: Mapping[str, Any]) -> dict[str, list[float]]:
+        """Score a batch as `Dataset.map(scorer.score_batch, batched=True)` hands it over.
+
+        Args:
+            batch: a list of values a column, all of one length; columns as in `score`.
+
+        Returns:
+            A list of values for each of SCORES.
+
+        Raises:
+            Refusal: as in `score`; the row's number counts in the batch.
+        """
+        names = list(batch)
+        values = zip(*(batch[name] for name in names), strict=True)
+        return self._columns([dict(zip(names, row, strict=True)) for row in values])
+
+    def _columns(self, rows: Sequence[Any]) -> dict[str, list[float]]:
+        """SCORES of rows whose columns the mapper has yet to find, some rows at a time."""
+        columns: dict[str, list[float]] = {name: [] for name in SCORES}
+        for start in range(0, len(rows), BATCH_ROWS):
+            scored = self.score_rows(_canonical(rows[start : start + BATCH_ROWS], start))
+            for name, values in columns.items():
+                values += scored[name].to_pylist()
+        return columns
+
+    def score_rows(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Score canonical rows, without looking for columns.
 
         Args:
             rows: columns instruction, input and response; strings without nulls.
 
         Returns:
-            Row by row: score, the four dimensions, num_tokens, num_response_words (`words.cut`).
+            Row by row: SCORES; num_response_words by `words.cut`.
         """
         parts, counts = self._parts(rows)
         means = {}
@@ -164,7 +234,7 @@ class QualityScorer:
 
     def explain(self, sample: Mapping[str, str]) -> dict[str, dict[str, float]]:
         """What moved the score of one pair: by dimension the three parts that it is the mean of."""
-        parts, _ = self._parts(_batch(sample))
+        parts, _ = self._parts(_canonical([sample]))
         return {name: {part: float(values[0]) for part, values in three.items()}
                 for name, three in parts.items()}  # fmt: skip
 
@@ -194,9 +264,19 @@ class QualityScorer:
         return columns, reading_ease(data, offsets[:-1], borders)
 
 
-def _batch(sample: Mapping[str, str]) -> pa.RecordBatch:
-    row = {name: sample.get(name) or "" for name in ("instruction", "input", "response")}
-    return pa.RecordBatch.from_pylist([row])
+def _canonical(rows: Sequence[Any], first: int = 0) -> pa.RecordBatch:
+    """Instruction, input and response of rows by ingest's mapper; `first` is their first number."""
+    pairs = []
+    for number, row in enumerate(rows, first):
+        try:
+            pairs.append(to_pair(row)[:3])
+        except Unmapped as error:
+            raise Refusal(f"row {number}: {error}") from None
+        if taken := [name for name in SCORES if name in row]:
+            raise Refusal(f"row {number} has a column {taken[0]!r} already: rename or drop it")
+    columns = zip(*pairs, strict=True) if pairs else ((), (), ())
+    arrays = [pa.array(column, pa.string()) for column in columns]
+    return pa.record_batch(arrays, names=["instruction", "input", "response"])
 
 
 def _load(name: str | Path) -> Tokenizer:

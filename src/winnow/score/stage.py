@@ -32,7 +32,7 @@ SPLITS = ("train", "validation", "test", "dropped")
 
 def _score(batch: pa.RecordBatch, scorer: QualityScorer) -> pa.Table:
     names = {name: batch[name] for name in ("id", "hash", "source")}
-    scored = scorer.score_batch(batch)
+    scored = scorer.score_rows(batch)
     columns = names | {name: scored[name] for name in scored.schema.names}
     return pa.table({name: columns[name] for name in SCORE_SCHEMA.names}, SCORE_SCHEMA)
 
