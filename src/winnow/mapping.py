@@ -273,7 +273,10 @@ def to_text(value: Any, name: str) -> str:
 def _has_value(value: Any, empty: str = EMPTY) -> bool:
     """Whether there is something: no null, NaN, empty list, or text in which nothing shows."""
     if isinstance(value, str):
-        return not re.match(empty, value)
+        if empty == EMPTY and "!" <= value[:1] <= "~":
+            # Most texts start with a letter, which is quicker seen than a pattern matched.
+            return True
+        return value != "" and not re.match(empty, value)
     if isinstance(value, list):
         return any(map(_has_value, value))
     return value is not None and value == value and value not in (b"", {})
@@ -527,7 +530,9 @@ def _given(fields: _Fields) -> list[Turn]:
 def _options(fields: _Fields) -> tuple[tuple[str, ...], int]:
     """Columns that are one choice each, and the number of the first one; none if there are none."""
     for columns, first in OPTIONS:
-        if all(_has_value(fields.values.get(column)) for column in columns):
+        if columns[0] in fields.values and all(
+            _has_value(fields.values.get(column)) for column in columns
+        ):
             return columns, first
     return (), 0
 
@@ -828,7 +833,9 @@ def _mapped(
         texts[part] = columns.pop(rest[0]) if rest else pa.repeat("", count)
         filled = is_filled(texts[part], MISSING if part == "input" else EMPTY)
         if part == "input":
-            texts[part] = pc.if_else(filled, texts[part], "")
+            placeholders = pc.and_not(pc.not_equal(texts[part], ""), filled)
+            if pc.any(placeholders).as_py():
+                texts[part] = pc.if_else(placeholders, "", texts[part])
         if part != "input" or len(rest) > 1:
             # Where the first column of several is empty, the row goes by the next one.
             plain = pc.and_(plain, filled)

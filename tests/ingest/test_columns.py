@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 import unicodedata
 from collections import Counter
@@ -15,6 +16,8 @@ from winnow import publish
 from winnow.ingest import sources, stage
 from winnow.mapping import (
     BAD,
+    EMPTY,
+    MISSING,
     NAMES,
     PUBLIC,
     TURN_NAMES,
@@ -167,11 +170,6 @@ def test_blank_is_what_shows_nothing() -> None:
 
 
 def test_rows_by_columns_and_one_by_one_see_blank_alike() -> None:
-    filled = is_filled(pa.array(SIGNS)).to_pylist()
-    by_row = []
-    for sign in SIGNS:
-        try:
-            by_row.append(bool(to_pair({"instruction": "i", "output": sign})))
-        except Unmapped:
-            by_row.append(False)
-    assert filled == by_row
+    for empty in (EMPTY, MISSING):
+        by_row = [not re.match(empty, sign) for sign in SIGNS]
+        assert is_filled(pa.array(SIGNS), empty).to_pylist() == by_row
