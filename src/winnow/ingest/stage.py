@@ -156,7 +156,7 @@ class _Sorter:
     def _row(self, source: Source, record: Record) -> dict[str, str] | None:
         try:
             row, pair = _row(source, record, self.layout)
-            self.unused.update(pair.unused)
+            self.unused.update(map(_written, pair.unused))
             return row
         except Unmapped as error:
             reason = str(error)
@@ -179,6 +179,11 @@ def _check_columns(own: dict[str, str], seen: set[str]) -> None:
                 f"ingest.columns.{part}: no record has a column {name!r}, "
                 f"they have: {', '.join(sorted(seen)) or 'none'}"
             )
+
+
+def _written(name: str) -> str:
+    """A column's name as it can be written: JSON may name one by half of a surrogate pair."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _listed(unused: Counter[str], limit: int = 8) -> str:
