@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -164,8 +163,13 @@ def read_items(sources: Sequence[str], ngram: int) -> Benchmarks:
             for number, record in enumerate(records):
                 fields = [(unicodedata.normalize("NFKC", t), asked) for t, asked in _fields(record)]
                 whole = "\n".join(text for text, _ in fields)
-                texts = [whole] if _num_words(whole) >= ngram else []
-                questions = (ASKED.sub("", text) for text, is_asked in fields if is_asked)
+                sizes = [_num_words(text) for text, _ in fields]
+                texts = [whole] if sum(sizes) >= ngram else []
+                questions = (
+                    ASKED.sub("", text)
+                    for (text, is_asked), size in zip(fields, sizes, strict=True)
+                    if is_asked and size < ngram + len(("question", "answer"))
+                )
                 texts += [text for text in questions if FEWEST <= _num_words(text) < ngram]
                 found.texts.extend(texts)
                 found.owners.extend([len(found.names)] * len(texts))
@@ -241,14 +245,19 @@ def _known(items: Benchmarks, ngram: int) -> tuple[NDArray[np.uint64], NDArray[n
     parts = each(table, np.arange(len(table)), hash_grams, "benchmarks", bare=True)
     hashed, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
     owners = np.repeat(np.array(items.owners), counts)
-    pairs = pd.DataFrame({"gram": hashed, "item": owners}).drop_duplicates()
+    order = np.lexsort((owners, hashed))
+    grams, owners = hashed[order], owners[order]
+    fresh = np.append(True, (grams[1:] != grams[:-1]) | (owners[1:] != owners[:-1]))
+    grams, owners = grams[fresh], owners[fresh]
+    # Items of a file are neighbours: so are those of a file that share a gram.
     number = np.unique(items.files, return_inverse=True)[1]
-    pairs["file"] = number[pairs["item"]]
     most = np.minimum(MOST, np.maximum(2, np.bincount(number) // 2))
-    sharing = pairs.groupby(["gram", "file"])["item"].transform("size")
-    template = pairs["gram"][sharing > most[pairs["file"]]]
-    pairs = pairs[~pairs["gram"].isin(template)].sort_values(["gram", "item"])
-    return pairs["gram"].to_numpy(), pairs["item"].to_numpy()
+    files = number[owners]
+    first = np.append(True, (grams[1:] != grams[:-1]) | (files[1:] != files[:-1]))
+    sharing = np.diff(np.append(np.flatnonzero(first), len(grams)))
+    template = np.unique(grams[first][sharing > most[files[first]]])
+    kept = ~np.isin(grams, template)
+    return grams[kept], owners[kept]
 
 
 def _unsearched(items: Benchmarks, searched: NDArray[np.int64], ngram: int) -> tuple[str, ...]:
