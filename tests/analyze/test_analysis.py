@@ -229,6 +229,15 @@ def test_the_audit_finds_what_is_left_of_a_score_without_length() -> None:
     assert same["rank_correlation_without_length"] is None and len(same["reasons"]) == 3
 
 
+def test_rows_in_other_scripts_are_counted() -> None:
+    rows = {
+        "instruction": ["Say it", "说", "Скажи", "Sag’s — “bitte”", "Translate 说"],
+        "response": ["naïve café", "好", "да", "1 + 1 = 2", "to speak"],
+    }
+    assert audit.script_audit(pa.table(rows)) == {"share_not_latin": 2 / 5}
+    assert audit.script_audit(pa.table(rows).slice(0, 1)) == {"share_not_latin": 0}
+
+
 def test_the_audit_is_drawn_with_what_is_not_defined(tmp_path: Path) -> None:
     row = dict.fromkeys(figures.AUDITED, 0.25) | {"rank_correlation_with_length": -0.5}
     found = {"score": row | {"top_that_changes_without_it": None}, "clarity": row}

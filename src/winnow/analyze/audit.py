@@ -97,6 +97,18 @@ def score_audit(pool: pa.Table) -> Json:
     return found
 
 
+def script_audit(rows: pa.Table) -> Json:
+    """The share of rows whose letters are mostly not Latin: the score was made for English.
+
+    Letters are those of instruction and response. Costs a pass over the rows that are not ASCII.
+    """
+    texts = pc.binary_join_element_wise(rows["instruction"], rows["response"], " ")
+    texts = texts.filter(pc.greater(pc.binary_length(texts), pc.utf8_length(texts)))
+    letters, latin = (pc.count_substring_regex(texts, name) for name in (r"\p{L}", r"\p{Latin}"))
+    other = pc.sum(pc.greater(letters, pc.multiply(latin, 2))).as_py() or 0
+    return {"share_not_latin": other / len(rows)}
+
+
 def length_audit(pool: pa.Table) -> Json:
     """How much of the score's top is only length, and what is left of the score without length.
 

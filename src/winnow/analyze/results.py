@@ -312,6 +312,12 @@ def read_pool() -> pa.Table:
     return pq.read_table(publish.made_by("winnow score", ARTIFACTS / "score/train.parquet"))
 
 
+def read_texts() -> pa.Table:
+    """The instructions and responses of the pool."""
+    path = publish.made_by("winnow curate", ARTIFACTS / "curate/train.parquet")
+    return pq.read_table(path, columns=["instruction", "response"])
+
+
 def read_test_hashes() -> list[str]:
     """The content hashes of the test rows, in the order of every run's losses."""
     path = publish.made_by("winnow score", ARTIFACTS / "score/test.parquet")

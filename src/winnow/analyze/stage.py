@@ -36,7 +36,7 @@ from winnow.analyze.drawing import Drawing
 from winnow.analyze.figures import all_figures
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.report import environment, light, render
-from winnow.analyze.results import RESULTS, Study, read_pilot, read_pool, read_study
+from winnow.analyze.results import RESULTS, Study, read_pilot, read_pool, read_study, read_texts
 from winnow.errors import Refusal
 
 FOLDER, SUMMARY, METRICS = (
@@ -107,6 +107,7 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
         "scoring": study.scoring,
         "score_audit": audit.score_audit(pool),
         "length_audit": audit.length_audit(pool),
+        "script_audit": audit.script_audit(read_texts()),
         "planted_truth": audit.planted_truth(pool, planted, study) if planted else None,
         "bootstrap": {
             "num_items": study.num_items,
@@ -228,5 +229,6 @@ def _record(study: Study, analysis: Json) -> None:
         f"{row['model']} {3600 * row['hours']:.0f} s": row for row in analysis["dial"]
     }
     numbers["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
+    numbers["audit"]["scripts"] = analysis["script_audit"]
     numbers["ingest"] = curation.file_counts(analysis["source_files"])
     tracking.record_analysis(numbers, losses, analysis["answer"]["text"], FOLDER)
