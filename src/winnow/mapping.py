@@ -7,6 +7,7 @@ says which rows are not plain. docs/ingest.md tells the rule in words.
 
 import functools
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -252,6 +253,8 @@ def to_text(value: Any, name: str) -> str:
     """
     if value is None or value != value:
         return ""
+    if value in (math.inf, -math.inf):
+        raise Unmapped(f"{name} is infinite")
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     if isinstance(value, bytes):
