@@ -46,8 +46,10 @@ def test_dirty_rows_are_those_that_share_an_ngram(
     path.write_text("".join(json.dumps({"q": item}) + "\n" for item in items))
     rows = table(*responses)
     verdict = decontaminate(rows, np.arange(len(rows)), benchmarks=[str(path)], ngram=3)
-    times = Counter(gram for item in items for gram in set(grams(item, 3)))
-    known = {gram for gram, number in times.items() if number <= max(2, len(items) // 2)}
+    times = Counter(word for item in items for word in {gram for (gram,) in grams(item, 1)})
+    template = {word for word, number in times.items() if number > max(2, len(items) // 2)}
+    known = {gram for item in items for gram in grams(item, 3)}
+    known = {gram for gram in known if sum(word in template for word in gram) <= 1}
     wanted = [row for row, text in enumerate(responses) if known & set(grams(text, 3))]
     assert verdict.gone.tolist() == wanted
     for row, because in zip(verdict.gone, verdict.because.to_pylist(), strict=True):
@@ -137,7 +139,8 @@ def test_a_template_is_no_item(tmp_path: Path) -> None:
     endings = [f"which of the {number} lamps is {number * 7} metres high?" for number in range(40)]
     for number in (3, 40):
         write(tmp_path, "a.jsonl", *({"prompt": template + end} for end in endings[:number]))
-        gone, warnings = dropped(tmp_path, template, template + endings[0], template + "why?")
+        innocent = template + "which of the doors shall be shut?"
+        gone, warnings = dropped(tmp_path, template, template + endings[0], innocent)
         assert gone == [1] and warnings == ()
 
 

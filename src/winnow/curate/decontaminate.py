@@ -233,31 +233,70 @@ def _first_known(*known_and_texts: Any) -> NDArray[np.int64]:
     return found
 
 
-def _known(items: Benchmarks, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """The hashes that are searched for, ascending, each with its items: pairs without repetition.
-
-    What more items of one file share than MOST, or than half of them where they are few, is left
-    out: a template, or a licence.
-    """
+def _hash(items: Benchmarks, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The n-grams of all texts of all items, and how many each text has."""
     blank = pa.array([""] * len(items.texts))
     table = pa.table([items.texts, blank, blank], names=PARTS)
     hash_grams = partial(_hash_grams, ngram=ngram)
     parts = each(table, np.arange(len(table)), hash_grams, "benchmarks", bare=True)
-    hashed, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
-    owners = np.repeat(np.array(items.owners), counts)
-    order = np.lexsort((owners, hashed))
-    grams, owners = hashed[order], owners[order]
-    fresh = np.append(True, (grams[1:] != grams[:-1]) | (owners[1:] != owners[:-1]))
-    grams, owners = grams[fresh], owners[fresh]
-    # Items of a file are neighbours: so are those of a file that share a gram.
+    hashes, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return hashes, counts
+
+
+def _pairs(
+    hashes: NDArray[np.uint64], owners: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Hashes, ascending, each with its items, without repetition."""
+    order = np.lexsort((owners, hashes))
+    hashes, owners = hashes[order], owners[order]
+    fresh = np.ones(len(hashes), bool)
+    fresh[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
+    return hashes[fresh], owners[fresh]
+
+
+def _shared(
+    hashes: NDArray[np.uint64], owners: NDArray[np.int64], items: Benchmarks
+) -> NDArray[np.bool_]:
+    """Which hashes more items of one file have than MOST, or than half where those are fewer."""
     number = np.unique(items.files, return_inverse=True)[1]
     most = np.minimum(MOST, np.maximum(2, np.bincount(number) // 2))
-    files = number[owners]
-    first = np.append(True, (grams[1:] != grams[:-1]) | (files[1:] != files[:-1]))
-    sharing = np.diff(np.append(np.flatnonzero(first), len(grams)))
-    template = np.unique(grams[first][sharing > most[files[first]]])
-    kept = ~np.isin(grams, template)
-    return grams[kept], owners[kept]
+    different, of = _pairs(hashes, owners)
+    # Items of a file are neighbours: so are those of a file that share a hash.
+    files = number[of]
+    first = np.append(True, (different[1:] != different[:-1]) | (files[1:] != files[:-1]))
+    sharing = np.diff(np.append(np.flatnonzero(first), len(different)))
+    return np.isin(hashes, different[first][sharing > most[files[first]]])
+
+
+def _known(items: Benchmarks, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The hashes that are searched for, ascending, each with its items, without repetition.
+
+    Words in runs of half of n that too many items share (see `_shared`) are a template's. What
+    has more of them than of an item's own is left out: the last words of a template and the first
+    of an item are in many innocent rows, too.
+    """
+    half = max(1, ngram // 2)
+    (grams, counts), (runs, run_counts) = (_hash(items, size) for size in (ngram, half))
+    texts = np.array(items.owners)
+    words = run_counts + half - 1
+    begins = np.cumsum(words) - words
+    places, run_places = (
+        np.arange(num.sum()) + np.repeat(begins - np.cumsum(num) + num, num)
+        for num in (counts, run_counts)
+    )
+    starts = run_places[_shared(runs, np.repeat(texts, run_counts), items)]
+    edges = np.zeros(words.sum() + ngram + half + 1, np.int64)
+    np.add.at(edges, starts, 1)
+    np.add.at(edges, starts + half, -1)
+    template = np.append(0, np.cumsum(np.cumsum(edges) > 0))
+    owners = np.repeat(texts, counts)
+    left_out = np.where(
+        np.repeat(words >= ngram, counts),
+        (template[places + ngram] - template[places]) * 2 > ngram,
+        _shared(grams, owners, items),
+    )
+    kept = ~np.isin(grams, grams[left_out])
+    return _pairs(grams[kept], owners[kept])
 
 
 def _unsearched(items: Benchmarks, searched: NDArray[np.int64], ngram: int) -> tuple[str, ...]:
