@@ -92,3 +92,14 @@ def test_the_shipped_params_hold_together(monkeypatch: pytest.MonkeyPatch) -> No
     for name in [*documented.split(), *re.findall(r"\b[a-z]+_\d+pct_\d+M\b", results)]:
         assert config.experiment(name).name == name
     assert len(config.seeds()) >= 3
+
+
+def test_dvc_writes_a_value_into_the_shipped_file_and_changes_nothing_else(tmp_path: Path) -> None:
+    from dvc.utils.hydra import apply_overrides
+
+    shipped = (ROOT / "params.yaml").read_text()
+    copy = tmp_path / "params.yaml"
+    copy.write_text(shipped)
+    apply_overrides(str(copy), ["analyze.confidence=0.95", "seeds=[0,1,3]"])
+    expected = shipped.replace("confidence: 0.9\n", "confidence: 0.95\n")
+    assert copy.read_text() == expected.replace("- 0\n- 1\n- 2\n", "- 0\n- 1\n- 3\n")

@@ -96,9 +96,10 @@ def test_everything_is_written_and_says_the_same(tmp_path: Path, tracker: Any, c
     assert found["hypothesis"]["1M"]["verdict"] == "holds"
     metrics = json.loads(Path("metrics.json").read_text())
     assert metrics["answer"] == text
-    assert metrics["experiments"]["high_1k_1M"]["margin_over_matched"] == pytest.approx(
-        0.2, abs=0.02
-    )
+    assert metrics["1M.best"] == "high_1k_1M"
+    assert metrics["1M.score_margin"] == pytest.approx(0.2, abs=0.02)
+    assert metrics["loss.high_1k_1M"] == found["experiments"]["high_1k_1M"]["loss"]["value"]
+    assert not any(isinstance(value, dict | list) for value in metrics.values())
     assert publish.is_complete(Path("analysis"))
     for name in stage.PUBLISHED:
         drawn = Path(f"analysis/figures/{name}.png").read_bytes()

@@ -221,7 +221,7 @@ def _record(study: Study, analysis: Json) -> None:
     losses = {
         arm.name: dict(zip(study.seeds, study.seed_losses(arm), strict=True)) for arm in study.arms
     }
-    numbers = tables.metrics(analysis) | {
+    numbers: Json = {"experiments": tables.figures(analysis)} | {
         key: analysis[key] for key in ("performance_vs_size", "efficiency_metrics", "hypothesis")
     }
     numbers |= {key: analysis[key] for key in ("confounds", "power", "scaling", "proxy")}

@@ -161,8 +161,8 @@ def write_tiers(path: Path, analysis: Json) -> None:
     _write(path, TIERS, rows)
 
 
-def metrics(analysis: Json) -> Json:
-    """A few figures per experiment for `dvc metrics show`, with the answer in words."""
+def figures(analysis: Json) -> Json:
+    """A few figures per experiment, for the record."""
     found = {}
     for name, values in analysis["experiments"].items():
         margin = values["margin_over_matched"]
@@ -172,4 +172,18 @@ def metrics(analysis: Json) -> Json:
             "task_completion": values["generation_quality"]["task_completion"],
             "margin_over_matched": margin["value"] if margin else None,
         }
-    return {"answer": analysis["answer"]["text"], "experiments": found}
+    return found
+
+
+def metrics(analysis: Json) -> Json:
+    """What `dvc metrics show` and `dvc exp show` have a column for: the answer, what was best and
+    what the score did for each model, and the loss of every experiment. Flat."""
+    found: Json = {"answer": analysis["answer"]["text"]}
+    for model, verdict in analysis["answer"]["models"].items():
+        control = verdict["control"]
+        found[f"{model}.best"] = verdict["best"]
+        found[f"{model}.num_rows"] = verdict["num_rows"]
+        found[f"{model}.score_margin"] = control["margin"]["value"] if control else None
+    for name, values in analysis["experiments"].items():
+        found[f"loss.{name}"] = values["loss"]["value"]
+    return found
