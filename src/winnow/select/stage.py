@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from winnow import config, engine, publish
-from winnow.errors import Refusal
 from winnow.progress import progress
 from winnow.records import CURATED_SCHEMA, DIMENSIONS
 from winnow.select import tiers
@@ -118,8 +117,6 @@ def run(experiments: list[str]) -> None:
         cuts = {name: tiers.cut(name, settings.tiers, scores, settings.seed) for name in wanted}
         rows = pq.read_table(CURATED / "train.parquet", columns=CURATED_SCHEMA.names)
         validation = pq.read_table(CURATED / "validation.parquet")
-        if not len(validation):
-            raise Refusal(f"{CURATED / 'validation.parquet'} has no row: run `winnow curate` again")
         statistics = {}
         for name, index in progress(cuts.items(), "select", "tiers"):
             tier = settings.tiers[name]
