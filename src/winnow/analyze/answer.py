@@ -216,8 +216,8 @@ def _notes(best: Arm, arms: Sequence[Arm], control: Control | None) -> tuple[str
     epochs = best.train("num_epochs")
     if epochs > 4:
         notes.append(
-            f"{best.tier_name} was repeated for {epochs:g} epochs; beyond four, a repeated row is "
-            "worth clearly less than a fresh one (arXiv 2305.16264)."
+            f"{best.tier_name} was repeated for {epochs:.3g} epochs; beyond four, a repeated row "
+            "is worth clearly less than a fresh one (arXiv 2305.16264)."
         )
     return tuple(notes)
 

@@ -56,7 +56,8 @@ def _size_panel(axes: Axes, arms: tuple[Arm, ...], study: Study, losses: Bootstr
     shifts = _joined(axes, arms, losses, palette)
     labels = []
     for arm in arms:
-        colour, x = palette.rules[arm.rule], arm.num_rows * DODGE[arm.rule]
+        colour = palette.rules[arm.rule]
+        x = arm.num_rows * (1 if arm.is_unfiltered else DODGE[arm.rule])
         found = losses.loss(arm.name).map(math.exp)
         seeds = [math.exp(loss) for loss in study.seed_losses(arm)]
         axes.plot([x, x], [found.low, found.high], color=colour, lw=1.2, zorder=3)
@@ -116,7 +117,7 @@ def comparisons(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict]
         for other in arms:
             label = f"{best.tier_name} over {other.tier_name}{suffix}"
             if other is not best and all(label != known for _, known, _ in found):
-                found.append((best.rule, label, verdicts[name].margins[other.name]))
+                found.append(("top", label, verdicts[name].margins[other.name]))
     return found
 
 
