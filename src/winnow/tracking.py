@@ -137,30 +137,31 @@ def create(
     tags: Mapping[str, str],
 ) -> str:  # fmt: skip
     """Create a run and return its id."""
-    if above := _parent(client, experiment, stage, description):
+    if above := _parent(client, experiment, description):
         tags = {**tags, MLFLOW_PARENT_RUN_ID: above}
     named = {"stage": stage, "experiment": description["experiment"], "seed": description["seed"]}
     named |= {"tier": description["tier_name"], "rule": description["tier"]["rule"]}
     if description.get("git_commit"):
         named["mlflow.source.git.commit"] = description["git_commit"]
     named = {key: str(value) for key, value in named.items()}
+    # An evaluation and its training name each other. One nested in the other would hide from every
+    # search of MLflow's pages, which fold children away.
+    trained = description.get("run_id")
+    linked = stage == "evaluate" and trained and exists(client, trained)
+    named |= {"train_run": trained} if linked else {}
     tags = resolve_tags({**named, **tags})
-    run = client.create_run(experiment, tags=tags, run_name=f"{stage}@{cell}")
-    return str(run.info.run_id)
+    run_id = client.create_run(experiment, tags=tags, run_name=f"{stage}@{cell}").info.run_id
+    if linked:
+        client.set_tag(trained, "evaluate_run", run_id)
+    return str(run_id)
 
 
-def _parent(
-    client: MlflowClient, experiment: str, stage: str, description: Mapping[str, Any]
-) -> str | None:
-    """The run to nest a cell's under: an evaluation's is its training; else that of the grid, with
-    what `mlflow run` opened between the two."""
+def _parent(client: MlflowClient, experiment: str, description: Mapping[str, Any]) -> str | None:
+    """The run to nest a cell's under: that of the grid, with what `mlflow run` opened between."""
     # Processes that record to one run collide, so nobody takes it for its own.
     if project := os.environ.pop("MLFLOW_RUN_ID", None):
         os.environ["WINNOW_PARENT_RUN"] = project
     project = os.environ.get("WINNOW_PARENT_RUN")
-    trained = description.get("run_id")
-    if stage == "evaluate" and trained and exists(client, trained):
-        return str(trained)
     grid = None
     names, seeds = config.experiment_names(), config.seeds()
     if description["experiment"] in names and description["seed"] in seeds:

@@ -147,14 +147,17 @@ def test_every_cell_of_the_grid_is_a_run(grid: Grid) -> None:
     assert client(grid.folder).get_model_version_by_alias(QUICK, "champion").tags["seed"] == "0"
 
 
-def test_the_grid_holds_its_trainings_and_each_training_its_evaluation(grid: Grid) -> None:
+def test_the_grid_holds_its_runs_and_training_and_evaluation_name_each_other(grid: Grid) -> None:
     runs = {run.info.run_name: run for run in runs_of(grid.folder)}
     above = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
     whole = grid_of(grid.folder)
     assert whole.info.status == "FINISHED"
     for name in (QUICK, SLOW):
         assert above[f"train@{name}-0"] == whole.info.run_id
-        assert above[f"evaluate@{name}-0"] == runs[f"train@{name}-0"].info.run_id
+        trained, judged = (runs[f"{stage}@{name}-0"] for stage in ("train", "evaluate"))
+        assert above[f"evaluate@{name}-0"] == whole.info.run_id
+        assert judged.data.tags["train_run"] == trained.info.run_id
+        assert trained.data.tags["evaluate_run"] == judged.info.run_id
     assert above["analyze"] == whole.info.run_id
 
 
@@ -214,8 +217,11 @@ def _when_it_answers(url: str) -> str:
 
 def test_the_runs_are_on_the_page(grid: Grid, chromium: None, server: str, tmp_path: Path) -> None:
     experiment = client(grid.folder).get_experiment_by_name("winnow").experiment_id
-    page = dom(f"{server}/#/experiments/{experiment}/runs", tmp_path / "profile")
-    for name in (f"train@{QUICK}-0", f"evaluate@{SLOW}-0", "analyze"):
+    runs = f"{server}/#/experiments/{experiment}/runs"
+    title = "grid of 2 experiments, 1 seeds"
+    assert title in dom(runs, tmp_path / "profile")
+    page = dom(f"{runs}/{grid_of(grid.folder).info.run_id}", tmp_path / "profile")
+    for name in (title, f"train@{QUICK}-0", f"evaluate@{SLOW}-0", "analyze"):
         assert name in page
 
 
