@@ -37,9 +37,13 @@ def read() -> pa.Table:
 
 
 def shingles(row: dict[str, str]) -> set[str]:
-    """The word n-grams of a row as Python strings."""
-    words = " ".join(row[part] for part in texts.PARTS).lower().split()
-    return {" ".join(words[i : i + NGRAM]) for i in range(max(1, len(words) - NGRAM + 1))}
+    """The word n-grams of each part of a row as Python strings, with the part's name before it."""
+    found = set[str]()
+    for part in texts.PARTS:
+        words = row[part].lower().split()
+        places = range(max(bool(words), len(words) - NGRAM + 1))
+        found |= {" ".join([part, *words[place : place + NGRAM]]) for place in places}
+    return found
 
 
 def plant(table: pa.Table) -> tuple[pa.Table, list[float]]:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import torch
 from datasets import load_from_disk
 from transformers import GPT2LMHeadModel
+from transformers.utils import logging
 
 from winnow import config, publish, tracking
 from winnow.errors import Refusal
@@ -32,6 +33,8 @@ from winnow.vocabulary import Vocabulary
 CURATED, SCORED, TIERS = (Path("artifacts") / name for name in ("curate", "score", "select"))
 MODELS, FOLDER = Path("models"), Path("results")
 STATE = publish.STATE / "evaluate"
+# A bar for each file of weights says nothing beside the evaluation's own.
+logging.disable_progress_bar()
 
 
 @dataclass(frozen=True, slots=True)

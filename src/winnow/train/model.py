@@ -9,9 +9,13 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.utils import logging
 
 from winnow.config import Model, Recipe
 from winnow.train.loss import LOGITS, LOGITS_CPU
+
+# A bar for each file of weights that is read or written says nothing beside the training's own.
+logging.disable_progress_bar()
 
 EFFICIENCY = 0.35
 """Share of the measured matrix rate that a training step is expected to reach: an assumption."""
