@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 from tiny import ROOT, TINY, corpus, write_jsonl, write_params
+
+from winnow import __version__
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2400)]
 
@@ -144,9 +145,8 @@ def test_mlflow_runs_the_stages(backend: str, clone: Path, request: pytest.Fixtu
 
 
 def test_one_version_names_project_and_images() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     images = [IMAGE, COMPOSE["services"]["server"]["image"]]
-    assert [image.partition(":")[2] for image in images] == [version, version]
+    assert [image.partition(":")[2] for image in images] == [__version__, __version__]
     assert IMAGE.partition(":")[0] != PROJECT["name"]  # --build-image would overwrite the base
     assert f"-t {IMAGE} ." in (ROOT / "docker/Dockerfile").read_text()
 
