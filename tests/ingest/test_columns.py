@@ -13,20 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from winnow import publish
+from winnow.column_names import BAD, EMPTY, MISSING, NAMES, TURN_NAMES
 from winnow.ingest import sources, stage
-from winnow.mapping import (
-    BAD,
-    EMPTY,
-    MISSING,
-    NAMES,
-    PUBLIC,
-    TURN_NAMES,
-    Layout,
-    Unmapped,
-    flat,
-    is_filled,
-    to_pair,
-)  # fmt: skip
+from winnow.mapping import PUBLIC, Layout, Unmapped, flat, is_filled, to_pair
 
 SIGNS = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
 TEXTS = (
