@@ -106,6 +106,6 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> QualityScorer:
 @given(response=TEXTS)
 def test_the_score_counts_the_words_of_a_response(scorer: QualityScorer, response: str) -> None:
     columns = {"instruction": ["say"], "input": [""], "response": [response]}
-    scored = scorer.score_batch(pa.RecordBatch.from_pydict(columns))
+    scored = scorer.score_rows(pa.RecordBatch.from_pydict(columns))
     assert scored["num_response_words"].to_pylist() == [len(cut(response))]
     assert re.fullmatch(r"\S*", "".join(cut(response)))
