@@ -275,7 +275,7 @@ def test_a_winnow_killed_with_points_on_disk(project: Path, server: Server) -> N
         time.sleep(0.001)
     process.kill()
     process.wait()
-    assert len(points.read_text().splitlines()) < 4
+    assert len(points.read_text().splitlines()) < 10
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "is trained, but its record is not complete" in done.stderr.splitlines()[-1]
@@ -285,7 +285,7 @@ def test_a_winnow_killed_with_points_on_disk(project: Path, server: Server) -> N
     assert done.returncode == 0, done.stderr[-3000:]
     curve = json.loads((project / "models/high_40_tiny/0/train_results.json").read_text())["curve"]
     steps = {int(entry["step"]): 1 for entry in curve}
-    assert server.points() == steps and len(steps) == 4
+    assert server.points() == steps and len(steps) >= 10
     (run,) = server.runs()
     client = mlflow.MlflowClient(server.url)
     assert len(client.get_metric_history(run.info.run_id, "final_loss")) == 1
