@@ -14,24 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import TINY, Winnow, make_until, write_params
+from tiny import TINY, Winnow, change, make_until, write_params
 
 from winnow import __version__, check
 from winnow.__main__ import main
 from winnow.errors import Refusal, at, loading
 
 HEAVY = {"torch", "transformers", "mlflow", "pandas", "numpy", "pyarrow", "numba", "datasets"}
-
-
-def change(project: Path, path: str, value: Any) -> None:
-    """Write the tiny params.yaml with one other value."""
-    params: Any = copy.deepcopy(TINY)
-    *parents, last = path.split(".")
-    place = params
-    for key in parents:
-        place = place[key]
-    place[last] = value
-    write_params(project, params)
 
 
 def imported(folder: Path, *arguments: str) -> tuple[int, str, set[str]]:

@@ -1,5 +1,6 @@
 """A project whose whole grid takes seconds, and the skip-or-fail rule."""
 
+import copy
 import importlib
 import json
 import os
@@ -7,6 +8,7 @@ import random
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -112,6 +114,17 @@ def write_params(folder: Path, params: dict[str, object]) -> None:
     """Write params.yaml."""
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(json.loads(json.dumps(params)), file)
+
+
+def change(project: Path, path: str, value: Any) -> None:
+    """Write the tiny params.yaml with one other value."""
+    params: Any = copy.deepcopy(TINY)
+    *parents, last = path.split(".")
+    place = params
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    write_params(project, params)
 
 
 def make_until(stage: str, *experiments: str) -> None:

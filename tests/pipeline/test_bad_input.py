@@ -3,7 +3,6 @@
 pytest tests/pipeline/test_bad_input.py
 """
 
-import copy
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import TINY, Winnow, corpus, make_until, need, write_jsonl, write_params
+from tiny import Winnow, change, corpus, make_until, need, write_jsonl
 
 from winnow import publish
 
@@ -47,17 +46,6 @@ def whole(project: Path) -> None:
         for path in (project / root).rglob("*"):
             assert not path.name.endswith((".tmp", ".partial", ".gone")), path
             assert path.name != publish.CARD or publish.is_complete(path.parent), path
-
-
-def change(project: Path, path: str, value: Any) -> None:
-    """Write the tiny params.yaml with one other value."""
-    params: Any = copy.deepcopy(TINY)
-    *parents, last = path.split(".")
-    place = params
-    for key in parents:
-        place = place[key]
-    place[last] = value
-    write_params(project, params)
 
 
 def test_help_needs_none_of_the_heavy_libraries() -> None:
