@@ -113,3 +113,10 @@ def test_a_test_set_that_lost_its_rows_judges_no_model(project: Path) -> None:
         pass
     with pytest.raises(Refusal, match="curate/test.parquet has no row: run `winnow curate`"):
         evaluate.run(["high_40_tiny"], 0, False)
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 7.0, float("nan")])
+def test_an_alarm_that_could_never_or_always_sound_is_refused(project: Path, share: float) -> None:
+    recipe(project, {"name": "exact"}, alarm_share=share)
+    with pytest.raises(Refusal, match="curate.alarm_share: expected a number in"):
+        make_until("curate")

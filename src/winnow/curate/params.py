@@ -50,6 +50,7 @@ class CurateConfig:
         """Refuse splits of nothing, and words of fewer tokens than there are bytes."""
         config.at_least(self, 1, "validation", "test", "tokenizer_rows")
         config.at_least(self, 257, "vocab_size")
+        config.demand(self, alarm_share=(0 < self.alarm_share <= 1, "a number in (0, 1]"))
 
     def check(self) -> None:
         """Refuse steps that there are not, or their numbers, and files that are missing."""
