@@ -9,7 +9,7 @@ from collections.abc import Mapping
 NAMES: Mapping[str, tuple[str, ...]] = {
     "conversation": (
         "messages", "conversations", "conversation", "dialog", "dialogue", "dialogs", "dialogues",
-        "turns", "chat", "conv", "thread", "message_list",
+        "turns", "chat", "conv", "thread", "message_list", "contents",
     ),
     "unlabelled": ("data", "items"),
     "wrapped": ("instances", "instance"),
@@ -19,7 +19,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "instruction": (
         "instruction", "prompt", "question", "query", "problem", "definition", "task_description",
         "inputs_pretokenized", "inputs", "question_stem", "question_text", "goal", "ctx",
-        "human", "user_prompt", "q", "input", "sentence", "context", "document", "article",
+        "human", "user_prompt", "user_input", "formatted_prompt", "input_text", "q", "指令", "问题",
+        "meaning_representation", "input", "sentence", "context", "document", "article",
         "dialogue", "src",
     ),
     "input": (
@@ -42,7 +43,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "long_answer", "chosen", "response_j", "targets_pretokenized", "targets", "target",
         "solution",
         "generated_solution", "canonical_solution", "solutions", "final_answer", "assistant",
-        "gpt", "chatgpt", "bot", "moss", "model_response", "a", "highlights", "summary", "reply",
+        "gpt", "chatgpt", "bot", "moss", "model_response", "model_output", "output_text", "回答",
+        "答案", "human_reference", "a", "highlights", "summary", "reply",
         "final_decision", "html", "code", "sql", "tgt", "text", "query",
     ),
     "source": ("source",),

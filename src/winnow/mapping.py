@@ -63,9 +63,11 @@ _MARKS = tuple(
 """How a conversation written as one text marks its turns; the first kind with two sides counts."""
 
 _ENDS = re.compile(
-    r"(?:<\|im_end\|>|<\|eot_id\|>|<\|end_of_text\|>|<end_of_turn>|<\|endoftext\|>|<\|end\|>"
-    r"|</?s>|<eo[hm]>)\s*$"
+    r"(?:(?:<\|im_end\|>|<\|eot_id\|>|<\|end_of_text\|>|<end_of_turn>|<\|endoftext\|>|<\|end\|>"
+    r"|</?s>|<eo[hm]>)\s*)+$"
 )
+_BEGINS = re.compile(r"^\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|startoftext\|>)\s*")
+_LLAMA_SYSTEM = re.compile(r"^\s*<<SYS>>(.*?)<</SYS>>(.*)$", re.DOTALL)
 ASKS = (
     rf"(?i)(?:{_ASSISTANT}|response|/inst)"
     r"(?:\|?>:?|\|?\]|<\|end_header_id\|>| ?[:：]|[ \t]*\n)[ \t\r\n]*$"
@@ -364,6 +366,8 @@ def _turns(value: Any) -> list[Turn]:
             turns += _turn(entry)
         elif isinstance(entry, str):
             turns.append(Turn(sides[number % 2], to_text(entry, "turn")))
+        elif isinstance(entry, list) and len(entry) == 2 and plain_name(str(entry[0])) in ROLE_OF:
+            turns.append(Turn(_role(entry[0]), to_text(entry[1], "turn")))
         elif isinstance(entry, list) and len(entry) == 2:
             turns += [
                 Turn(side, to_text(text, "turn")) for side, text in zip(sides, entry, strict=True)
@@ -380,7 +384,10 @@ def _transcript(text: str) -> list[Turn]:
         roles = [_role(piece) for piece in pieces[::2]]
         if USER in roles and ASSISTANT in roles:
             texts = [to_text(_ENDS.sub("", piece).strip(), "turn") for piece in pieces[1::2]]
-            turns = [Turn(SYSTEM, to_text(before.strip(), "turn"))]
+            system = to_text(_BEGINS.sub("", before).strip(), "turn")
+            if inner := _LLAMA_SYSTEM.match(texts[0]):
+                system, texts[0] = (part.strip() for part in inner.groups())
+            turns = [Turn(SYSTEM, system)]
             return turns + [Turn(*turn) for turn in zip(roles, texts, strict=True)]
     return []
 

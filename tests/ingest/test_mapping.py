@@ -197,6 +197,16 @@ RECORDS: dict[str, tuple[Any, tuple[str, str, str]]] = {
     "the input is the instruction": ({"instruction": "", "input": Q, "output": A}, (Q, "", A)),
     "a number": ({"instruction": "Add.", "input": 12, "output": 2.5}, ("Add.", "12", "2.5")),
     "a missing number": ({"prompt": Q, "input": float("nan"), "output": A}, (Q, "", A)),
+    "labelled turns": ({"messages": [["user", Q], ["assistant", A]]}, (Q, "", A)),
+    "Gemini": ({"contents": [{"role": "user", "parts": [{"text": Q}]},
+                             {"role": "model", "parts": [{"text": A}]}]}, (Q, "", A)),
+    "E2E": ({"meaning_representation": Q, "human_reference": A}, (Q, "", A)),
+    "Chinese": ({"问题": Q, "答案": A}, (Q, "", A)),
+    "Llama 2": ({"text": f"<s>[INST] <<SYS>>\nBe short.\n<</SYS>>\n\n{Q} [/INST] {A} </s>"},
+                (Q, "system: Be short.", A)),
+    "Llama 3": ({"text": f"<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{Q}"
+                         f"<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n{A}"},
+                (Q, "", A)),
     "bytes": ({"prompt": Q.encode(), "output": A.encode()}, (Q, "", A)),
 }  # fmt: skip
 

@@ -97,6 +97,36 @@ def test_a_whole_file_is_read_as_its_rows(tmp_path: Path, layout: str, suffix: s
         assert [{name: row[name] for name in ROWS[0]} for row in found] == ROWS
 
 
+QAS = [{"question": f"{n}?", "answers": [{"text": f"{n}!"}]} for n in range(4)]
+PARAGRAPHS = [{"context": "The first.", "qas": QAS[:3]}, {"context": "Another.", "qas": QAS[3:]}]
+NESTED = {
+    "SQuAD": (
+        [{"version": "1.1", "data": [{"title": "T", "paragraphs": PARAGRAPHS}]}],
+        [(f"{n}?", "The first." if n < 3 else "Another.", f"{n}!") for n in range(4)],
+    ),
+    "Super-NaturalInstructions": (
+        [{"Definition": ["Add."], "Positive Examples": [{"input": "0+0", "output": "0"}],
+          "Instances": [{"input": "1+1", "output": ["2"]}, {"input": "1+2", "output": ["3"]}]}],
+        [("Add.", "1+1", "2"), ("Add.", "1+2", "3")],
+    ),
+    "self-instruct": (
+        [{"instruction": f"Name {n}.", "instances": [
+            {"input": "", "output": f"{m}"} for m in range(n)]} for n in (1, 2)],
+        [("Name 1.", "", "0"), ("Name 2.", "", "0"), ("Name 2.", "", "1")],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_rows_in_a_record_have_what_it_says_for_all_of_them(data: Path, name: str) -> None:
+    records, pairs = NESTED[name]
+    (data / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    ingest(data.parent)
+    table = pq.read_table(data.parent / "artifacts/ingest/rows-00000.parquet")
+    parts = [table[part].to_pylist() for part in ("instruction", "input", "response")]
+    assert list(zip(*parts, strict=True)) == pairs
+
+
 @pytest.mark.parametrize(
     "row",
     [

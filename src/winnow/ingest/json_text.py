@@ -6,16 +6,18 @@ parsed alone.
 """
 
 import io
+import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from winnow.column_names import NAMES
 from winnow.errors import Refusal
 from winnow.ingest.reading import BROKEN, Record, broken_record, open_bytes
-from winnow.mapping import PUBLIC, Unmapped, to_pair
+from winnow.mapping import PUBLIC, Unmapped, plain_name, to_pair
 
 BOM = b"\xef\xbb\xbf"
 SPACE = re.compile(r"[ \t\r\n]*")
@@ -208,6 +210,29 @@ def _is_row(value: Any) -> bool:
     return True
 
 
+SHARED = frozenset({*NAMES["input"], *NAMES["system"], *NAMES["tools"]})
+"""What a record says for all rows of a list in it, such as the context of SQuAD's questions."""
+
+
+def _is_list_of_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _is_wrapped(name: str) -> bool:
+    return plain_name(name) in NAMES["wrapped"]
+
+
+def _instance(record: dict[str, Any], lists: Container[str], row: dict[str, Any]) -> dict[str, Any]:
+    """An instance of a task as a row: what the task says, but for its lists of rows, and its own.
+
+    Super-NaturalInstructions lists an instance's right outputs.
+    """
+    task = {name: value for name, value in record.items() if name not in lists}
+    own = {"targets" if isinstance(value, list) and name == "output" else name: value
+           for name, value in row.items()}  # fmt: skip
+    return task | own
+
+
 def _tables(value: dict[str, Any]) -> Iterator[list[Any]]:
     """The rows of a value by every layout that it could be in."""
     columns, data = value.get("columns"), value.get("data")
@@ -224,12 +249,17 @@ def _tables(value: dict[str, Any]) -> Iterator[list[Any]]:
         isinstance(part, list) and len(part) == len(parts[0]) for part in parts
     ):
         yield [dict(zip(value, row, strict=True)) for row in zip(*parts, strict=True)]
-    lists = [part for part in parts if isinstance(part, list) and part]
-    lists = [part for part in lists if all(isinstance(row, dict) for row in part)]
-    yield [row for part in lists for row in part if any(map(_is_row, part[:LOOKED_AT]))]
-    yield [row for part in parts for row in (_table(part) or ())]
-    if len(lists) == 1 and not any({"role", "from"} & row.keys() for row in lists[0]):
-        yield lists[0]
+    lists = {name: part for name, part in value.items() if _is_list_of_rows(part)}
+    if wrapped := [part for name, part in lists.items() if _is_wrapped(name)]:
+        yield [_instance(value, lists, row) for part in wrapped for row in part]
+        return
+    shared = {name: part for name, part in value.items() if plain_name(name) in SHARED}
+    entries = [[{**shared, **row} for row in part] if shared else part for part in lists.values()]
+    yield [row for part in entries for row in part if any(map(_is_row, part[:LOOKED_AT]))]
+    within = [*(part for part in parts if isinstance(part, dict)), *itertools.chain(*entries)]
+    yield [row for part in within for row in (_table(part) or ())]
+    if len(entries) == 1 and not any({"role", "from"} & row.keys() for row in entries[0]):
+        yield entries[0]
 
 
 def _table(value: Any) -> list[Any] | None:
@@ -250,6 +280,8 @@ Shape = Callable[[Path, IO[bytes], int], Iterator[Record]]
 def _of_lines(first: Any) -> Shape:
     """The layout of a file whose first line is whole, and not the last one."""
     rows = first if isinstance(first, list) else _table(first) or []
+    if isinstance(first, dict) and any(map(_is_wrapped, first)):
+        return _pages
     return _pages if any(map(_is_row, rows[:LOOKED_AT])) else _by_line
 
 
