@@ -1,8 +1,10 @@
-"""params.yaml as frozen, typed values; an unknown key or a wrong type is an error that names it.
+"""params.yaml as frozen, typed values; an unknown key, a wrong type or a value out of its range is
+an error that names it.
 
 A stage keeps the class of its section in a module of its own, `params.py`, which imports nothing
 that takes long, and asks `load("score", ScoreConfig)` for it. What several stages speak of
-(experiments, tiers, models, recipes) is here.
+(experiments, tiers, models, recipes) is here. The range of a number stands beside its type:
+`Annotated[int, Range("[1, 1000]")]`.
 """
 
 import collections.abc
@@ -11,18 +13,71 @@ import difflib
 import functools
 import itertools
 import re
+import reprlib
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from winnow import STAGES
 from winnow.errors import Refusal
 
 PARAMS = Path("params.yaml")
+MAX_BYTES = 1 << 17
+"""Of params.yaml."""
+MAX_NAMES = 10_000
+"""Declared names that an unknown one is compared with."""
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The numbers that a key may have: an interval, as it is written."""
+
+    interval: str
+    """For example "(0, 1]", which 0 is not in and 1 is; NaN is in none."""
+
+    def __contains__(self, number: float) -> bool:
+        least, most = map(float, self.interval[1:-1].split(","))
+        above = least <= number if self.interval[0] == "[" else least < number
+        return above and (number <= most if self.interval[-1] == "]" else number < most)
+
+    def __str__(self) -> str:
+        return f"in {self.interval}"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The texts that a key may have."""
+
+    pattern: str
+    """The whole text matches this regular expression."""
+    description: str
+
+    def __contains__(self, text: str) -> bool:
+        return re.fullmatch(self.pattern, text) is not None
+
+    def __str__(self) -> str:
+        return self.description
+
+
+Count = Annotated[int, Range("[1, 1000000000]")]
+Share = Annotated[float, Range("(0, 1]")]
+Probability = Annotated[float, Range("[0, 1]")]
+Seed = Annotated[int, Range("[0, 4294967295]")]
+Text = Annotated[
+    str, Form(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1000}", "of 1 to 1000 characters, none a control")
+]
+Name = Annotated[
+    str,
+    Form(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
+        "of 1 to 100 letters, digits, '.', '_' and '-' that begins with a letter or digit",
+    ),
+]
+"""What becomes a part of paths, of MLflow's names and of commands."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,13 +87,13 @@ class Tier:
     rule: Literal["top", "bottom", "random", "longest", "matched"]
     """top, bottom: by score. longest: by words of the response. matched: random, with the token
     lengths of the tier `of`."""
-    count: int | None = None
+    count: Annotated[int, Range("[1, 1000000000000]")] | None = None
     """Rows to take, or:"""
-    share: float | None = None
-    """the share of the pool to take, in (0, 1]."""
-    of: str | None = None
+    share: Share | None = None
+    """the share of the pool to take."""
+    of: Name | None = None
     """matched only: the tier whose size and lengths are matched."""
-    recipe: str
+    recipe: Name
     """The key under train.recipes."""
 
     @property
@@ -52,55 +107,43 @@ class Tier:
 class Model:
     """A GPT-2 architecture (Radford et al. 2019), and what its size asks of the recipes."""
 
-    num_layers: int
-    hidden_size: int
-    num_heads: int
-    context: int
+    num_layers: Annotated[int, Range("[1, 1000]")]
+    hidden_size: Annotated[int, Range("[1, 100000]")]
+    num_heads: Annotated[int, Range("[1, 1000]")]
+    context: Annotated[int, Range("[2, 1000000]")]
     """Positions, in tokens; also the length of a training sequence."""
-    dropout: float = 0.0
-    learning_rate_scale: float = 1.0
+    dropout: Annotated[float, Range("[0, 1)")] = 0.0
+    learning_rate_scale: Annotated[float, Range("(0, 1000]")] = 1.0
     """Times the learning rate of every recipe: a deeper model asks for a lower one."""
 
     def __post_init__(self) -> None:
-        """Refuse what no model can be built of."""
-        at_least(self, 1, "num_layers", "hidden_size", "num_heads", "context")
-        demand(
-            self,
-            hidden_size=(self.hidden_size % self.num_heads == 0, "a multiple of num_heads"),
-            dropout=(0 <= self.dropout < 1, "a number in [0, 1)"),
-            learning_rate_scale=(self.learning_rate_scale > 0, "a number above 0"),
-        )
+        """Refuse a width that the heads cannot share."""
+        if self.hidden_size % self.num_heads:
+            raise Refusal(
+                f"hidden_size: expected a multiple of num_heads, found {self.hidden_size}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """How an arm is trained; names as in Hugging Face's TrainingArguments."""
 
-    learning_rate: float
-    num_train_epochs: int
-    per_device_train_batch_size: int
+    learning_rate: Annotated[float, Range("(0, 1000]")]
+    num_train_epochs: Annotated[int, Range("[1, 100000]")]
+    per_device_train_batch_size: Annotated[int, Range("[1, 100000]")]
     """In sequences."""
-    gradient_accumulation_steps: int
-    eval_steps: int
+    gradient_accumulation_steps: Annotated[int, Range("[1, 100000]")]
+    eval_steps: Count
     """Optimizer steps between two points of the curve, at most: a training has ten or more."""
-    save_steps: int
+    save_steps: Count
     """Optimizer steps between two checkpoints."""
-    weight_decay: float = 0.01
-    warmup_steps: int = 1000
+    weight_decay: Annotated[float, Range("[0, 1000]")] = 0.01
+    warmup_steps: Annotated[int, Range("[0, 1000000000]")] = 1000
     """At most; never more than a tenth of the steps."""
     gradient_checkpointing: Literal["auto", True, False] = "auto"
     """auto: on where the estimate without it exceeds the memory of the device."""
     packing: bool = True
     """Whole documents share a sequence; false: a row a document, cut and padded to the context."""
-
-    def __post_init__(self) -> None:
-        """Refuse what no training can go by."""
-        at_least(
-            self, 1, "num_train_epochs", "per_device_train_batch_size",
-            "gradient_accumulation_steps", "eval_steps", "save_steps",
-        )  # fmt: skip
-        at_least(self, 0, "weight_decay", "warmup_steps")
-        demand(self, learning_rate=(self.learning_rate > 0, "a number above 0"))
 
     @property
     def sequences_per_step(self) -> int:
@@ -108,11 +151,14 @@ class Recipe:
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
 
+Unit = Literal["steps", "tokens", "seconds"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
     """How long an arm is trained instead of its recipe's epochs, so that arms are equal in it."""
 
-    unit: Literal["steps", "tokens", "seconds"]
+    unit: Unit
     """Optimizer steps; training tokens; or seconds of scoring and training at a declared speed."""
     amount: int
 
@@ -130,8 +176,12 @@ class Experiment:
     budget: Budget | None = None
 
 
+_brief = reprlib.Repr()
+_brief.maxlevel, _brief.maxstring, _brief.maxother = 2, 100, 100
+
+
 def _fail(path: str, expected: str, found: Any) -> typing.NoReturn:
-    raise Refusal(f"{PARAMS}: {path}: expected {expected}, found {found!r}")
+    raise Refusal(f"{PARAMS}: {path}: expected {expected}, found {_brief.repr(found)}")
 
 
 def _nearest(name: str, known: typing.Iterable[str]) -> str:
@@ -140,33 +190,18 @@ def _nearest(name: str, known: typing.Iterable[str]) -> str:
     return ", ".join(near)
 
 
-def demand(settings: Any, **rules: tuple[bool, str]) -> None:
-    """Refuse fields that break a rule.
-
-    Args:
-        settings: a part of params.yaml; what builds it puts its place before the message.
-        rules: by field whether it is kept, and what is expected.
-    """
-    for name, (kept, expected) in rules.items():
-        if not kept:
-            raise Refusal(f"{name}: expected {expected}, found {getattr(settings, name)!r}")
-
-
-def at_least(settings: Any, least: int, *names: str) -> None:
-    """Refuse fields that are lower; None is not looked at."""
-    given = {name: getattr(settings, name) for name in names}
-    demand(settings, **{name: (value is None or value >= least, f"{least} or more")
-                        for name, value in given.items()})  # fmt: skip
-
-
 def demand_file(key: str, path: str, advice: str = "") -> None:
     """Refuse a file or folder that params.yaml names and that is not there."""
-    if not Path(path).exists():
+    if not (Path(path).is_file() or Path(path).is_dir()):
         raise Refusal(f"{PARAMS}: {key}: no file or folder {path!r}{advice}")
 
 
+KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
 def build(kind: Any, value: Any, path: str) -> Any:
-    """Turn parsed YAML into `kind` (a dataclass, container, literal, union or scalar type).
+    """Turn parsed YAML into `kind`: a dataclass, container, literal, union or scalar type, or one
+    of these Annotated with the Range or Form of its values.
 
     Raises:
         Refusal: it is none; the message begins with `path`, its place in params.yaml.
@@ -174,13 +209,19 @@ def build(kind: Any, value: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return _build_class(typing.cast(type, kind), value, path)
+    if origin is Annotated:
+        base, limit = arguments
+        built = build(base, value, path)
+        return built if built in limit else _fail(path, f"{KINDS[base]} {limit}", value)
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
         return build(next(item for item in arguments if item is not type(None)), value, path)
     if origin is Literal:
-        known = ", ".join(map(str, arguments))
-        return value if value in arguments else _fail(path, f"one of {known}", value)
+        # 1 equals true, and is not meant.
+        if any(type(value) is type(item) and value == item for item in arguments):
+            return value
+        _fail(path, f"one of {', '.join(map(str, arguments))}", value)
     if origin in (tuple, collections.abc.Sequence):
         if not isinstance(value, list):
             _fail(path, "a list", value)
@@ -188,24 +229,41 @@ def build(kind: Any, value: Any, path: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             _fail(path, "a mapping", value)
-        return {str(key): build(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
+        return _build_dict(arguments, value, path)
     if kind is Any:
         return value
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-        _fail(path, names[kind], value)
+        _fail(path, KINDS[kind], value)
     return value
+
+
+def _build_dict(kinds: Any, value: Mapping[Any, Any], path: str) -> dict[Any, Any]:
+    names = [build(kinds[0], key, path) for key in value]
+    by_folded = {name.casefold(): name for name in names}
+    for name in names:
+        if by_folded[name.casefold()] != name:
+            raise Refusal(
+                f"{PARAMS}: {path}: {name} and {by_folded[name.casefold()]} are one name where "
+                "files go without regard to case: rename one"
+            )
+    built = (build(kinds[1], item, f"{path}.{key}") for key, item in value.items())
+    return dict(zip(names, built, strict=True))
+
+
+def _check_keys(value: Mapping[Any, Any], known: typing.Collection[str], path: str) -> None:
+    for key in value:
+        if key not in known:
+            name = str(key)[:100]
+            raise Refusal(f"{PARAMS}: unknown key {path}{name} (near: {_nearest(name, known)})")
 
 
 def _build_class(kind: type[T], value: Any, path: str) -> T:
     if not isinstance(value, Mapping):
         _fail(path, "a mapping", value)
-    hints = typing.get_type_hints(kind)
-    for key in value:
-        if key not in hints:
-            raise Refusal(f"{PARAMS}: unknown key {path}.{key} (near: {_nearest(str(key), hints)})")
+    hints = typing.get_type_hints(kind, include_extras=True)
+    _check_keys(value, hints, f"{path}.")
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.default is dataclasses.MISSING and field.name not in value:
             raise Refusal(f"{PARAMS}: {path}.{field.name} is missing")
@@ -218,29 +276,24 @@ def _build_class(kind: type[T], value: Any, path: str) -> T:
 
 def _document() -> dict[str, Any]:
     """The whole of params.yaml, its top-level keys checked."""
-    try:
-        return _parse(PARAMS.read_bytes())
-    except FileNotFoundError:
-        raise Refusal(f"{PARAMS} is missing: run winnow in the project's folder") from None
+    if not PARAMS.is_file():
+        raise Refusal(f"{PARAMS} is missing or no file: run winnow in the project's folder")
+    with PARAMS.open("rb") as file:
+        text = file.read(MAX_BYTES + 1)
+    if len(text) > MAX_BYTES:
+        raise Refusal(f"{PARAMS} has more than {MAX_BYTES} bytes")
+    return _parse(text)
 
 
 @functools.lru_cache(1)
 def _parse(text: bytes) -> dict[str, Any]:
-    # Here, as a machine that only trains what it is handed need not have it.
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    # Here, as a machine that only trains what it is handed need not have ruamel.yaml.
+    from winnow import yaml_text
 
-    try:
-        # YAML 1.2, as DVC reads it: 1e-4 is a number and `on` is text.
-        document = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise Refusal(f"{PARAMS} is not valid YAML: {error}") from None
-    known = {*STAGES, "engine", "experiments", "seeds"}
+    document = yaml_text.parse(text, str(PARAMS))
     if not isinstance(document, dict):
-        raise Refusal(f"{PARAMS}: expected a mapping, found {document!r}")
-    for key in document:
-        if key not in known:
-            raise Refusal(f"{PARAMS}: unknown key {key} (near: {_nearest(str(key), known)})")
+        raise Refusal(f"{PARAMS}: expected a mapping, found {_brief.repr(document)}")
+    _check_keys(document, {*STAGES, "engine", "experiments", "seeds"}, "")
     return document
 
 
@@ -263,39 +316,35 @@ def load(section: str, kind: type[T]) -> T:
 
 def seeds() -> tuple[int, ...]:
     """The seeds that every experiment is run with."""
-    found: tuple[int, ...] = load("seeds", tuple[int, ...])
-    if not found or len(set(found)) < len(found) or min(found) < 0:
-        _fail("seeds", "one or more different numbers from 0 on", list(found))
-    return found
+    numbers: tuple[int, ...] = load("seeds", tuple[Seed, ...])
+    if not numbers or len(set(numbers)) < len(numbers):
+        _fail("seeds", "one or more different numbers", list(numbers))
+    return numbers
 
 
 def experiment_names() -> tuple[str, ...]:
     """The experiments that `dvc repro` runs."""
-    return load("experiments", tuple[str, ...])
+    return load("experiments", tuple[Name, ...])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Grid:
-    tiers: dict[str, Tier]
-    models: dict[str, Model]
-    recipes: dict[str, Recipe]
-    budgets: tuple[str, ...]
+    tiers: dict[Name, Tier]
+    models: dict[Name, Model]
+    recipes: dict[Name, Recipe]
+    budgets: tuple[Name, ...]
 
 
 def _grid() -> _Grid:
     """What experiments are made of, every tier checked."""
-    document = _document()
-    parts = (("select", "tiers"), ("train", "models"), ("train", "recipes"))
+    parts = (("select", "tiers"), ("train", "models"), ("train", "recipes"), ("train", "budgets"))
+    hints, built = typing.get_type_hints(_Grid, include_extras=True), {}
     for section, key in parts:
-        if key not in (document.get(section) or {}):
+        values = load(section, dict[str, Any])
+        if key not in values and key != "budgets":
             raise Refusal(f"{PARAMS}: {section}.{key} is missing")
-    hints = typing.get_type_hints(_Grid)
-    grid = _Grid(
-        **{
-            key: build(hints[key], document[section].get(key, []), f"{section}.{key}")
-            for section, key in (*parts, ("train", "budgets"))
-        }
-    )
+        built[key] = build(hints[key], values.get(key, []), f"{section}.{key}")
+    grid = _Grid(**built)
     for name, tier in grid.tiers.items():
         _check_tier(name, tier, grid)
     return grid
@@ -324,8 +373,6 @@ def _check_tier(name: str, tier: Tier, grid: _Grid) -> None:
         if (tier.count is None) == (tier.share is None) or tier.of is not None:
             _fail(path, "a count or a share, one of them", f"{tier.count}, {tier.share}")
         size = tier.count if tier.share is None else tier.share
-    if size is None or size <= 0 or (isinstance(size, float) and size > 1):
-        _fail(path, "a count above 0 or a share in (0, 1]", size)
     named = quantity(name.rpartition("_")[2])
     if named != size:
         _fail(path, f"the quantity that the name says ({named})", size)
@@ -335,7 +382,7 @@ def _budget(name: str) -> Budget:
     """A budget is its name: 1k_steps, 100M_tokens, 3600_seconds."""
     number, _, unit = name.rpartition("_")
     amount = quantity(number)
-    if unit not in ("steps", "tokens", "seconds") or not isinstance(amount, int) or amount < 1:
+    if unit not in typing.get_args(Unit) or not isinstance(amount, int) or not 0 < amount <= 1e15:
         _fail("train.budgets", "names such as 1k_steps, 100M_tokens or 3600_seconds", name)
     return Budget(unit=typing.cast(Any, unit), amount=amount)
 
@@ -345,24 +392,57 @@ def budgets() -> dict[str, Budget]:
     return {name: _budget(name) for name in _grid().budgets}
 
 
-def experiment(name: str) -> Experiment:
-    """Resolve `<tier>_<model>`, or `<tier>_<model>_<budget>`, to what it means.
+def experiments(names: Sequence[str]) -> list[Experiment]:
+    """Resolve each `<tier>_<model>`, or `<tier>_<model>_<budget>`, to what it means.
+
+    Args:
+        names: of which `all` stands for those of params.yaml; each is resolved once, in their
+            order.
 
     Raises:
-        Refusal: the name is not declared (the nearest ones are named), or a tier is not what its
-            name says.
+        Refusal: a name is not declared (the nearest ones are named) or means two things, or a tier
+            is not what its name says.
     """
+    listed = ((name,) if name != "all" else experiment_names() for name in names)
+    chosen = list(dict.fromkeys(itertools.chain.from_iterable(listed)))
+    if not chosen:
+        return []
     grid = _grid()
+    return [_resolve(name, grid) for name in chosen]
+
+
+def experiment(name: str) -> Experiment:
+    """Resolve one name; see `experiments`."""
+    (arm,) = experiments([name])
+    return arm
+
+
+def _parts(name: str, grid: _Grid) -> tuple[str, str, Budget | None]:
+    """The tier, the model and the budget that an experiment's name is made of."""
     ends = {"": None} | {f"_{budget}": _budget(budget) for budget in grid.budgets}
-    declared = {
-        f"{tier}_{model}{end}": (tier, model, budget)
+    found = [
+        (tier, model, ends[end])
         for tier in grid.tiers
+        if name.startswith(f"{tier}_")
         for model in grid.models
-        for end, budget in ends.items()
-    }
-    if name not in declared:
-        raise Refusal(f"unknown experiment {name!r}; nearest: {_nearest(name, declared)}")
-    tier_name, model_name, budget = declared[name]
+        if name.startswith(f"{tier}_{model}")
+        for end in ends
+        if name == f"{tier}_{model}{end}"
+    ]
+    if not found:
+        declared = (f"{tier}_{rest}{end}" for tier, rest, end in
+                    itertools.product(grid.tiers, grid.models, ends))  # fmt: skip
+        near = _nearest(name, itertools.islice(declared, MAX_NAMES))
+        raise Refusal(f"unknown experiment {_brief.repr(name)}; nearest: {near}")
+    if len(found) > 1:
+        first, second = (f"tier {tier} and model {model}" for tier, model, _ in found[:2])
+        raise Refusal(f"experiment {name} is both {first} and {second}: rename one of them")
+    return found[0]
+
+
+def _resolve(name: str, grid: _Grid) -> Experiment:
+    tier_name, model_name, budget = _parts(name, grid)
+    build(Name, name, "experiments")
     tier, model = grid.tiers[tier_name], grid.models[model_name]
     recipe = grid.recipes[tier.recipe]
     rate = recipe.learning_rate * model.learning_rate_scale
@@ -375,9 +455,3 @@ def experiment(name: str) -> Experiment:
         recipe=dataclasses.replace(recipe, learning_rate=rate),
         budget=budget,
     )
-
-
-def experiments(names: Sequence[str]) -> list[Experiment]:
-    """Resolve names, of which `all` stands for those of params.yaml: each once, in their order."""
-    listed = ((name,) if name != "all" else experiment_names() for name in names)
-    return [experiment(name) for name in dict.fromkeys(itertools.chain.from_iterable(listed))]

@@ -80,7 +80,6 @@ def test_what_is_no_such_model_is_refused_in_a_line(folder: Path, tmp_path: Path
         refused("revision of 40 hex digits", model=model, revision=revision)
     refused("cannot be had", model="no/such-model", revision="0" * 40)
     refused("one label", model=str(bert_folder(tmp_path / "two", ("a", "b"))))
-    refused("batch", model=str(folder), batch=0)
 
     pickled = bert_folder(tmp_path / "pickled")
     weights = AutoModelForSequenceClassification.from_pretrained(pickled).state_dict()

@@ -285,15 +285,41 @@ def test_bands_find_nine_of_ten_pairs_at_the_threshold(threshold: float) -> None
 def test_unknown_steps_and_numbers_are_refused() -> None:
     for step, message in (
         ({"name": "magic"}, "unknown step 'magic'; known are extract, exact, near"),
-        ("exact", "unknown step None"),
+        ("exact", "expected a mapping, found 'exact'"),
+        ({"name": ["exact"]}, r"unknown step \['exact'\]"),
+        ({"name": "near", 1: 0.5}, "expected text, found 1"),
         ({"name": "near", "treshold": 0.5}, "near: found treshold; .*threshold is needed"),
         ({"name": "near", "threshold": "high"}, "near.threshold: expected a number, found 'high'"),
         ({"name": "decontaminate", "benchmarks": "a.jsonl"}, "benchmarks: expected a list, found"),
     ):
         with pytest.raises(ValueError, match=rf"params.yaml: curate.steps\[2\].*{message}"):
             check_step(step, "curate.steps[2]")
-    with pytest.raises(ValueError, match="threshold in .0, 1.*found 80, 128, 3"):
-        apply({"name": "near", "threshold": 80}, table(["a"]))
+
+
+@pytest.mark.parametrize(
+    ("step", "key", "value", "expected"),
+    [
+        ({"name": "near"}, "threshold", 80, r"a number in \(0, 1\]"),
+        ({"name": "near", "threshold": 0.8}, "keep", "some", "one of one, all"),
+        ({"name": "semantic"}, "threshold", 0, r"a number in \(0, 1\]"),
+        ({"name": "semantic"}, "buckets", 0, r"a whole number in \[1, 10000\]"),
+        ({"name": "linear", "labelled": "x"}, "minimum", 50, r"a number in \[0, 1\]"),
+        ({"name": "language"}, "keep", "en", "a list"),
+        ({"name": "language"}, "threshold", float("nan"), r"a number in \[0, 1\]"),
+        ({"name": "decontaminate"}, "benchmarks", "data", "a list"),
+        ({"name": "extract"}, "engine", "boiler", "one of trafilatura, resiliparse"),
+        ({"name": "toxicity"}, "labels", "toxic", "a list"),
+        ({"name": "toxicity"}, "unscored", "zero", "one of keep, drop"),
+        ({"name": "toxicity"}, "per_second", 0, r"a number in \[0.001, 1000\]"),
+        ({"name": "classifier", "model": "x"}, "batch", 0, r"a whole number in \[1, 10000\]"),
+    ],
+)
+def test_a_number_of_a_step_has_its_range(
+    step: dict[str, Any], key: str, value: Any, expected: str
+) -> None:
+    place = rf"params.yaml: curate.steps\[0\] {step['name']}.{key}: "
+    with pytest.raises(ValueError, match=f"^{place}expected {expected}, found"):
+        check_step(step | {key: value}, "curate.steps[0]")
 
 
 def test_a_wrong_file_of_the_last_step_is_said_before_the_first_one_works(

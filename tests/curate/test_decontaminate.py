@@ -167,8 +167,8 @@ def test_a_benchmark_that_cannot_be_had_is_named(tmp_path: Path) -> None:
     for path, words in ((tmp_path / "no.jsonl", "is no file"), (torn, "torn.jsonl cannot be read")):
         with pytest.raises(ValueError, match=words):
             decontaminate(rows, np.arange(1), benchmarks=[str(path)])
-    with pytest.raises(ValueError, match="expected a list"):
-        decontaminate(rows, np.arange(1), benchmarks="data")
+    with pytest.raises(ValueError, match="expected a file or more"):
+        decontaminate(rows, np.arange(1), benchmarks=[])
 
 
 def test_in_a_recipe(project: Path) -> None:

@@ -105,8 +105,6 @@ def test_a_file_that_cannot_teach_is_refused_in_a_line(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=reason) as error:
             linear(table(good), np.arange(4), labelled=str(tmp_path / name))
         assert name in str(error.value) and "curate.steps linear.labelled" in str(error.value)
-    with pytest.raises(ValueError, match=r"linear.minimum.*\[0, 1\]"):
-        linear(table(good), np.arange(4), labelled="x", minimum=50)
 
 
 def test_real_rows_that_a_measure_of_difficulty_chose(winnow_data: Path, tmp_path: Path) -> None:

@@ -228,7 +228,6 @@ PIQA = json.dumps({"query": "Question: a", "choices": ["b", "c"], "gold": 1})
         ({"name": "PIQA", "path": "nowhere"}, "no file or folder 'nowhere'"),
         ({"name": "ARC", "path": "."}, "no file named arc_easy or arc_challenge"),
         ({"name": "PIQA", "path": "piqa.jsonl", "samples": 2}, "samples: expected 1, found 2"),
-        ({"name": "PIQA", "path": "piqa.jsonl", "limit": 0}, "limit: expected 1 or more"),
         ({"name": "MMLU", "path": "piqa.jsonl"}, "piqa.jsonl: item 1 is none of MMLU"),
         ({"name": "GSM8K", "path": "empty.jsonl"}, "empty.jsonl: no items of GSM8K"),
         ({"name": "HellaSwag", "path": "bad.txt"}, "bad.txt: item 2 is none of HellaSwag"),

@@ -4,8 +4,11 @@ That one (Penedo et al. 2024, arXiv 2406.17557) is a regression on the education
 from 0 to 5, of which 3 and more were kept: HuggingFaceFW/fineweb-edu-classifier.
 """
 
+from typing import Annotated
+
 import pyarrow as pa
 
+from winnow.config import Range, Text
 from winnow.curate.texts import plain
 from winnow.curate.transformer import Classifier
 from winnow.curate.verdict import Positions, Verdict
@@ -16,10 +19,10 @@ def classifier(
     table: pa.Table,
     rows: Positions,
     *,
-    model: str,
-    revision: str | None = None,
-    minimum: float = 3.0,
-    batch: int = 32,
+    model: Text,
+    revision: Text | None = None,
+    minimum: Annotated[float, Range("[-1e9, 1e9]")] = 3.0,
+    batch: Annotated[int, Range("[1, 10000]")] = 32,
 ) -> Verdict:
     """Drop rows that the model gives less than `minimum`.
 

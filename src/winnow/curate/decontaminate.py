@@ -16,13 +16,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from winnow.config import Range, Text
 from winnow.curate.minhash import FACTOR, capacity, mix, shingle
 from winnow.curate.texts import PARTS, Texts, each
 from winnow.curate.verdict import NONE, Positions, Verdict
@@ -311,7 +312,11 @@ def _unsearched(items: Benchmarks, searched: NDArray[np.int64], ngram: int) -> t
 
 
 def decontaminate(
-    table: pa.Table, rows: Positions, *, benchmarks: Sequence[str], ngram: int = 12
+    table: pa.Table,
+    rows: Positions,
+    *,
+    benchmarks: Sequence[Text],
+    ngram: Annotated[int, Range("[1, 1000]")] = 12,
 ) -> Verdict:
     """Drop rows that share an n-gram of words with an item of a benchmark, or a short question.
 
@@ -324,11 +329,8 @@ def decontaminate(
     Raises:
         Refusal: a benchmark is missing or cannot be read.
     """
-    if isinstance(benchmarks, str) or not benchmarks or ngram < 1:
-        raise Refusal(
-            "params.yaml: curate.steps decontaminate: expected a list of benchmarks and an ngram "
-            f"of at least 1, found {benchmarks!r}, {ngram!r}"
-        )
+    if not benchmarks:
+        raise Refusal("params.yaml: curate.steps decontaminate.benchmarks: expected a file or more")
     items = read_items(benchmarks, ngram)
     if not items.texts:
         return replace(NONE, warnings=_unsearched(items, np.arange(0), ngram))

@@ -1,16 +1,16 @@
 """Rows that are there twice: exactly, or nearly."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from winnow.config import Range, Share
 from winnow.curate import minhash
 from winnow.curate.verdict import NONE, Positions, Verdict
-from winnow.errors import Refusal
 
 
 def codes(column: pa.ChunkedArray) -> pa.DictionaryArray:
@@ -52,10 +52,10 @@ def near(
     table: pa.Table,
     rows: Positions,
     *,
-    threshold: float,
-    permutations: int = 128,
-    ngram: int = 3,
-    keep: str = "one",
+    threshold: Share,
+    permutations: Annotated[int, Range("[1, 1024]")] = 128,
+    ngram: Annotated[int, Range("[1, 1000]")] = 3,
+    keep: Literal["one", "all"] = "one",
 ) -> Verdict:
     """Cluster rows whose word n-grams have a Jaccard similarity of at least `threshold`, if no
     part of them (instruction, input, response) has one below half of it.
@@ -66,19 +66,12 @@ def near(
     Args:
         table: has ids, texts and hashes.
         rows: the positions of those that are left.
-        threshold: of the Jaccard similarity, in (0, 1].
+        threshold: of the Jaccard similarity.
         permutations: length of a MinHash signature.
         ngram: words a shingle.
         keep: "one" drops all but one row of a cluster; "all" only marks clusters, which keeps
             them on one side of the hold-out.
     """
-    if keep not in ("one", "all"):
-        raise Refusal(f"params.yaml: curate.steps near.keep: expected one or all, found {keep!r}")
-    if not (0 < threshold <= 1 and permutations >= 1 and ngram >= 1):
-        raise Refusal(
-            "params.yaml: curate.steps near: expected a threshold in (0, 1] and permutations and "
-            f"ngram of at least 1, found {threshold}, {permutations}, {ngram}"
-        )
     hashes = codes(table["hash"].take(rows))
     _, first = np.unique(hashes.indices, return_index=True)
     by_hash = pc.sort_indices(hashes.dictionary).to_numpy()

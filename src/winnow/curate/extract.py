@@ -13,7 +13,7 @@ import queue
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -35,11 +35,6 @@ CHUNK_PAGES = 16
 
 @functools.cache
 def _reader(engine: str) -> Callable[[str], str | None]:
-    if engine not in ("trafilatura", "resiliparse"):
-        raise Refusal(
-            "params.yaml: curate.steps extract.engine: expected trafilatura or resiliparse, "
-            f"found {engine!r}"
-        )
     try:
         if engine == "trafilatura":
             from trafilatura import extract
@@ -59,7 +54,7 @@ def to_text(html: str, engine: str) -> str:
     """The main text of a page, without comments of its readers; "" where there is none.
 
     Raises:
-        Refusal: the engine is unknown or not installed.
+        Refusal: the engine is not installed.
         Exception: whatever the engine raises at a page that it cannot take.
     """
     return (_reader(engine)(html) or "").strip()
@@ -161,7 +156,12 @@ def read_all(
                 reader.stop()
 
 
-def extract(table: pa.Table, rows: Positions, *, engine: str = "trafilatura") -> Verdict:
+def extract(
+    table: pa.Table,
+    rows: Positions,
+    *,
+    engine: Literal["trafilatura", "resiliparse"] = "trafilatura",
+) -> Verdict:
     """Put the main text of a page in place of the response that holds the page.
 
     A row whose page has no text goes, and so does one whose page the engine cannot take; a row
@@ -172,7 +172,7 @@ def extract(table: pa.Table, rows: Positions, *, engine: str = "trafilatura") ->
         rows: the positions of those that are left.
         engine: see `to_text`.
     """
-    _reader(engine)  # an unknown or missing engine is said before anything starts
+    _reader(engine)  # a missing engine is said before anything starts
     column = table["response"]
     pages = rows[pc.match_substring_regex(column, PAGE).to_numpy()[rows]]
     if not len(pages):

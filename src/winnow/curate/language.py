@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow import engine
+from winnow.config import Probability, Text
 from winnow.curate.texts import Part, parts, taken
 from winnow.curate.verdict import Positions, Verdict
 from winnow.errors import Refusal
@@ -75,9 +76,9 @@ def language(
     table: pa.Table,
     rows: Positions,
     *,
-    keep: Sequence[str] = ("en",),
-    threshold: float = 0.0,
-    model: str | None = None,
+    keep: Sequence[Text] = ("en",),
+    threshold: Probability = 0.0,
+    model: Text | None = None,
 ) -> Verdict:
     """Drop rows whose most probable language is another one, or not probable enough.
 
@@ -85,17 +86,14 @@ def language(
         table: has texts; the instruction, input and response are judged together.
         rows: the positions of those that are left.
         keep: codes of languages as the model spells them: en, de, zh.
-        threshold: the least probability of a language that is kept, in [0, 1].
+        threshold: the least probability of a language that is kept.
         model: see `detect`.
 
     Raises:
         Refusal: a number or the model cannot be, or a code is none of the model's.
     """
-    if isinstance(keep, str) or not keep or not 0 <= threshold <= 1:
-        raise Refusal(
-            "params.yaml: curate.steps language: expected a list of languages to keep and a "
-            f"threshold in [0, 1], found {keep!r}, {threshold!r}"
-        )
+    if not keep:
+        raise Refusal("params.yaml: curate.steps language.keep: expected a language or more")
     _check_codes(keep, model)
     found = list[tuple[str, float]]()
     with progress(None, "language", "rows", len(rows)) as bar:

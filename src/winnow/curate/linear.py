@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from winnow.config import Probability, Seed, Text
 from winnow.curate.texts import CHUNK_ROWS, PARTS, content_hashes, plain
 from winnow.curate.verdict import Positions, Verdict
 from winnow.errors import Refusal
@@ -112,7 +113,12 @@ def probabilities(model: Any, table: pa.Table, rows: Positions) -> NDArray[np.fl
 
 
 def linear(
-    table: pa.Table, rows: Positions, *, labelled: str, minimum: float = 0.5, seed: int = 0
+    table: pa.Table,
+    rows: Positions,
+    *,
+    labelled: Text,
+    minimum: Probability = 0.5,
+    seed: Seed = 0,
 ) -> Verdict:
     """Drop rows that are less probable than `minimum` to be labelled true.
 
@@ -129,10 +135,6 @@ def linear(
     Raises:
         Refusal: see `read_labelled`.
     """
-    if not 0 <= minimum <= 1:
-        raise Refusal(
-            f"params.yaml: curate.steps linear.minimum: expected one in [0, 1], found {minimum!r}"
-        )
     known, labels = read_labelled(Path(labelled))
     found = probabilities(fit(known, labels, seed), table, rows)
     places = pc.index_in(table["hash"].take(rows), known["hash"].combine_chunks())

@@ -9,18 +9,18 @@ steps could leave nothing near it.
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from winnow.config import Range, Seed, Share, Text
 from winnow.curate import draws
 from winnow.curate.duplicates import precedence
 from winnow.curate.embeddings import Vectors, by_model, by_words
 from winnow.curate.texts import CHUNK_ROWS
 from winnow.curate.verdict import NONE, Positions, Verdict
-from winnow.errors import Refusal
 from winnow.kernels import njit
 from winnow.progress import progress
 
@@ -120,11 +120,11 @@ def semantic(
     table: pa.Table,
     rows: Positions,
     *,
-    threshold: float = 0.95,
-    buckets: int | None = None,
-    model: str | None = None,
-    revision: str | None = None,
-    seed: int = 0,
+    threshold: Share = 0.95,
+    buckets: Annotated[int, Range("[1, 10000]")] | None = None,
+    model: Text | None = None,
+    revision: Text | None = None,
+    seed: Seed = 0,
 ) -> Verdict:
     """Drop rows whose vectors have a cosine of at least `threshold` with that of one that stays.
 
@@ -135,20 +135,15 @@ def semantic(
     Args:
         table: has ids, texts and hashes.
         rows: the positions of those that are left.
-        threshold: of the cosine, in (0, 1].
+        threshold: of the cosine.
         buckets: their number; None makes one for every 5,000 rows.
         model: a sentence-transformers folder or hub id; None compares words, not meanings.
         revision: the hub id's commit, 40 hex digits.
         seed: of the k-means and its sample.
 
     Raises:
-        Refusal: a number is out of range, or the model cannot be had.
+        Refusal: the model cannot be had.
     """
-    if not 0 < threshold <= 1 or (buckets is not None and buckets < 1):
-        raise Refusal(
-            "params.yaml: curate.steps semantic: expected a threshold in (0, 1] and buckets of at "
-            f"least 1, or null, found {threshold!r}, {buckets!r}"
-        )
     if not len(rows):
         return NONE
     order = precedence(table, rows)

@@ -4,11 +4,13 @@ What counts as toxic is what the model's makers' raters held for it; no such jud
 """
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from winnow.config import Probability, Range, Text
 from winnow.curate.perspective import Perspective, counted
 from winnow.curate.texts import plain
 from winnow.curate.transformer import Classifier
@@ -71,14 +73,14 @@ def toxicity(
     table: pa.Table,
     rows: Positions,
     *,
-    model: str | None = None,
-    revision: str | None = None,
-    labels: Sequence[str] | None = None,
-    maximum: float = 0.5,
-    batch: int = 32,
+    model: Text | None = None,
+    revision: Text | None = None,
+    labels: Sequence[Text] | None = None,
+    maximum: Probability = 0.5,
+    batch: Annotated[int, Range("[1, 10000]")] = 32,
     perspective: bool = False,
-    per_second: float = 1.0,
-    unscored: str = "keep",
+    per_second: Annotated[float, Range("[0.001, 1000]")] = 1.0,
+    unscored: Literal["keep", "drop"] = "keep",
 ) -> Verdict:
     """Drop rows of which one label is more probable than `maximum`.
 
@@ -100,15 +102,10 @@ def toxicity(
     Raises:
         Refusal: the model or the service cannot be had, or a label is unknown.
     """
-    if isinstance(labels, str) or labels == []:
-        raise Refusal(f"{KEY}.labels: expected a list of labels, found {labels!r}")
+    if labels is not None and not labels:
+        raise Refusal(f"{KEY}.labels: expected a label or more")
     if (model is None) != perspective:
         raise Refusal(f"{KEY}: expected a model or perspective: true, one of them")
-    if unscored not in ("keep", "drop") or not per_second > 0 or not 0 <= maximum <= 1:
-        raise Refusal(
-            f"{KEY}: expected unscored keep or drop, per_second above 0 and maximum in [0, 1], "
-            f"found {unscored!r}, {per_second!r}, {maximum!r}"
-        )
     if not len(rows):
         return NONE
     texts = plain(table, rows)

@@ -77,8 +77,6 @@ class Classifier:
         """
         import torch
 
-        if batch < 1:
-            raise Refusal(f"params.yaml: curate.steps: expected a batch above 0, found {batch}")
         lengths = pc.binary_length(texts)
         keys = pa.table({"length": lengths, "text": texts})
         order = pc.sort_indices(keys, [("length", "descending"), ("text", "ascending")])

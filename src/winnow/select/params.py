@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from winnow import config
+from winnow.config import Name, Seed, Tier
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelectConfig:
     """The declared tiers; the experiments say which of them are cut."""
 
-    tiers: dict[str, config.Tier]
-    seed: int = 0
+    tiers: dict[Name, Tier]
+    seed: Seed = 0
     """Of the random and matched draws."""

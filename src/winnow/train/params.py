@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from winnow import config
+from winnow.config import Model, Name, Range, Recipe, Text
 from winnow.errors import Refusal
 
 
@@ -13,27 +13,18 @@ from winnow.errors import Refusal
 class TrainConfig:
     """What may be trained and how long that may take."""
 
-    max_hours: float
+    max_hours: Annotated[float, Range("(0, 100000]")]
     """A run that is estimated to take longer is refused before its first step."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    init: str = "scratch"
+    init: Text = "scratch"
     """Or the weights to start from: a folder, or a hub id with its commit, org/name@<40 hex>."""
-    flops_per_second: float | None = None
+    flops_per_second: Annotated[float, Range("[1, 1e21]")] | None = None
     """What a training reaches here; budgets of seconds are counted in it, so that a busy machine
     changes no result."""
-    budgets: tuple[str, ...] = ()
+    budgets: tuple[Name, ...] = ()
     """Ends of experiments' names, such as 1k_steps; see config.Budget."""
-    models: dict[str, config.Model]
-    recipes: dict[str, config.Recipe]
-
-    def __post_init__(self) -> None:
-        """Refuse a time or a speed of nothing."""
-        speed = self.flops_per_second
-        config.demand(
-            self,
-            max_hours=(self.max_hours > 0, "a number above 0"),
-            flops_per_second=(speed is None or speed > 0, "a number above 0"),
-        )
+    models: dict[Name, Model]
+    recipes: dict[Name, Recipe]
 
     def check(self) -> None:
         """Refuse a start that is none."""
