@@ -397,13 +397,14 @@ def experiments(names: Sequence[str]) -> list[Experiment]:
 
     Args:
         names: of which `all` stands for those of params.yaml; each is resolved once, in their
-            order.
+            order. What stands before an @ is left out: DVC's stages are named train@<experiment>.
 
     Raises:
         Refusal: a name is not declared (the nearest ones are named) or means two things, or a tier
             is not what its name says.
     """
-    listed = ((name,) if name != "all" else experiment_names() for name in names)
+    bare = (name.rpartition("@")[2] for name in names)
+    listed = ((name,) if name != "all" else experiment_names() for name in bare)
     chosen = list(dict.fromkeys(itertools.chain.from_iterable(listed)))
     if not chosen:
         return []

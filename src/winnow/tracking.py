@@ -7,6 +7,7 @@ by the address of its cell, `train@high_2k_1M-0`.
 import contextlib
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from mlflow.entities import DatasetInput, InputTag, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH
 
 from winnow import config, publish
 from winnow.errors import Refusal
@@ -71,14 +73,35 @@ def _local(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+def _name(text: str) -> str:
+    """A part of a metric's or param's name, made of any text, such as a source's in the corpus.
+
+    MLflow takes letters, digits and `. _ - : /` and spaces. Every other character, a colon, a slash
+    and a space at an end are written as a colon and two hex digits for each of their bytes (":26"
+    is "&"), so that different texts have different names and each can be read back.
+    """
+    return re.sub(r"[^\w. -]|^ | $", _hex, text)
+
+
+def _hex(found: re.Match[str]) -> str:
+    return "".join(f":{byte:02X}" for byte in found[0].encode(errors="surrogatepass"))
+
+
+def _cut(name: str) -> str:
+    """A name of the length that MLflow takes; a longer one ends in its hash."""
+    if len(name) <= MAX_ENTITY_KEY_LENGTH:
+        return name
+    return f"{name[:200]}:sha256-{publish.bytes_hash(name.encode())[:16]}"
+
+
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, the keys joined by dots."""
+    """Nested mappings as one, the keys joined by dots, as MLflow takes them."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= _flat(value, f"{prefix}{_name(key)}.")
         elif value is not None:
-            flat[f"{prefix}{key}"] = value
+            flat[_cut(f"{prefix}{_name(key)}")] = value
     return flat
 
 

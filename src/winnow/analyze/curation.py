@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -46,13 +45,13 @@ def source_files() -> Json:
 
 
 def file_counts(files: Json) -> Json:
-    """Numbers of files and of rows by reason, under names that MLflow takes."""
+    """Numbers of files and of rows by reason."""
     dropped = Counter[str]()
     for file in files["read"]:
         dropped.update(file["dropped"])
-    rows = {re.sub(r"[^\w ./-]", "", reason): count for reason, count in dropped.items()}
     counts = {name: len(files[name]) for name in ("read", "not_read")}
-    return {"files": counts | {"skipped": sum(files["skipped"].values())}, "rows_dropped": rows}
+    counts["skipped"] = sum(files["skipped"].values())
+    return {"files": counts, "rows_dropped": dict(dropped)}
 
 
 def _totals(scores: pa.Table) -> np.ndarray:
