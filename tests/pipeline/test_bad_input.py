@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import Winnow, change, corpus, make_until, need, write_jsonl
+from ruamel.yaml import YAML
+from tiny import ROOT, Winnow, change, corpus, make_until, need, write_jsonl
 
 from winnow import publish
 
@@ -257,3 +258,23 @@ def test_a_full_disk_in_train(project: Path, winnow: Winnow, fill: Fill) -> None
     assert done.returncode == 0, done.stderr[-3000:]
     assert publish.is_complete(project / "models/high_40_tiny/0")
     whole(project)
+
+
+@pytest.mark.parametrize("text", ["$(touch canary)", "x'; touch canary; '", 'x"\ntouch canary; "'])
+def test_no_text_of_params_reaches_the_shell(project: Path, text: str) -> None:
+    # A detour that DVC cuts short, so that the file that a training depends on is there.
+    change(project, "experiments", [f"{text}/../card"])
+    train = YAML().load(ROOT / "dvc.yaml")["stages"]["train"]
+    train["do"] |= {"deps": train["do"]["deps"][:1], "params": ["seeds"]}
+    YAML().dump({"stages": {"train": train}}, project / "dvc.yaml")
+    card = project / "artifacts/select/experiments/card.json"
+    card.parent.mkdir(parents=True)
+    card.write_text("{}")
+    before = {path.name for path in project.iterdir()}
+    subprocess.run(["dvc", "init", "-q", "--no-scm"], check=True)
+    command = ["dvc", "repro", "--single-item", "train"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert "winnow train: params.yaml: experiments[0]: expected text" in done.stderr, done.stderr
+    assert done.returncode != 0
+    left = {path.name for path in project.iterdir()} - before
+    assert left <= {".dvc", ".dvcignore", "models"}, left
