@@ -11,9 +11,9 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from winnow import STAGES, __version__, check, config
+from winnow import STAGES, __version__, check, config, terminal
 from winnow.errors import Refusal, Stopped
 
 FULL_DISK = ("No space left on device", "database or disk is full")
@@ -37,9 +37,15 @@ CHECKED = ("experiments", "seed", "init")
 """Selectors that are checked along with params.yaml."""
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, terminal.line(f"{self.prog}: error: {message}") + "\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line's grammar; each stage's selectors and nothing else."""
-    main = argparse.ArgumentParser(prog="winnow", description="How hard should I filter my data?")
+    main = _Parser(prog="winnow", description="How hard should I filter my data?")
     main.add_argument("--version", action="version", version=f"winnow {__version__}")
     stages = main.add_subparsers(dest="command", required=True, metavar="command")
     commands = {name: stages.add_parser(name, help=text, description=text) for name, text in
@@ -120,6 +126,7 @@ def run(command: str, selectors: dict[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's error is one line on stderr and exit code 2."""
+    terminal.hold()
     selectors = vars(parser().parse_args(arguments))
     command = selectors.pop("command")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -141,23 +148,17 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         code, message = 2, reason + (f" (in {Path.cwd()})" if here != Path() else "")
     # Said after the error is gone, and with it the progress bar that it interrupted.
-    print(f"winnow {command}: {message}", file=sys.stderr)
+    print(terminal.line(f"winnow {command}: {message}"), file=sys.stderr)
     return code
 
 
 def user_reason(error: Exception) -> str | None:
-    """What a user can do about an error, in one line; None of a bug."""
+    """What a user can do about an error; None of a bug."""
     if any(words in str(error) for words in FULL_DISK):
         return "No space left on device: make room, then the same command goes on"
     if isinstance(error, OSError) and error.errno in PLACES:
-        reason = f"{error}: {PLACES[error.errno]}"
-    elif isinstance(error, Refusal):
-        reason = str(error)
-    else:
-        return None
-    # What a corpus names its columns and files must not steer the terminal.
-    line = " ".join(reason.split())
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
+        return f"{error}: {PLACES[error.errno]}"
+    return str(error) if isinstance(error, Refusal) else None
 
 
 if __name__ == "__main__":

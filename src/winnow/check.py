@@ -6,6 +6,7 @@ result, and DVC reruns nothing for a value of another stage.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from winnow import STAGES, config
@@ -30,6 +31,14 @@ SECTIONS: dict[str, Any] = {
 ENGINES: Any = Literal["local", "ray"]
 
 
+def _check_folders() -> None:
+    """Refuse a file in the place of a folder that a stage will make."""
+    artifacts = [f"artifacts/{name}" for name in ("ingest", "curate", "score", "select")]
+    for path in map(Path, (".winnow", "artifacts", *artifacts, "models", "results", "analysis")):
+        if path.exists() and not path.is_dir():
+            raise Refusal(f"{path}: a file is in the place of a folder: move it away")
+
+
 def before(
     stage: str, experiments: Sequence[str] = (), seed: int | None = None, init: str = ""
 ) -> None:
@@ -44,8 +53,9 @@ def before(
         init: the start of a training on the command line.
 
     Raises:
-        Refusal: a key, value, name or file is wrong.
+        Refusal: a key, value, name or file is wrong, or a file is where a stage wants a folder.
     """
+    _check_folders()
     given = config.sections()
     sections = {name: config.load(name, kind) for name, kind in SECTIONS.items() if name in given}
     if "engine" in given:

@@ -6,6 +6,7 @@ other file with its size and SHA-256, the inputs and the parameters that made it
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -125,6 +126,8 @@ def publish_folder(target: Path, card: dict[str, Any]) -> Iterator[Path]:
             files' sizes and hashes are added here. Nothing in a card depends on the time of day.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
     partial = target.with_name(f".{target.name}.partial")
     for left in (partial, _gone(target)):  # by a kill
         _remove(left)

@@ -178,7 +178,7 @@ def test_a_run_that_ended_early_asks_for_the_rest(service: Service) -> None:
     assert service.asked == [*TEXTS[:4], *TEXTS[3:]]
 
 
-def test_no_answer_is_no_low_score(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_answer_is_no_low_score(service: Service) -> None:
     def answer(text: str, times: int) -> Answer:
         broken: dict[str, Answer] = {
             TEXTS[0]: unsupported(),
@@ -189,9 +189,10 @@ def test_no_answer_is_no_low_score(service: Service, capsys: pytest.CaptureFixtu
         return broken.get(text, score(0.2))
 
     service.answer = answer
-    assert not len(ask().gone)
+    verdict = ask()
+    assert not len(verdict.gone)
     counts = "1 LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE, 3 no answer"
-    assert f"rows without a score stay: {counts}" in capsys.readouterr().out
+    assert verdict.warnings == (f"rows without a score stay: {counts}",)
     assert service.asked.count(TEXTS[1]) == 3
     texts = plain(TABLE, ALL)
     found, _ = perspective.Perspective(["TOXICITY"], 1000).scores(texts)
@@ -202,7 +203,7 @@ def test_no_answer_is_no_low_score(service: Service, capsys: pytest.CaptureFixtu
     assert verdict.because.to_pylist() == [
         "LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE", "no answer", "no answer", "no answer"
     ]  # fmt: skip
-    assert f"rows without a score go: {counts}" in capsys.readouterr().out
+    assert verdict.warnings == (f"rows without a score go: {counts}",)
     # What is a matter of the text is kept; what was no answer is asked for again.
     assert service.asked.count(TEXTS[0]) == 1 and service.asked.count(TEXTS[2]) == 3
     (first,) = [path for path in Path(".winnow/perspective").rglob("*.json")

@@ -55,8 +55,8 @@ def _quotas(names: pa.Array, rows: NDArray[np.int64], number: int, seed: str) ->
 
 def hold_out(
     table: pa.Table, rows: Positions, asked: dict[str, int], seed: int
-) -> NDArray[np.int8]:
-    """Assign every row to a split: 0 for train, k for the k-th of `asked`.
+) -> tuple[NDArray[np.int8], list[str]]:
+    """Assign every row to a split: 0 for train, k for the k-th of `asked`; and what to warn of.
 
     Whole clusters are drawn, so that no near duplicate of a training row is tested:
 
@@ -98,25 +98,24 @@ def hold_out(
     per_source = np.bincount(sources, sizes, len(names)).astype(np.int64)
     keys = _keys(cluster.dictionary, seed)
     drawn, smallest_first = np.argsort(keys), np.lexsort((keys, sizes))
-    split = np.zeros(len(sizes), np.int8)
+    split, warnings = np.zeros(len(sizes), np.int8), []
     for index, (name, number) in enumerate(asked.items(), 1):
         room = _quotas(names, per_source, number, f"{seed}:{name}")
         _fill(drawn, sizes, sources, room, split, index)
         missing = np.array([room.sum()])
         _fill(smallest_first, sizes, np.zeros_like(sources), missing, split, index)
-        _accept(name, number, number - int(missing[0]), sizes[split == 0])
-    found: NDArray[np.int8] = split[cluster.indices]
-    return found
+        warnings += _accept(name, number, number - int(missing[0]), sizes[split == 0])
+    return split[cluster.indices], warnings
 
 
-def _accept(name: str, asked: int, drawn: int, left: NDArray[np.int64]) -> None:
-    """Say that a split has fewer rows than are asked for, or refuse less than half of them."""
+def _accept(name: str, asked: int, drawn: int, left: NDArray[np.int64]) -> list[str]:
+    """Warn of a split that has fewer rows than are asked for, or refuse less than half of them."""
     if drawn == asked:
-        return
+        return []
     clusters = f"{drawn} of the {asked} rows asked for: the smallest cluster left has {left.min()}"
     if drawn * 2 < asked:
         raise Refusal(
             f"params.yaml: curate.{name}: whole clusters of duplicates give {clusters} rows; ask "
             "for more rows, or drop duplicates by a step (near with keep: one)"
         )
-    print(f"curate: {name} holds {clusters} rows, and clusters are not cut")
+    return [f"{name} holds {clusters} rows, and clusters are not cut"]

@@ -98,11 +98,11 @@ def _curate(settings: CurateConfig) -> None:
                 ledger.dropped.update(verdict.reasons)
                 seconds = time.perf_counter() - began
                 costs.append({"step": step["name"], "rows": len(before), "seconds": seconds})
-                warnings = steps.warnings(step, given, before, verdict, settings.alarm_share)
-                for warning in warnings:
-                    print(f"curate: warning: {warning}", flush=True)
-                card["warnings"] += warnings
-        split = draws.hold_out(table, rows, asked, settings.seed)
+                card["warnings"] += steps.warnings(
+                    step, given, before, verdict, settings.alarm_share
+                )
+        split, warnings = draws.hold_out(table, rows, asked, settings.seed)
+        card["warnings"] += warnings
         card["splits"] = {}
         for index, name in enumerate(("train", *asked)):
             card["splits"][name] = int((split == index).sum())
@@ -113,6 +113,8 @@ def _curate(settings: CurateConfig) -> None:
         tokenizer.save(settings.tokenizer, texts, settings.vocab_size, folder / "tokenizer")
         card["ledger"] = ledger.close()
     publish.write_json(METRICS, {"steps": costs})
+    for warning in card["warnings"]:
+        print(f"curate: warning: {warning}")
     print(
         f"curate: {ledger.rows_out} rows kept, {ledger.dropped.total()} dropped, "
         f"{ledger.held_out} held out -> {FOLDER}"

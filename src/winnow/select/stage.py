@@ -125,11 +125,6 @@ def run(experiments: list[str]) -> None:
             _save(folder / name, rows.take(pa.array(index)).combine_chunks(), validation)
             _write_scores(folder / f"{name}_scores.csv", chosen)
             statistics[name] = _statistics(tier, chosen, len(scores), of)
-            found = statistics[name]
-            print(
-                f"{name}: {len(chosen)} rows, score {found['min']:.3f} - {found['max']:.3f}, "
-                f"mean {found['mean']:.3f}, standard deviation {found['std']:.3f}"
-            )
         publish.write_json(folder / "statistics.json", statistics)
         _histogram(folder / "histogram.png", {name: scores["score"][cuts[name]] for name in cuts})
         for arm in arms:
@@ -137,4 +132,9 @@ def run(experiments: list[str]) -> None:
             # of the arms that use it, and no others.
             resolved = asdict(arm) | {"data": statistics[arm.tier_name]}
             publish.write_json(folder / "experiments" / f"{arm.name}.json", resolved)
+    for name, one in statistics.items():
+        print(
+            f"{name}: {one['num_rows']} rows, score {one['min']:.3f} - {one['max']:.3f}, "
+            f"mean {one['mean']:.3f}, standard deviation {one['std']:.3f}"
+        )
     print(f"select: {len(cuts)} tiers for {len(arms)} experiments -> {FOLDER}")
