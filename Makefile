@@ -22,11 +22,11 @@ help:  ## list what can be done here
 
 .venv: .venv/project  ## set up the environment, at the versions of requirements.lock
 
-.venv/lock: requirements.lock
+.venv/lock: requirements.lock requirements-cuda.lock docker/install-lock
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "too old: make PY=python3.12")'
 	@echo "Setting up .venv with $$($(PY) --version): once, for some minutes"
 	@$(PY) -m venv --clear .venv
-	@$(BIN)/pip install -qq --no-compile --disable-pip-version-check -r requirements.lock
+	@sh docker/install-lock .venv --no-compile
 	@$(BIN)/python -m compileall -q -j 0 -x '/(tests?|_internal)/' .venv/lib
 	@touch $@
 

@@ -14,10 +14,10 @@ RUN apt-get update \
       ca-certificates python3 python3-venv \
  && rm -rf /var/lib/apt/lists/*
 
-COPY requirements.lock /opt/requirements.lock
+COPY docker/mlflow.lock /opt/mlflow.lock
 RUN python3 -m venv /opt/venv \
- && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
-      --constraint /opt/requirements.lock mlflow psycopg2-binary boto3
+ && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps \
+      --only-binary :all: -r /opt/mlflow.lock
 
 # A new volume takes its owner from the folder that it covers.
 RUN useradd --uid 10002 mlflow && install -d -o mlflow -g mlflow /artifacts
