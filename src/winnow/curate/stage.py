@@ -69,11 +69,16 @@ def run() -> None:
     """Apply the recipe in its order, hold out by cluster, publish with the ledger."""
     settings = config.load("curate", CurateConfig)
     settings.check()
+    warnings: list[str] = []
     with publish.lock("curate"), engine.running():
-        _curate(settings)
+        try:
+            _curate(settings, warnings)
+        finally:  # what a later step failed at may be what an earlier one warned of
+            for warning in warnings:
+                print(f"curate: warning: {warning}", flush=True)
 
 
-def _curate(settings: CurateConfig) -> None:
+def _curate(settings: CurateConfig, warnings: list[str]) -> None:
     asked = {"validation": settings.validation, "test": settings.test}
     table, source = _read()
     rows = np.arange(len(table))
@@ -84,7 +89,7 @@ def _curate(settings: CurateConfig) -> None:
         "stage": "curate",
         "params": settings,
         "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
-        "warnings": [],
+        "warnings": warnings,
     }
     with publish.publish_folder(FOLDER, card) as folder:
         costs = []
@@ -98,11 +103,9 @@ def _curate(settings: CurateConfig) -> None:
                 ledger.dropped.update(verdict.reasons)
                 seconds = time.perf_counter() - began
                 costs.append({"step": step["name"], "rows": len(before), "seconds": seconds})
-                card["warnings"] += steps.warnings(
-                    step, given, before, verdict, settings.alarm_share
-                )
-        split, warnings = draws.hold_out(table, rows, asked, settings.seed)
-        card["warnings"] += warnings
+                warnings += steps.warnings(step, given, before, verdict, settings.alarm_share)
+        split, short = draws.hold_out(table, rows, asked, settings.seed)
+        warnings += short
         card["splits"] = {}
         for index, name in enumerate(("train", *asked)):
             card["splits"][name] = int((split == index).sum())
@@ -113,8 +116,6 @@ def _curate(settings: CurateConfig) -> None:
         tokenizer.save(settings.tokenizer, texts, settings.vocab_size, folder / "tokenizer")
         card["ledger"] = ledger.close()
     publish.write_json(METRICS, {"steps": costs})
-    for warning in card["warnings"]:
-        print(f"curate: warning: {warning}")
     print(
         f"curate: {ledger.rows_out} rows kept, {ledger.dropped.total()} dropped, "
         f"{ledger.held_out} held out -> {FOLDER}"

