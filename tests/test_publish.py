@@ -1,6 +1,7 @@
 """Atomic files and folders, cards, locks, ledgers."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from winnow import publish
+from winnow.errors import Refusal
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -47,6 +49,57 @@ def test_what_is_read_is_what_was_published(tmp_path: Path) -> None:
             (target / "rows").unlink()
         with pytest.raises(ValueError, match="out/rows is not what its card says.*`winnow score`"):
             publish.read_card(target, "winnow score")
+
+
+CARDS = ["", "{}", "[]", "null", "7", "[" * 100_000, '{"files": {"rows": 3}, "folder": 1}', "{"]
+
+
+@pytest.mark.parametrize("text", CARDS, ids=range(len(CARDS)))
+def test_a_card_that_is_none_is_one_line(tmp_path: Path, text: str) -> None:
+    with publish.publish_folder(tmp_path / "out", {"stage": "score"}) as folder:
+        (folder / "rows").write_text("rows")
+    (tmp_path / "out/card.json").write_text(text)
+    with pytest.raises(Refusal, match="out/card.json is not what `winnow score` wrote"):
+        publish.read_card(tmp_path / "out", "winnow score")
+    assert not publish.is_complete(tmp_path / "out")
+    assert not publish.is_made_of(tmp_path / "out", {})
+
+
+def test_a_figure_on_a_card_cannot_be_changed(tmp_path: Path) -> None:
+    with publish.publish_folder(tmp_path / "out", {"ledger": {"rows_out": 160}}):
+        pass
+    card = tmp_path / "out/card.json"
+    card.write_text(card.read_text().replace("160", "161"))
+    with pytest.raises(Refusal, match="out/card.json is not what `winnow score` wrote"):
+        publish.read_card(tmp_path / "out", "winnow score")
+
+
+def test_a_folder_in_the_place_of_another_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("models/a/0", "models/b/0"):
+        with publish.publish_folder(Path(name), {}):
+            pass
+    shutil.rmtree("models/a")
+    Path("models/b").rename("models/a")
+    with pytest.raises(Refusal, match="models/a/0 holds what belongs into models/b/0"):
+        publish.read_card(Path("models/a/0"), "winnow train a --seed 0")
+
+
+def test_what_is_not_read_is_not_checked(tmp_path: Path) -> None:
+    with publish.publish_folder(tmp_path / "out", {}) as folder:
+        for name in ("tier/rows", "tier_2/rows", "rows"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(name)
+    for name in ("tier_2/rows", "rows"):
+        (tmp_path / "out" / name).unlink()
+    card = publish.read_card(tmp_path / "out", "winnow select", "tier")
+    assert card["files"].keys() == {"tier/rows"}
+    with pytest.raises(Refusal, match="out/tier_3 is missing: run `winnow select`"):
+        publish.read_card(tmp_path / "out", "winnow select", "tier", "tier_3")
+    with pytest.raises(Refusal, match="out/rows is not what its card says"):
+        publish.read_card(tmp_path / "out", "winnow select")
 
 
 def test_nan_is_refused() -> None:

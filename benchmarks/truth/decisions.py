@@ -65,7 +65,7 @@ def _study(kind: str, seeds: list[int], rows: NDArray[np.int64], folder: Path) -
                      "num_parameters": 1}  # fmt: skip
             runs = [
                 Run(seed=seed, config={"device": ""}, train=train, metrics={}, strata={},
-                    generation={}, samples=[], losses=row_losses)
+                    generation={}, samples=[], losses=row_losses, sha256="")
                 for seed, row_losses in zip(seeds, by_seed, strict=True)
             ]  # fmt: skip
             arms.append(Arm(

@@ -73,6 +73,8 @@ def _speeds(arms: Sequence[config.Experiment], seeds: Sequence[int]) -> dict[str
         for folder in (_folder(arm, seed) for seed in seeds):
             if not (folder / publish.CARD).is_file():
                 continue
+            again = f"winnow train {arm.name} --seed {folder.name}"
+            publish.read_card(folder, again, "experiment_config.json", "train_results.json")
             if publish.read_json(folder / "experiment_config.json")["device"] == _device():
                 results = publish.read_json(folder / "train_results.json")
                 speed = results["flops"] / results["train_time"]
@@ -109,19 +111,27 @@ def _plan(
 
 def _size(arm: config.Experiment) -> tuple[int | None, int | None]:
     """The rows of an arm's tier, and the tokens of an epoch: each row's words and their frame."""
-    cut = publish.read_json(STATISTICS) if STATISTICS.is_file() else {}
+    cut = {}
+    if STATISTICS.parent.exists():
+        publish.read_card(STATISTICS.parent, "winnow select", STATISTICS.name)
+        cut = publish.read_json(STATISTICS)
     if arm.tier_name not in cut:
         tiers = config.load("select", SelectConfig).tiers
         return (tiers[arm.tier.of] if arm.tier.of else arm.tier).count, None
-    frame = Vocabulary.read(training.TOKENIZER).encodings([Row("", "", "", "", "").text])[0]
+    frame = _vocabulary().encodings([Row("", "", "", "", "").text])[0]
     rows, tokens = (cut[arm.tier_name][key] for key in ("num_rows", "num_tokens"))
     return rows, tokens + rows * (len(frame.ids) + 1)
 
 
+def _vocabulary() -> Vocabulary:
+    publish.read_card(training.TOKENIZER.parent, "winnow curate", training.TOKENIZER.name)
+    return Vocabulary.read(training.TOKENIZER)
+
+
 def _vocab_size() -> int:
     """Of the tokenizer that there is, or that will be."""
-    if (training.TOKENIZER / "tokenizer.json").is_file():
-        return Vocabulary.read(training.TOKENIZER).size
+    if training.TOKENIZER.parent.exists():
+        return _vocabulary().size
     settings = config.load("curate", CurateConfig)
     if settings.tokenizer != "bpe":
         raise Refusal("the tokenizer is not there yet: run `winnow curate`")

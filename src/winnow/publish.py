@@ -2,7 +2,9 @@
 
 A file appears whole or not at all (temporary file in the same folder, fsync, rename, fsync of the
 folder). A folder is complete when it holds `card.json`, which is written last and names every
-other file with its size and SHA-256, the inputs and the parameters that made it.
+other file with its size and SHA-256, the folder, the inputs and the parameters that made it, and
+holds a checksum of itself. Each stage opens another one's folder by `read_card`: what it reads is
+what was written, to the last bit, or is refused.
 """
 
 import contextlib
@@ -24,6 +26,7 @@ from typing import IO, Any
 from winnow.errors import Refusal
 
 CARD = "card.json"
+CHECKSUM = "sha256"
 STATE = Path(".winnow")
 """Where unfinished work and locks live: outside of every DVC output, which DVC deletes at will."""
 
@@ -112,8 +115,27 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Refusal(f"{path} is missing: run the stage that makes it") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal(f"{path} is not valid JSON ({error}): run its stage again") from None
+
+
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """Write an object as JSON, atomically, with a checksum: the fingerprint of all the rest."""
+    write_json(path, value | {CHECKSUM: fingerprint(value)})
+
+
+def read_sealed(path: Path, command: str) -> dict[str, Any]:
+    """Read what `write_sealed` wrote.
+
+    Raises:
+        Refusal: the file is missing or holds anything else; the message names the command.
+    """
+    made_by(command, path)
+    with contextlib.suppress(ValueError, RecursionError):
+        value = json.loads(path.read_bytes())
+        if isinstance(value, dict) and value.pop(CHECKSUM, None) == fingerprint(value):
+            return value
+    raise Refusal(f"{path} is not what `{command}` wrote: run it again")
 
 
 @contextlib.contextmanager
@@ -123,7 +145,8 @@ def publish_folder(target: Path, card: dict[str, Any]) -> Iterator[Path]:
     Args:
         target: the folder to publish; an older version of it is replaced as a whole.
         card: what made it (stage, inputs, params); the block may add to it until it ends. The
-            files' sizes and hashes are added here. Nothing in a card depends on the time of day.
+            folder's path and the files' sizes and hashes are added here. Nothing in a card
+            depends on the time of day.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not target.is_dir():
@@ -137,6 +160,7 @@ def publish_folder(target: Path, card: dict[str, Any]) -> Iterator[Path]:
         files = sorted(path for path in partial.rglob("*") if path.is_file())
         for path in files:
             _sync(path)
+        card["folder"] = str(target)
         card["files"] = {
             str(path.relative_to(partial)): {
                 "bytes": path.stat().st_size,
@@ -144,7 +168,7 @@ def publish_folder(target: Path, card: dict[str, Any]) -> Iterator[Path]:
             }
             for path in files
         }
-        write_json(partial / CARD, card)
+        write_sealed(partial / CARD, card)
         if target.exists():
             discard(target)
         os.replace(partial, target)
@@ -173,32 +197,54 @@ def discard(folder: Path) -> None:
     _remove(gone)
 
 
-def _untrue(folder: Path, card: dict[str, Any]) -> str | None:
-    """The first file that is not there with the size and hash that the card says."""
-    return next(
-        (
-            name
-            for name, entry in card["files"].items()
-            if not (folder / name).is_file()
-            or (folder / name).stat().st_size != entry["bytes"]
-            or file_hash(folder / name) != entry["sha256"]
-        ),
-        None,
+def _is_as(path: Path, entry: dict[str, Any]) -> bool:
+    """Whether a file has the size and the hash of its entry on a card."""
+    return (
+        path.is_file()
+        and path.stat().st_size == entry["bytes"]
+        and file_hash(path) == entry["sha256"]
     )
 
 
-def read_card(folder: Path, command: str) -> dict[str, Any]:
-    """Read the card of a finished folder, after checking the folder's files against it.
+def read_card(folder: Path, command: str, *names: str) -> dict[str, Any]:
+    """Read the card of a finished folder, after checking against it what is read of the folder.
+
+    Args:
+        folder: what another stage published.
+        command: what makes it.
+        names: the files and folders in it that are read; none stands for all.
+
+    Returns:
+        The card; under `files` those that are read.
 
     Raises:
-        Refusal: there is no card, or a file differs; the message names the command to run.
+        Refusal: there is no card, it is another folder's, or a file differs; the message names the
+            command to run.
     """
     if not (folder / CARD).is_file():
         raise Refusal(f"{folder} is missing or unfinished: run `{command}` first")
-    card: dict[str, Any] = read_json(folder / CARD)
-    if name := _untrue(folder, card):
-        raise Refusal(f"{folder / name} is not what its card says: run `{command}` again")
+    card = read_sealed(folder / CARD, command)
+    place = Path(card["folder"]).parts
+    if folder.absolute().parts[-len(place) :] != place:
+        raise Refusal(f"{folder} holds what belongs into {card['folder']}: run `{command}` again")
+    card["files"] = check_files(folder, card["files"], command, *names)
     return card
+
+
+def check_files(
+    folder: Path, files: dict[str, dict[str, Any]], command: str, *names: str
+) -> dict[str, dict[str, Any]]:
+    """Compare the files of a folder with the entries of its card, as `read_card` does."""
+    read: dict[str, dict[str, Any]] = {}
+    for name in names or (".",):
+        below = {file: files[file] for file in files if Path(file).is_relative_to(name)}
+        if names and not below:
+            raise Refusal(f"{folder / name} is missing: run `{command}`")
+        read |= below
+    for file, entry in read.items():
+        if not _is_as(folder / file, entry):
+            raise Refusal(f"{folder / file} is not what its card says: run `{command}` again")
+    return read
 
 
 def made_by(command: str, path: Path) -> Path:
@@ -213,8 +259,12 @@ def made_by(command: str, path: Path) -> Path:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a folder has a card and every file on it is there with its size and hash."""
-    return (folder / CARD).is_file() and _untrue(folder, read_json(folder / CARD)) is None
+    """Whether a folder has its card and every file on it is there with its size and hash."""
+    try:
+        read_card(folder, "")
+    except Refusal:
+        return False
+    return True
 
 
 def is_made_of(folder: Path, key: dict[str, Any]) -> bool:

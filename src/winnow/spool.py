@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from winnow import publish, tracking
+from winnow.errors import Refusal
 
 # isort: split
 # After tracking, which sets MLflow's switches before it imports it.
@@ -53,7 +54,7 @@ class Training:
         """
         self._cell, self._description = cell, description
         self._state, self._note = state, state / "run_id"
-        self.id = self._note.read_text() if self._note.exists() else None
+        self.id = tracking.remembered(self._note)
         """Of the run; None as long as the server has not been reached."""
         self._token = _token(state / "token")
         self._points = _read_points(state / "points.jsonl")
@@ -239,19 +240,42 @@ def _status(kind: type[BaseException] | None) -> str:
 
 def _token(note: Path) -> str:
     """What tells this folder's run from all others, even where its id never arrived."""
-    if not note.exists():
+    token = tracking.remembered(note)
+    if token is None:
+        token = uuid.uuid4().hex
         with publish.atomic_file(note, "w") as file:
-            file.write(uuid.uuid4().hex)
-    return note.read_text()
+            file.write(token)
+    return token
 
 
 def _read_points(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file of points; what a kill or a full disk left after them is cut."""
+    """The whole lines of a file of points; what a kill or a full disk left after them is cut.
+
+    Raises:
+        Refusal: a line is no point.
+    """
     data = path.read_bytes() if path.exists() else b""
     whole = data[: data.rfind(b"\n") + 1]
     if whole != data:
         os.truncate(path, len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
+    points: list[dict[str, Any]] = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        point: Any = None
+        with contextlib.suppress(ValueError, RecursionError):
+            point = json.loads(line)
+        if not _is_point(point):
+            raise Refusal(f"{path}:{number} is no point of a curve: remove that line")
+        points.append(point)
+    return points
+
+
+def _is_point(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(name), int) for name in ("step", "time"))
+        and isinstance(value.get("metrics"), dict)
+        and all(isinstance(number, float) for number in value["metrics"].values())
+    )
 
 
 def _model_card(name: str, description: Mapping[str, Any]) -> Any:

@@ -130,6 +130,12 @@ def files(paths: list[Path], folder: str | None = None) -> None:
         mlflow.log_artifact(str(path), folder)
 
 
+def remembered(note: Path) -> str | None:
+    """The id in a file of unfinished work; None where it holds none."""
+    text = note.read_bytes().decode(errors="replace") if note.exists() else ""
+    return text if re.fullmatch("[0-9a-f]{32}", text) else None
+
+
 @contextlib.contextmanager
 def start(stage: str, cell: str, description: Mapping[str, Any], note: Path) -> Iterator[None]:
     """The run of a cell, open during the block and FINISHED after it.
@@ -145,7 +151,7 @@ def start(stage: str, cell: str, description: Mapping[str, Any], note: Path) -> 
     """
     client, experiment = connect()
     try:
-        run_id = note.read_text()
+        run_id = remembered(note)
         if not run_id or not exists(client, run_id):
             run_id = create(client, experiment, stage, cell, description, {})
             note.write_text(run_id)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
+from winnow import publish
 from winnow.records import CURATED_SCHEMA, DIMENSIONS, DROPPED_SCHEMA, ITEM_SCHEMA, SCORE_SCHEMA
 
 POOL = 6000
@@ -47,6 +48,19 @@ def write(path: Path, value: Any) -> None:
     """One JSON file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def seal(root: Path, folder: str, **card: Any) -> None:
+    """Put the files of a folder, as they are now, on its card."""
+    place = root / folder
+    files = {
+        str(path.relative_to(place)): {
+            "bytes": path.stat().st_size, "sha256": publish.file_hash(path),
+        }
+        for path in sorted(place.rglob("*"))
+        if path.is_file() and path.name != publish.CARD
+    }  # fmt: skip
+    publish.write_sealed(place / publish.CARD, card | {"folder": folder, "files": files})
 
 
 def params(root: Path, experiments: list[str], seeds: list[int], **analyze: Any) -> None:
@@ -118,7 +132,7 @@ def _curated(root: Path, table: pa.Table) -> None:
     pq.write_table(gone.cast(DROPPED_SCHEMA), root / "artifacts/curate/dropped.parquet")
     pq.write_table(table.slice(0, DROPPED), root / "artifacts/score/dropped.parquet")
     costs = [{"step": "exact", "seconds": 1.5}, {"step": "near", "seconds": 2.5}]
-    write(root / "artifacts/curate_metrics.json", {"steps": costs})
+    publish.write_sealed(root / "artifacts/curate_metrics.json", {"steps": costs})
 
 
 def _tiers(root: Path, score: np.ndarray, generator: np.random.Generator) -> None:
@@ -158,13 +172,15 @@ def cards(root: Path) -> None:
         "skipped": {"hidden": 2},
     }
     for stage, ledger in ledgers.items():
-        card = {"stage": stage, "ledger": ledger, "warnings": warnings, "files": {}}
+        card = {"stage": stage, "ledger": ledger, "warnings": warnings}
         if stage == "ingest":
             card |= {"columns_not_used": {"uuid": 12, "rejected": 7388}}
             card |= {"source_files": source_files}
-        write(root / f"artifacts/{stage}/card.json", card)
-    write(root / "artifacts/score_metrics.json",
-          {"seconds": 8.2, "rows": POOL, "rows_per_second": POOL / 8.2})  # fmt: skip
+        (root / "artifacts" / stage).mkdir(exist_ok=True)
+        seal(root, f"artifacts/{stage}", **card)
+    seal(root, "artifacts/select")
+    cost = {"seconds": 8.2, "rows": POOL, "rows_per_second": POOL / 8.2}
+    publish.write_sealed(root / "artifacts/score_metrics.json", cost)
 
 
 class Items:
@@ -209,6 +225,7 @@ def run(root: Path, name: str, seed: int, items: Items, mean: float, busy: float
     loss = losses.sum() / items.tokens.sum()
     _train(folder, size, epochs, mean, model, busy)
     _evaluation(folder, items, losses, loss)
+    seal(root, f"results/{name}/{seed}")
 
 
 def _train(folder: Path, size: int, epochs: int, mean: float, model: str, busy: float) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import MODELS, TIERS, near, params
+from made_up import MODELS, TIERS, near, params, seal
 
 from winnow.analyze import answer, words
 from winnow.analyze.bootstrap import Bootstrap
@@ -201,11 +201,13 @@ def test_a_control_that_shares_rows_is_called_out(
     changed = json.loads(kept)
     changed["matched_1k"]["overlap_with_of"] = 0.4
     path.write_text(json.dumps(changed))
+    seal(base, "artifacts/select")
     try:
         losses = {"ultra_300_1M": near(3.0), "high_1k_1M": near(2.7), "matched_1k_1M": near(2.9)}
         assert "matched_1k shares 40% of its rows" in judge(study(losses)).notes[0]
     finally:
         path.write_text(kept)
+        seal(base, "artifacts/select")
 
 
 def test_tiers_of_the_fixture_are_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def _arm(name: str, seconds: float, losses: np.ndarray) -> Arm:
              "num_parameters": 10}  # fmt: skip
     runs = [
         Run(seed=seed, config={"device": "abacus"}, train=train, metrics={}, strata={},
-            generation={}, samples=[], losses=losses[seed])
+            generation={}, samples=[], losses=losses[seed], sha256="")
         for seed in SEEDS
     ]  # fmt: skip
     rule, _, share = name.partition("_")

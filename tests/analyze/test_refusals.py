@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_up import TIERS, build, write
+from made_up import TIERS, build, seal, write
 
 from winnow import config
 from winnow.analyze import stage
@@ -21,14 +22,19 @@ ALL = [f"{tier}_1M" for tier in TIERS]
 @pytest.mark.parametrize(
     ("missing", "said"),
     [
-        ("results/high_1k_1M/1/experiment_config.json",
+        ("results/high_1k_1M/1",
          "results/high_1k_1M/1 is missing: run `winnow train high_1k_1M --seed 1 && "
          "winnow evaluate high_1k_1M --seed 1`"),
+        ("results/high_1k_1M/1/card.json",
+         "1 is missing or unfinished: run `winnow evaluate high_1k_1M --seed 1` first"),
         ("results/high_1k_1M/1/evaluation/items.parquet",
-         "evaluation/items.parquet is missing: run `winnow evaluate high_1k_1M --seed 1`"),
+         "evaluation/items.parquet is not what its card says: "
+         "run `winnow evaluate high_1k_1M --seed 1` again"),
         ("artifacts/score/card.json", "run `winnow score` first"),
         ("artifacts/score/train.parquet", "run `winnow score`"),
-        ("artifacts/select/statistics.json", "statistics.json is missing"),
+        ("artifacts/score_metrics.json", "score_metrics.json is missing: run `winnow score`"),
+        ("artifacts/curate_metrics.json", "curate_metrics.json is missing: run `winnow curate`"),
+        ("artifacts/select/statistics.json", "statistics.json is not what its card says"),
         ("artifacts/select/ultra_300_scores.csv", "run `winnow select`"),
         ("corpora/truth.jsonl", "analyze.truth: no file or folder 'corpora/truth.jsonl'"),
     ],
@@ -37,7 +43,8 @@ def test_what_is_missing_is_named_with_the_command(
     tmp_path: Path, tracker: Any, missing: str, said: str
 ) -> None:
     build(tmp_path, ALL[:2], [0, 1])
-    Path(missing).unlink()
+    path = Path(missing)
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(Refusal) as caught:
         stage.run()
     assert said in str(caught.value)
@@ -70,6 +77,7 @@ def test_losses_that_cannot_be_compared(
 ) -> None:
     build(tmp_path, ALL[:2], [0])
     change(f"results/{ALL[1]}/0/evaluation/items.parquet", column, [value] * 200)
+    seal(tmp_path, f"results/{ALL[1]}/0")
     with pytest.raises(ValueError, match=said):
         stage.run()
 
@@ -78,6 +86,7 @@ def test_seeds_of_one_arm_share_their_data(tmp_path: Path, tracker: Any) -> None
     build(tmp_path, ALL[:2], [0, 1])
     path = Path(f"results/{ALL[0]}/1/experiment_config.json")
     write(path, json.loads(path.read_text()) | {"data_sha256": "other"})
+    seal(tmp_path, f"results/{ALL[0]}/1")
     with pytest.raises(
         ValueError, match="trained on different data: run `winnow train ultra_300_1M`"
     ):

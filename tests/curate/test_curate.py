@@ -372,7 +372,7 @@ def test_neither_chunks_nor_threads_nor_shards_decide_anything(
     assert len(pq.read_table(pa.BufferReader(one["dropped.parquet"]))) > 300
     monkeypatch.setattr(texts, "CHUNK_ROWS", 7)
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
-    card = publish.read_json(folder / publish.CARD)
+    card = publish.read_card(folder, "winnow ingest")
     with publish.publish_folder(folder, card) as other:
         pq.write_table(whole, other / shard.name, row_group_size=100)
     assert files() == one

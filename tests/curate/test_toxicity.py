@@ -178,6 +178,16 @@ def test_a_run_that_ended_early_asks_for_the_rest(service: Service) -> None:
     assert service.asked == [*TEXTS[:4], *TEXTS[3:]]
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"scores": 3}', '{"scores": [0.1, 0.2]}'])
+def test_a_kept_answer_that_is_none_is_asked_for_again(service: Service, text: str) -> None:
+    first = ask()
+    for path in perspective.CACHE.rglob("*.json"):
+        path.write_text(text)
+    again = ask()
+    assert again.gone.tolist() == first.gone.tolist()
+    assert service.asked == [*TEXTS, *TEXTS]
+
+
 def test_no_answer_is_no_low_score(service: Service) -> None:
     def answer(text: str, times: int) -> Answer:
         broken: dict[str, Answer] = {

@@ -23,6 +23,7 @@ import pytest
 from tiny import make_until
 
 from winnow import spool, tracking
+from winnow.errors import Refusal
 
 DESCRIPTION = {
     "experiment": "high_40_tiny", "seed": 0, "tier_name": "high_40", "data_sha256": "0" * 64,
@@ -262,6 +263,26 @@ def test_a_killed_run_is_continued_and_an_abandoned_one_is_closed(
         assert record.id != killed.id
     states = {run.info.run_id: run.info.status for run in server.runs()}
     assert states == {killed.id: "KILLED", record.id: "FINISHED"}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"../../x", b"not a run's id"])
+def test_an_id_that_is_none_is_made_anew(tmp_path: Path, server: Server, content: bytes) -> None:
+    server.start()
+    (tmp_path / "state").mkdir()
+    for name in ("run_id", "token"):
+        (tmp_path / "state" / name).write_bytes(content)
+    with training(tmp_path) as record:
+        record.point(point(1))
+    assert server.points() == {1: 1}
+    assert (tmp_path / "state/run_id").read_text() == record.id
+
+
+@pytest.mark.parametrize("line", [b"{}", b"null", b"[" * 100_000, b"\xff", b'{"step": "one"}'])
+def test_a_line_that_is_no_point_is_refused(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/points.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(Refusal, match="points.jsonl:1 is no point of a curve: remove that line"):
+        training(tmp_path)
 
 
 def test_a_winnow_killed_with_points_on_disk(project: Path, server: Server) -> None:

@@ -124,13 +124,13 @@ def test_equal_cost_charges_the_scoring(project: Path) -> None:
     settings = config.load("train", stage.TrainConfig)
     step = models.flops_per_position(scored.model, vocabulary.size) * 4 * 64
     slow = replace(settings, flops_per_second=step / 10)  # ten seconds a step
-    publish.write_json(stage.SCORING, {"seconds": 15.5})
+    publish.write_sealed(stage.SCORING, {"seconds": 15.5})
     assert stage.budget_of(scored, slow, vocabulary.size) == {"steps": 4}
     assert stage.budget_of(control, slow, vocabulary.size) == {"steps": 6}
     assert stage.budget_of(whole, slow, vocabulary.size) == {"steps": 12}, (
         "all rows, half the batch"
     )
-    publish.write_json(stage.SCORING, {"seconds": 59.0})
+    publish.write_sealed(stage.SCORING, {"seconds": 59.0})
     with pytest.raises(ValueError, match="scoring alone took 59 s, which leaves no step"):
         stage.budget_of(scored, slow, vocabulary.size)
     with pytest.raises(ValueError, match=r"train\.flops_per_second: expected a number, as high_40"):

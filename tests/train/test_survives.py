@@ -162,12 +162,12 @@ def test_a_pickle_in_place_of_tensors_is_never_opened(
     for name in ("pytorch_model.bin", "optimizer.pt", "optimizer.safetensors"):
         torch.save(Bomb(), newest / name)
         (newest / f"{name}.pkl").write_bytes(pickle.dumps(Bomb()))
-        card = publish.read_json(newest / publish.CARD)
+        card = publish.read_sealed(newest / publish.CARD, "")
         card["files"][name] = {
             "bytes": (newest / name).stat().st_size,
             "sha256": publish.file_hash(newest / name),
         }
-        publish.write_json(newest / publish.CARD, card)
+        publish.write_sealed(newest / publish.CARD, card)
     with pytest.raises(Exception, match="[Hh]eader"):
         fit(tmp_path)
     assert not Path("exploded").exists()
@@ -355,6 +355,10 @@ def test_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "step-000000001").mkdir()
     with pytest.raises(ValueError, match=r"another code, recipe.batch \(2, now 4\): go back"):
         checkpoint.claim(folder, key | {"code": "b" * 64})
+    for text in ("", "[]", "null", '{"recipe": NaN'):
+        (folder / "key.json").write_text(text)
+        with pytest.raises(ValueError, match="had another key, which cannot be read: go back"):
+            checkpoint.claim(folder, key)
     assert (folder / "step-000000001").exists()
 
 

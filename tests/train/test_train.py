@@ -300,7 +300,7 @@ def test_what_is_recorded_and_registered(project: Path) -> None:
 def test_refusals_are_one_line(project: Path, winnow: Winnow) -> None:
     for arguments, words in (
         (["high_40_tny"], "unknown experiment 'high_40_tny'; nearest: high_40_tiny"),
-        (["high_40_tiny"], "tier high_40 is not cut yet: run `winnow select high_40_tiny`"),
+        (["high_40_tiny"], "artifacts/select is missing or unfinished: run `winnow select high"),
     ):
         done = winnow("train", *arguments)
         assert done.returncode == 2 and words in done.stderr

@@ -41,7 +41,8 @@ def scoring_seconds(arm: Arm, study: Study) -> float | None:
     """
     if not arm.tier.is_scored:
         return 0.0
-    return None if study.scoring is None else float(study.scoring["seconds"])
+    seconds: float | None = study.scoring["seconds"]
+    return seconds
 
 
 def total_seconds(arm: Arm, study: Study) -> float | None:

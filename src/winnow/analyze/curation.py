@@ -62,7 +62,7 @@ def _totals(scores: pa.Table) -> np.ndarray:
 
 def gains() -> list[Json]:
     """Per step of the recipe: rows, tokens and mean score before it and after, and its seconds."""
-    steps = publish.read_json(ARTIFACTS / "curate_metrics.json")["steps"]
+    steps = publish.read_sealed(ARTIFACTS / "curate_metrics.json", "winnow curate")["steps"]
     number = pq.read_table(CURATED / "dropped.parquet", columns=["step"])["step"]
     columns = ["num_tokens", "score"]
     dropped = pq.read_table(SCORED / "dropped.parquet", columns=columns)

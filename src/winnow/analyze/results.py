@@ -21,14 +21,6 @@ from winnow.config import Tier
 from winnow.errors import Refusal
 
 RESULTS, ARTIFACTS = Path("results"), Path("artifacts")
-TRAINED = ("experiment_config.json", "train_results.json")
-EVALUATED = (
-    "evaluation/metrics.json",
-    "evaluation/items.parquet",
-    "quality_analysis/strata.json",
-    "generation_analysis/metrics.json",
-    "generation_analysis/samples.jsonl",
-)
 RULES = ("top", "longest", "matched", "random", "bottom")
 """The order of arms of one size in tables and figures."""
 Json = dict[str, Any]
@@ -47,16 +39,13 @@ class Run:
     samples: list[Json]
     losses: NDArray[np.float64]
     """Summed loss of each test row, in nats."""
+    sha256: str
+    """Of all its files."""
 
     @property
     def folder(self) -> Path:
         """Where it was read from."""
         return RESULTS / str(self.config["experiment"]) / str(self.seed)
-
-    @property
-    def files(self) -> list[Path]:
-        """What was read of it."""
-        return [self.folder / file for file in TRAINED + EVALUATED]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -143,7 +132,7 @@ class Study:
     """Score statistics of each tier."""
     ledgers: dict[str, Json]
     """Where the rows went, by stage."""
-    scoring: Json | None
+    scoring: Json
     """The measured cost of scoring."""
 
     def seed_losses(self, arm: Arm) -> list[float]:
@@ -158,23 +147,16 @@ class Study:
 
 
 def _lines(path: Path) -> list[Json]:
-    try:
-        # Not splitlines: a completion may hold U+2028, which ends no line of a JSON file.
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-    except ValueError as error:
-        raise Refusal(f"{path} is not valid JSON ({error}): run its stage again") from None
+    # Not splitlines: a completion may hold U+2028, which ends no line of a JSON file.
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def _check_files(name: str, seed: int) -> Path:
-    """The folder of a run, with every file that is read from it."""
-    folder = RESULTS / name / str(seed)
-    select, evaluate = f"{name} --seed {seed}", f"winnow evaluate {name} --seed {seed}"
-    for file in TRAINED:
-        if not (folder / file).is_file():
-            raise Refusal(f"{folder} is missing: run `winnow train {select} && {evaluate}`")
-    for file in EVALUATED:
-        publish.made_by(evaluate, folder / file)
-    return folder
+def _checked(folder: Path) -> Json:
+    """The files of a run's folder, as its card has them."""
+    run = f"{folder.parent.name} --seed {folder.name}"
+    publish.made_by(f"winnow train {run} && winnow evaluate {run}", folder)
+    files: Json = publish.read_card(folder, f"winnow evaluate {run}")["files"]
+    return files
 
 
 def _check_losses(folder: Path, items: pa.Table, first: pa.Table) -> NDArray[np.float64]:
@@ -193,20 +175,21 @@ def _check_losses(folder: Path, items: pa.Table, first: pa.Table) -> NDArray[np.
 
 
 def _read_run(name: str, seed: int, first: pa.Table | None) -> tuple[Run, pa.Table]:
-    folder = _check_files(name, seed)
+    folder = RESULTS / name / str(seed)
+    files = _checked(folder)
     items = pq.read_table(folder / "evaluation/items.parquet")
     if not len(items):
         raise Refusal(f"{folder}: no test row was evaluated; raise curate.test")
-    config, train = (publish.read_json(folder / file) for file in TRAINED)
     run = Run(
         seed=seed,
-        config=config,
-        train=train,
+        config=publish.read_json(folder / "experiment_config.json"),
+        train=publish.read_json(folder / "train_results.json"),
         metrics=publish.read_json(folder / "evaluation/metrics.json"),
         strata=publish.read_json(folder / "quality_analysis/strata.json"),
         generation=publish.read_json(folder / "generation_analysis/metrics.json"),
         samples=_lines(folder / "generation_analysis/samples.jsonl"),
         losses=_check_losses(folder, items, items if first is None else first),
+        sha256=publish.fingerprint(files),
     )
     return run, items if first is None else first
 
@@ -240,6 +223,7 @@ def _arm(name: str, runs: Sequence[Run], statistics: Json) -> Arm:
 
 def _read_arms(cells: Mapping[str, Sequence[int]]) -> tuple[tuple[Arm, ...], pa.Table]:
     """These seeds of these experiments, and the test rows that they were all judged on."""
+    publish.read_card(ARTIFACTS / "select", "winnow select", "statistics.json")
     statistics = publish.read_json(ARTIFACTS / "select/statistics.json")
     arms, first = [], None
     for name, seeds in cells.items():
@@ -271,7 +255,6 @@ def read_study(names: Sequence[str], seeds: Sequence[int]) -> Study:
         for stage in ("ingest", "curate", "score")
     }
     arms, items = _read_arms(dict.fromkeys(names, seeds))
-    cost = ARTIFACTS / "score_metrics.json"
     return Study(
         arms=arms,
         seeds=tuple(seeds),
@@ -279,7 +262,7 @@ def read_study(names: Sequence[str], seeds: Sequence[int]) -> Study:
         tokens=_tokens(items),
         statistics=publish.read_json(ARTIFACTS / "select/statistics.json"),
         ledgers=ledgers,
-        scoring=publish.read_json(cost) if cost.is_file() else None,
+        scoring=publish.read_sealed(ARTIFACTS / "score_metrics.json", "winnow score"),
     )
 
 
@@ -291,11 +274,9 @@ def read_pilot(
     Raises:
         Refusal: none has any, or one diverged, or was judged on other rows.
     """
-
-    def finished(name: str, seed: int) -> bool:
-        return all((RESULTS / name / str(seed) / file).is_file() for file in TRAINED + EVALUATED)
-
-    cells = {name: [seed for seed in seeds if finished(name, seed)] for name in names}
+    cells = {
+        name: [seed for seed in seeds if (RESULTS / name / str(seed)).exists()] for name in names
+    }
     done = {name: found for name, found in cells.items() if found}
     if not done:
         select = f"{names[0]} --seed {seeds[0]}" if names else "<experiment>"
@@ -309,25 +290,26 @@ def read_pilot(
 
 def read_pool() -> pa.Table:
     """The scored rows that the tiers were cut from."""
-    return pq.read_table(publish.made_by("winnow score", ARTIFACTS / "score/train.parquet"))
+    return pq.read_table(ARTIFACTS / "score/train.parquet")
 
 
 def read_texts() -> pa.Table:
     """The instructions and responses of the pool."""
-    path = publish.made_by("winnow curate", ARTIFACTS / "curate/train.parquet")
+    path = ARTIFACTS / "curate/train.parquet"
     return pq.read_table(path, columns=["instruction", "response"])
 
 
 def read_test_hashes() -> list[str]:
     """The content hashes of the test rows, in the order of every run's losses."""
-    path = publish.made_by("winnow score", ARTIFACTS / "score/test.parquet")
+    path = ARTIFACTS / "score/test.parquet"
     hashes: list[str] = pq.read_table(path, columns=["hash"])["hash"].to_pylist()
     return hashes
 
 
 def read_tier_rows(tier_name: str) -> NDArray[np.int64]:
     """The rows of a tier, as places in the pool."""
-    path = publish.made_by("winnow select", ARTIFACTS / f"select/{tier_name}_scores.csv")
+    path = ARTIFACTS / f"select/{tier_name}_scores.csv"
+    publish.read_card(path.parent, "winnow select", path.name)
     columns = pyarrow.csv.ConvertOptions(column_types={"idx": pa.int64()}, include_columns=["idx"])
     lines = pyarrow.csv.ParseOptions(newlines_in_values=True)
     table = pyarrow.csv.read_csv(path, parse_options=lines, convert_options=columns)

@@ -134,11 +134,7 @@ def _publish(study: Study, analysis: Json, drawings: dict[str, Drawing], setting
     card = {
         "stage": "analyze",
         "params": dataclasses.asdict(settings),
-        "inputs": {
-            str(run.folder): publish.fingerprint([publish.file_hash(f) for f in run.files])
-            for arm in study.arms
-            for run in arm.runs
-        },
+        "inputs": {str(run.folder): run.sha256 for arm in study.arms for run in arm.runs},
     }
     with publish.publish_folder(FOLDER, card) as folder:
         (folder / "figures").mkdir()

@@ -16,6 +16,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,19 @@ class Perspective:
             return None
         return {"scores": scores} if np.isfinite(scores).all() else None
 
+    def _kept(self, path: Path) -> dict[str, Any] | None:
+        """An answer of before; None where there is none, or it is not one of these attributes."""
+        try:
+            answer = publish.read_json(path)
+        except Refusal:
+            return None
+        if not isinstance(answer, dict):
+            return None
+        scores, reason = answer.get("scores"), answer.get("unscored")
+        if isinstance(scores, list) and len(scores) == len(self.attributes):
+            return {"scores": scores} if all(isinstance(one, float) for one in scores) else None
+        return {"unscored": reason} if isinstance(reason, str) else None
+
     def _ask(self, body: bytes) -> dict[str, Any] | None:
         """The scores, or why there can be none for this text; None for no answer.
 
@@ -174,12 +188,10 @@ class Perspective:
             # By the very text, not by the content hash, in which shouting is folded away.
             name = publish.bytes_hash(body)
             path = CACHE / name[:2] / f"{name}.json"
-            if path.exists():
-                answer = publish.read_json(path)
-            elif answer := self._ask(body):
+            if (answer := self._kept(path)) is None and (answer := self._ask(body)):
                 publish.write_json(path, answer)
                 silent = 0
-            else:
+            if answer is None:
                 silent += 1
                 answer = {"unscored": "no answer"}
             if silent == PATIENCE:

@@ -115,7 +115,7 @@ def _curate(settings: CurateConfig, warnings: list[str]) -> None:
         texts = _tokenizer_texts(table, kept, settings.tokenizer_rows, settings.seed)
         tokenizer.save(settings.tokenizer, texts, settings.vocab_size, folder / "tokenizer")
         card["ledger"] = ledger.close()
-    publish.write_json(METRICS, {"steps": costs})
+    publish.write_sealed(METRICS, {"steps": costs})
     print(
         f"curate: {ledger.rows_out} rows kept, {ledger.dropped.total()} dropped, "
         f"{ledger.held_out} held out -> {FOLDER}"

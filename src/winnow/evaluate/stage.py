@@ -58,8 +58,10 @@ def _rows(table: pa.Table) -> list[Row]:
 
 
 def _test_set(settings: EvaluateConfig) -> TestSet:
-    publish.read_card(SCORED, "winnow score")
-    table = pq.read_table(publish.made_by("winnow curate", CURATED / "test.parquet"))
+    names = ("test.parquet", "tokenizer")
+    curated = publish.read_card(CURATED, "winnow curate", *names)["files"]
+    scored = publish.read_card(SCORED, "winnow score", "test.parquet")["files"]
+    table = pq.read_table(CURATED / "test.parquet")
     if not len(table):
         raise Refusal(f"{CURATED / 'test.parquet'} has no row: run `winnow curate` again")
     scores = pq.read_table(SCORED / "test.parquet", columns=["score"])["score"].to_numpy()
@@ -68,15 +70,14 @@ def _test_set(settings: EvaluateConfig) -> TestSet:
     tasks, unchecked = read_tasks(settings.tasks, settings.max_tasks)
     asked = benchmarks.read(settings.benchmarks, settings.run_code)
     key = {
-        "test": publish.file_hash(CURATED / "test.parquet"),
-        "scores": publish.file_hash(SCORED / "test.parquet"),
+        "test": curated["test.parquet"]["sha256"],
+        "scores": scored["test.parquet"]["sha256"],
         "tasks": publish.fingerprint([asdict(task) for task in tasks]),
         "benchmarks": benchmarks.key(asked),
         "settings": asdict(settings),
         "code": publish.code_hash("evaluate", "records", "vocabulary", "words"),
         "versions": publish.versions("torch", "transformers", "tokenizers", "numpy"),
     }
-    publish.made_by("winnow curate", CURATED / "tokenizer/tokenizer.json")
     vocabulary = Vocabulary.read(CURATED / "tokenizer")
     return TestSet(_rows(table), quintiles.tolist(), tasks, unchecked, asked, vocabulary, key)
 
@@ -85,23 +86,26 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> No
     """Judge the models of the named experiments, `all` or some, with one seed or with all.
 
     Raises:
-        Refusal: an unknown experiment, or a model that is not trained yet.
+        Refusal: an unknown experiment, a model that is not trained yet, or anything that is not
+            what its stage wrote.
     """
     seeds = config.seeds() if seed is None else (seed,)
     arms = config.experiments(experiments)
     settings = config.load("evaluate", EvaluateConfig)
+    models = {}
     for arm in arms:
-        publish.made_by(f"winnow select {arm.name}", TIERS / arm.tier_name)
+        publish.read_card(TIERS, f"winnow select {arm.name}", arm.tier_name)
         for number in seeds:
-            publish.read_card(
+            models[arm.name, number] = publish.read_card(
                 MODELS / arm.name / str(number), f"winnow train {arm.name} --seed {number}"
-            )
+            )["files"]
     test, unrecorded = _test_set(settings), []
     for arm in arms:
         for number in seeds:
             with publish.lock(f"evaluate-{arm.name}-{number}"):
                 try:
-                    _evaluate(arm, number, settings, test, skip_existing)
+                    key = test.key | {"model": models[arm.name, number]}
+                    _evaluate(arm, number, settings, test, key, skip_existing)
                 except tracking.Unrecorded as error:
                     unrecorded.append((f"{arm.name}-{number}", error))
     if unrecorded:
@@ -113,10 +117,10 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> No
 
 
 def _evaluate(
-    arm: config.Experiment, seed: int, settings: EvaluateConfig, test: TestSet, skip_existing: bool
-) -> None:
+    arm: config.Experiment, seed: int, settings: EvaluateConfig, test: TestSet, key: dict[str, Any],
+    skip_existing: bool,
+) -> None:  # fmt: skip
     source, target = MODELS / arm.name / str(seed), FOLDER / arm.name / str(seed)
-    key = test.key | {"model": publish.read_card(source, "winnow train")["files"]}
     note = STATE / f"{arm.name}-{seed}"
     if not skip_existing or not publish.is_made_of(target, key):
         with publish.atomic_file(note, "w"):

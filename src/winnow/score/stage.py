@@ -67,6 +67,7 @@ def _explain(path: Path) -> None:
     names = ("instruction", "response")
     if not isinstance(pair, dict) or not all(isinstance(pair.get(name), str) for name in names):
         raise Refusal(f"{path}: expected one JSON object with the texts {' and '.join(names)}")
+    publish.read_card(SOURCE, "winnow curate", "tokenizer")
     scorer = QualityScorer(SOURCE / "tokenizer")
     total, dimensions = scorer.score_sample(pair)
     print(f"{'score':18}{total:.3f}")
@@ -107,7 +108,7 @@ def run(explain: str | None = None) -> None:
                         writer.write_table(table)
                         ledger.rows_out += table.num_rows
             card["ledger"] = ledger.close()
-        publish.write_json(METRICS, cost)
+        publish.write_sealed(METRICS, cost)
         publish.discard(STATE)
     print(f"score: {ledger.rows_out} rows -> {FOLDER}")
 

@@ -40,10 +40,14 @@ def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
     """The folder of a start that fits the model and the vocabulary; a hub id is fetched.
 
     Raises:
-        Refusal: it cannot be had, is no GPT-2, has another shape or another tokenizer.
+        Refusal: it cannot be had, is not what its card says where winnow trained it, is no GPT-2,
+            has another shape or another tokenizer.
     """
     folder = _folder(init)
     with at(f"params.yaml: train.init: {init}"):
+        if Path(init).is_dir() and (folder / publish.CARD).exists():
+            card = publish.read_sealed(folder / publish.CARD, "winnow train")
+            publish.check_files(folder, card["files"], "winnow train")
         found = publish.read_json(folder / "config.json")
         if found.get("model_type") != "gpt2":
             raise Refusal(f"it is a {found.get('model_type')}, and only gpt2 is trained here")

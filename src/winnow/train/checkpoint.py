@@ -89,18 +89,23 @@ def claim(folder: Path, key: dict[str, Any]) -> None:
 
 
 def _entries(key: dict[str, Any]) -> dict[str, Any]:
-    """A key with its parts' own entries beside its plain ones, as JSON has them."""
-    parts = json.loads(publish.dump(key))
+    """A key with its parts' own entries beside its plain ones."""
     return {
         f"{name}.{inner}" if inner else name: value
-        for name, part in parts.items()
+        for name, part in key.items()
         for inner, value in (part.items() if isinstance(part, dict) else [("", part)])
     }
 
 
 def _difference(note: Path, key: dict[str, Any]) -> str:
     """The entries in which a stored key differs from this one, with their values where short."""
-    old, new = _entries(publish.read_json(note) if note.exists() else {}), _entries(key)
+    try:
+        stored = publish.read_json(note)
+    except Refusal:
+        stored = None
+    if not isinstance(stored, dict):
+        return "key, which cannot be read"
+    old, new = _entries(stored), _entries(json.loads(publish.dump(key)))
     changes = [
         (name, f" ({old.get(name)}, now {new.get(name)})")
         for name in sorted(old | new)
@@ -150,7 +155,7 @@ def load(
     paths = sorted(folder.glob("step-*"))
     while paths:
         path = paths.pop()
-        if not _is_whole(path):
+        if not publish.is_complete(path):
             instead = f"from {paths[-1].name}" if paths else "at the start"
             print(f"train: {path} is damaged; going on {instead}", file=sys.stderr)
             publish.discard(path)
@@ -160,14 +165,6 @@ def load(
         _restore(path, model, optimizer)
         return Position(**publish.read_json(path / "position.json"))
     return Position()
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether all files are as their card says; a card that is no card says no."""
-    try:
-        return publish.is_complete(path)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
 
 
 def _restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -51,10 +51,7 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
     arms = config.experiments(experiments)
     settings = config.load("train", TrainConfig)
     settings = replace(settings, init=init or settings.init)
-    for arm in arms:
-        if not (TIERS / arm.tier_name / "dataset_dict.json").exists():
-            raise Refusal(f"tier {arm.tier_name} is not cut yet: run `winnow select {arm.name}`")
-    publish.made_by("winnow curate", TOKENIZER / "tokenizer.json")
+    hashes = {arm.name: _data_hashes(arm) for arm in arms}
     # Accelerate itself looks for GPUs alone: without one, processes meet on the CPU over gloo.
     state = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
     unrecorded = []
@@ -63,7 +60,7 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
             is_main = state.is_main_process
             with publish.lock(f"train-{arm.name}-{number}") if is_main else nullcontext():
                 try:
-                    _train(arm, number, settings, skip_existing)
+                    _train(arm, number, settings, hashes[arm.name], skip_existing)
                 except tracking.Unrecorded as error:
                     unrecorded.append(str(error))
                 except Stopped:
@@ -73,6 +70,20 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
             state.wait_for_everyone()
     if unrecorded:
         raise Refusal("; ".join(unrecorded))
+
+
+def _data_hashes(arm: config.Experiment) -> dict[str, str]:
+    """What an arm is trained on, by hash, after checking that it is what was written."""
+    tier = publish.read_card(TIERS, f"winnow select {arm.name}", arm.tier_name)["files"]
+    # The test rows are read for the record: they name the grid.
+    names = (TOKENIZER.name, tracking.HELD_OUT.name)
+    curated = publish.read_card(TOKENIZER.parent, "winnow curate", *names)["files"]
+    return {
+        "data": publish.fingerprint(
+            [tier[name]["sha256"] for name in sorted(tier) if name.endswith(".arrow")]
+        ),
+        "tokenizer": curated[f"{TOKENIZER.name}/tokenizer.json"]["sha256"],
+    }
 
 
 def budget_of(arm: config.Experiment, settings: TrainConfig, vocab_size: int) -> Any:
@@ -94,7 +105,7 @@ def budget_of(arm: config.Experiment, settings: TrainConfig, vocab_size: int) ->
         )
     scoring = 0.0
     if arm.tier.is_scored:
-        scoring = float(publish.read_json(SCORING)["seconds"] or 0)
+        scoring = float(publish.read_sealed(SCORING, "winnow score")["seconds"] or 0)
     flops = models.flops_per_position(arm.model, vocab_size)
     positions = (arm.budget.amount - scoring) * settings.flops_per_second / flops
     steps = int(positions // (arm.recipe.sequences_per_step * arm.model.context))
@@ -107,14 +118,12 @@ def budget_of(arm: config.Experiment, settings: TrainConfig, vocab_size: int) ->
 
 
 def _key(
-    arm: config.Experiment, seed: int, precision: str, init: str, budget: Any
-) -> dict[str, Any]:
+    arm: config.Experiment, seed: int, precision: str, init: str, budget: Any,
+    hashes: dict[str, str],
+) -> dict[str, Any]:  # fmt: skip
     """What a run is made of: two runs of equal keys give equal bytes on one machine."""
-    tier = TIERS / arm.tier_name
-    files = sorted(path for path in tier.rglob("*.arrow"))
     return {
-        "data": publish.fingerprint([publish.file_hash(path) for path in files]),
-        "tokenizer": publish.file_hash(TOKENIZER / "tokenizer.json"),
+        **hashes,
         "model": asdict(arm.model),
         "recipe": asdict(arm.recipe),
         "budget": budget,
@@ -126,13 +135,16 @@ def _key(
     }
 
 
-def _train(arm: config.Experiment, seed: int, settings: TrainConfig, skip_existing: bool) -> None:
+def _train(
+    arm: config.Experiment, seed: int, settings: TrainConfig, hashes: dict[str, str],
+    skip_existing: bool,
+) -> None:  # fmt: skip
     target, state = FOLDER / arm.name / str(seed), STATE / f"{arm.name}-{seed}"
     device = PartialState().device
     kind = models.precision(settings.precision, device)
     vocabulary = Vocabulary.read(TOKENIZER)
     budget = budget_of(arm, settings, vocabulary.size)
-    key = _key(arm, seed, kind, settings.init, budget)
+    key = _key(arm, seed, kind, settings.init, budget, hashes)
     # Its state is removed last: while it is there, the run's record may not be complete.
     if skip_existing and publish.is_made_of(target, key) and not state.exists():
         PartialState().print(f"train: {arm.name} seed {seed} is done and unchanged")
