@@ -268,7 +268,6 @@ def test_a_killed_run_is_continued_and_an_abandoned_one_is_closed(
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"../../x", b"not a run's id"])
 def test_an_id_that_is_none_is_made_anew(tmp_path: Path, server: Server, content: bytes) -> None:
     server.start()
-    (tmp_path / "state").mkdir()
     for name in ("run_id", "token"):
         (tmp_path / "state" / name).write_bytes(content)
     with training(tmp_path) as record:
