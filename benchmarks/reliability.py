@@ -1,4 +1,4 @@
-"""What survives: kills, a corpus of faults beside two other tools, a full disk.
+"""What survives: kills, tampering, a corpus of faults beside two other tools, a full disk.
 
 nice python -m benchmarks.reliability    (make bench-reliability; docs/reliability.md is its record)
 
@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
-from faults import kills  # noqa: E402
+from faults import kills, tampering  # noqa: E402
 from faults.bad_corpus import BAD, write  # noqa: E402
 from tiny import TINY, corpus, make_until, write_jsonl, write_params  # noqa: E402
 
@@ -53,10 +53,13 @@ def tiny_project(folder: Path) -> None:
 
 
 def kill_campaign(folder: Path) -> None:
-    """Every commit point of every data stage, and random moments."""
+    """Every commit point of every stage but training, and random moments."""
     tiny_project(folder)
     rows: list[tuple[object, ...]] = []
-    for stage in STAGES:
+    for stage in (*STAGES, "evaluate", "analyze"):
+        for before in ("train", "evaluate") if stage == "evaluate" else ():
+            command = [sys.executable, "-m", "winnow", before, "all"]
+            subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=True)
         done = subprocess.run(
             [sys.executable, kills.__file__, stage, "0", str(MOMENTS)],
             env=ENVIRONMENT, capture_output=True, text=True, check=True,
@@ -83,6 +86,28 @@ def kill_campaign(folder: Path) -> None:
         head,
         *rows,
     )
+
+
+def tampering_campaign(folder: Path) -> None:
+    """Every file between two stages, in every way, met by every stage that reads it."""
+    (folder / "grid").mkdir()
+    path = os.pathsep.join([str(ROOT / "tests"), ENVIRONMENT["PYTHONPATH"]])
+    done = subprocess.run(
+        [sys.executable, tampering.__file__, "0"],
+        env=ENVIRONMENT | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        cwd=folder / "grid", stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    for case in found:
+        if case["fate"] not in tampering.GOOD:
+            print(case, file=sys.stderr)
+    fates = (*tampering.GOOD, "traceback", "taken", "odd")
+    rows: list[tuple[object, ...]] = []
+    for command in [*dict.fromkeys(case["command"] for case in found), "all"]:
+        met = [case["fate"] for case in found if command in (case["command"], "all")]
+        rows.append((command, len(met), *map(met.count, fates)))
+    rows = sorted(rows[:-1]) + rows[-1:]
+    table("Tampering", ("command", "cases", *fates), *rows)
 
 
 def other_python() -> str | None:
@@ -173,7 +198,7 @@ def full_disk(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    for part in (kill_campaign, bad_corpus, full_disk):
+    for part in (kill_campaign, tampering_campaign, bad_corpus, full_disk):
         with tempfile.TemporaryDirectory() as place:
             part(Path(place))
             os.chdir("/")

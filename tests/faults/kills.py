@@ -2,6 +2,8 @@
 
 In a project whose earlier stages are done:    python kills.py <stage> <points> <random kills>
 
+(A training has more to it, see train_kills.py.)
+
 <points> is how many of the commit points, evenly spread; 0 is all.
 
 Prints a JSON object a kill: where it was, whether the folder was whole or absent then, whether the
@@ -27,6 +29,14 @@ from winnow import publish
 POINTS = ("mkdir", "fsync", "replace", "unlink", "rmdir")
 """Calls of the system by which work becomes permanent or vanishes: a kill falls before one."""
 
+CELL, SEED = "high_40_tiny", 0
+"""What an evaluation that is killed judges."""
+PUBLISHED = {
+    "evaluate": (f"results/{CELL}/{SEED}",),
+    "analyze": ("analysis", "metrics.json", "results/experiment_summary.json"),
+}
+"""Where a stage publishes, the folder with the card first; else it is artifacts/<stage>."""
+
 
 def _hook(
     owner: Any, name: str, sign: bytes, report: int, die_at: int | None, count: list[int]
@@ -39,7 +49,7 @@ def _hook(
             os.kill(os.getpid(), signal.SIGKILL)
         result = original(*arguments, **named)
         made = Path(os.fspath(arguments[-1])) if name == "replace" else Path()
-        is_chunk = publish.STATE.name in made.parts and made.is_file()
+        is_chunk = made.match(f"{publish.STATE.name}/score/*/*") and made.is_file()
         os.write(report, b"c" if is_chunk else sign)
         return result
 
@@ -96,22 +106,32 @@ def tree(folder: Path) -> dict[str, str]:
 
 def debris() -> list[str]:
     """What a finished run must not leave behind."""
-    roots = (Path("artifacts"), publish.STATE)
-    names = [path for root in roots for path in root.rglob("*") if path.name.startswith(".")]
-    return [str(path) for path in names]
+    roots = (Path("artifacts"), Path("results"), publish.STATE)
+    names = [path for root in roots for path in root.rglob("*")] + list(Path().iterdir())
+    return [str(path) for path in names if path.name.startswith(".") and path != publish.STATE]
 
 
 def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
     """Kill the stage before commit points and at random moments; resume each time."""
     module = importlib.import_module(f"winnow.{stage}.stage")
     # What every run would do anew is done once, before the forks.
-    for late in ("pandas", "datasets", "matplotlib.pyplot") if stage == "select" else ("pandas",):
-        importlib.import_module(late)
+    late = ["pandas"]
+    if stage in ("select", "analyze"):
+        late += ["datasets", "matplotlib.pyplot"]
+    if stage in ("evaluate", "analyze"):
+        late += ["transformers.models.gpt2.modeling_gpt2", "winnow.tracking"]
+    for name in late:
+        importlib.import_module(name)
     if stage == "score":
         scorer = module.QualityScorer(module.SOURCE / "tokenizer")
         scorer.score_sample({"instruction": "Why?", "response": "So."})
-    run = (lambda: module.run([])) if stage == "select" else module.run
-    folder = Path("artifacts") / stage
+    runs = {"select": lambda: module.run([]), "evaluate": lambda: module.run([CELL], SEED, False)}
+    run = runs.get(stage, module.run)
+    places = [Path(place) for place in PUBLISHED.get(stage, (f"artifacts/{stage}",))]
+    folder = places[0]
+
+    def outputs() -> list[Any]:
+        return [tree(place) if place.is_dir() else place.read_bytes() for place in places]
 
     def fresh() -> None:
         shutil.rmtree(publish.STATE, ignore_errors=True)
@@ -124,7 +144,7 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
     began = time.perf_counter()
     ended, passed = attempt(run)
     seconds = time.perf_counter() - began
-    wanted, chunks = tree(folder), passed.count(b"c")
+    wanted, chunks = outputs(), passed.count(b"c")
     dice, last = random.Random(0), len(passed)
     points = min(points or last, last)
     kills: list[tuple[int | None, float | None]] = [
@@ -146,7 +166,7 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
             "killed": not ended,
             "whole": whole,
             "resumed": resumed,
-            "equal": tree(folder) == wanted,
+            "equal": outputs() == wanted,
             "debris": debris(),
             "chunks": chunks,
             "done": done,

@@ -77,6 +77,10 @@ CARDS = {
 }  # fmt: skip
 
 
+GOOD = ("refused", "made again")
+"""How a case may end."""
+
+
 class Case(NamedTuple):
     """A harm to a file, or a swap of two folders, and the command that meets it."""
 
