@@ -216,8 +216,10 @@ class Training:
             query = f"run_id='{self.id}'"
             if not self._client.search_model_versions(query):
                 parts = {
-                    "model": GPT2LMHeadModel.from_pretrained(folder, use_safetensors=True),
-                    "tokenizer": AutoTokenizer.from_pretrained(folder),
+                    "model": GPT2LMHeadModel.from_pretrained(
+                        folder, trust_remote_code=False, use_safetensors=True
+                    ),
+                    "tokenizer": AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
                 }
                 mlflow.transformers.log_model(
                     parts,

@@ -1,9 +1,12 @@
-"""Somebody else's model: a folder, or a commit on the hub. Nothing that came with it is run."""
+"""Somebody else's model: a folder, or a commit on the hub. Nothing that came with it is run, and
+nothing outside of it is read."""
 
+import json
+import os
 import re
 from pathlib import Path
+from typing import Any
 
-from winnow import publish
 from winnow.errors import Refusal, loading
 
 FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
@@ -11,6 +14,10 @@ FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 ATTENTION = (None, "eager", "sdpa")
 """Anything else may name a repository of kernels, which transformers would fetch and run
 (CVE-2026-4372)."""
+OTHER_FILES = ("transformers_weights", "configuration_files")
+"""Keys of a configuration that name other files to read, weights in pickles among them."""
+INDEX = "model.safetensors.index.json"
+"""Which file each tensor is in, where the weights are in several."""
 
 
 def folder(model: str, revision: str | None) -> Path:
@@ -33,19 +40,79 @@ def folder(model: str, revision: str | None) -> Path:
         )
     if revision is not None:
         found = _fetched(model, revision)
-    if not any(found.rglob("*.safetensors")):
+    check_files(found)
+    pickled = {path.parent for path in found.rglob("pytorch_model*.bin")}
+    if not any(found.rglob("*.safetensors")) or any(
+        not any(part.glob("*.safetensors")) for part in pickled
+    ):
         raise Refusal(
             f"{model} holds no *.safetensors; weights in pickles are never opened, as they can "
             "run code: convert them with save_pretrained"
         )
     for path in sorted(found.rglob("config.json")):
-        config = publish.read_json(path)
-        if not isinstance(config, dict):
-            raise Refusal(f"{path} describes no model")
-        for key in config:
-            if "attn_implementation" in key and config[key] not in ATTENTION:
-                raise Refusal(f"{path} asks for code of its own ({key}), which is never run")
+        _check_config(path)
+    for path in sorted(found.rglob(INDEX)):
+        shards(path)
     return found
+
+
+def check_files(folder: Path) -> None:
+    """Refuse a folder with anything in it that is no file or folder, or lies outside of it.
+
+    The links of a hub's cache lead from snapshots/<commit> to the blobs beside snapshots.
+    """
+    root = Path(os.path.realpath(folder))
+    own = [root, root.parents[1] / "blobs"] if root.parent.name == "snapshots" else [root]
+    for path in sorted(folder.rglob("*")):
+        real = Path(os.path.realpath(path))
+        if not any(real.is_relative_to(place) for place in own):
+            raise Refusal(f"{path} is a link out of its folder, to {real}: copy it")
+        if not (real.is_file() or real.is_dir()):
+            raise Refusal(f"{path} is neither a file nor a folder: remove it")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file that came with a model says.
+
+    Raises:
+        Refusal: it cannot be read.
+    """
+    with loading(f"{path} cannot be read"):
+        return json.loads(path.read_bytes())
+
+
+def _check_config(path: Path) -> None:
+    entries: list[tuple[str, Any]] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Of an object at any depth."""
+        entries.extend(pairs)
+        return dict(pairs)
+
+    with loading(f"{path} cannot be read"):
+        config = json.loads(path.read_bytes(), object_pairs_hook=note)
+    if not isinstance(config, dict):
+        raise Refusal(f"{path} describes no model")
+    for key, value in entries:
+        if "attn_implementation" in key and value not in ATTENTION:
+            raise Refusal(f"{path} asks for code of its own ({key}), which is never run")
+        if key in OTHER_FILES:
+            raise Refusal(f"{path} names other files to read ({key}), which are never read")
+
+
+def shards(index: Path) -> list[Path]:
+    """The files of weights that an index names.
+
+    Raises:
+        Refusal: it is no index, or names anything but *.safetensors that lie beside it.
+    """
+    with loading(f"{index} is no index of weights"):
+        names = sorted(set(read_json(index)["weight_map"].values()))
+        files = [index.parent / Path(name) for name in names]
+    for name, file in zip(names, files, strict=True):
+        if Path(name).name != name or file.suffix != ".safetensors" or not file.is_file():
+            raise Refusal(f"{index} names {name!r}: expected names of *.safetensors beside it")
+    return files
 
 
 def _fetched(model: str, revision: str) -> Path:

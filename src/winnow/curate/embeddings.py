@@ -150,6 +150,8 @@ def by_model(table: pa.Table, order: Positions, model: str, revision: str | None
             parts = table.select(PARTS).take(chosen).columns
             texts = pc.binary_join_element_wise(*parts, "\n").to_pylist()
             vectors = encoder.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+            if not np.isfinite(vectors).all():
+                raise Refusal(f"the model {model} gives vectors that are no numbers")
             found.append(np.asarray(vectors, np.float32))
             bar.update(len(chosen))
     return np.concatenate(found)

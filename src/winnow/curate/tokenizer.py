@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from winnow import publish
-from winnow.errors import Refusal, loading
+from winnow import publish, weights
+from winnow.errors import Refusal, at, loading
 from winnow.progress import progress
 
 END_OF_TEXT = "<|endoftext|>"
@@ -32,6 +34,9 @@ def train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
 def _copy(source: Path, folder: Path) -> bool:
     """Copy a folder whose files say all that a tokenizer needs, without the wait for transformers.
 
+    Of the configuration come the special tokens and the length. All else that it may say is in
+    tokenizer.json already, or would name code or other files.
+
     Returns whether they do: whether tokenizer.json has the end-of-text token of the configuration.
     """
     try:
@@ -41,9 +46,29 @@ def _copy(source: Path, folder: Path) -> bool:
             return False
     except Exception:  # tokenizers raises bare Exception
         return False
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(source / name, folder / name)
+    _check_ids(found)
+    shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
+    tokens = {key: config[key] for key in config if key.endswith("_token")}
+    settings = {key: token for key, token in tokens.items() if isinstance(token, str | dict)}
+    if "model_max_length" in config:
+        settings["model_max_length"] = config["model_max_length"]
+    _configure(folder, settings)
     return True
+
+
+def _configure(folder: Path, settings: dict[str, Any]) -> None:
+    """Write a configuration by which transformers reads tokenizer.json as it stands."""
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", **settings}
+    publish.write_json(folder / "tokenizer_config.json", settings)
+
+
+def _check_ids(tokenizer: Tokenizer) -> None:
+    """Refuse ids with gaps: a model has a row for each word, and no other rows."""
+    highest, size = max(tokenizer.get_vocab().values()), tokenizer.get_vocab_size()
+    if highest >= size:
+        raise Refusal(
+            f"the tokenizer has {size} words and an id {highest}: expected ids from 0 to {size - 1}"
+        )
 
 
 def save(source: str, texts: Iterator[str], vocab_size: int, folder: Path) -> None:
@@ -61,21 +86,27 @@ def save(source: str, texts: Iterator[str], vocab_size: int, folder: Path) -> No
     folder.mkdir()
     if source == "bpe":
         train_bpe(texts, vocab_size).save(str(folder / "tokenizer.json"))
-        names = {"eos_token": END_OF_TEXT, "bos_token": END_OF_TEXT}
-        publish.write_json(
-            folder / "tokenizer_config.json",
-            {"tokenizer_class": "PreTrainedTokenizerFast", **names},
-        )
+        _configure(folder, {"eos_token": END_OF_TEXT, "bos_token": END_OF_TEXT})
         return
-    if _copy(Path(source), folder):
-        return
+    with at("params.yaml: curate.tokenizer"):
+        if Path(source).is_dir():
+            weights.check_files(Path(source))
+        if not _copy(Path(source), folder):
+            _convert(source, folder)
+
+
+def _convert(source: str, folder: Path) -> None:
+    """Copy what transformers makes of a tokenizer of the hub, or of files of another kind."""
     from transformers import AutoTokenizer
 
     with loading(
-        f"params.yaml: curate.tokenizer: no tokenizer {source!r} here or on the hub: use bpe, or "
-        "name a folder that holds tokenizer.json"
+        f"no tokenizer {source!r} here or on the hub: use bpe, or name a folder that holds "
+        "tokenizer.json"
     ):
         found = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     if found.eos_token_id is None:
         raise Refusal(f"the tokenizer {source!r} has no end-of-text token")
-    found.save_pretrained(folder)
+    with tempfile.TemporaryDirectory() as saved:
+        found.save_pretrained(saved)
+        if not _copy(Path(saved), folder):
+            raise Refusal(f"the tokenizer {source!r} cannot be written as tokenizer.json")

@@ -218,8 +218,9 @@ def judge(
         split_special_tokens=True,
     )
     lm = HFLM(
-        model, tokenizer=tokenizer, max_length=context, batch_size=batch_size, add_bos_token=False
-    )
+        model, tokenizer=tokenizer, max_length=context, batch_size=batch_size, add_bos_token=False,
+        trust_remote_code=False,
+    )  # fmt: skip
     records: list[dict[str, Any]] = []
     counts: dict[str, dict[str, int]] = {}
     for one in asked:

@@ -139,7 +139,8 @@ def _judge(
 ) -> None:  # fmt: skip
     """Judge a model, and publish what came of it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = GPT2LMHeadModel.from_pretrained(source, use_safetensors=True).eval().to(device)
+    model = GPT2LMHeadModel.from_pretrained(source, trust_remote_code=False, use_safetensors=True)
+    model = model.eval().to(device)
     items, metrics = _losses(model, arm, settings, test)
     prompts, completions, generated = _generate(model, arm, settings, test)
     answered, figures = _ask(model, arm, settings, test)

@@ -284,6 +284,6 @@ def _load(name: str | Path) -> Tokenizer:
     with loading(f"no tokenizer {str(name)!r}, neither {file} nor one of the hub"):
         return (
             Tokenizer.from_file(str(file))
-            if file.exists()
+            if file.is_file()
             else Tokenizer.from_pretrained(str(name))
         )

@@ -1,9 +1,9 @@
 """The model that a training starts from where it is not fresh: a folder, or a pinned hub model."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -14,9 +14,18 @@ from winnow.train.model import padded
 from winnow.train.params import check_init
 from winnow.vocabulary import Vocabulary
 
+IDENTITY = ("config.json", "*.safetensors", weights.INDEX)
+"""What of a folder decides what a training from it becomes."""
+SHAPE = (
+    "n_layer", "n_embd", "n_head", "n_positions", "n_inner", "vocab_size", "layer_norm_epsilon",
+    "activation_function", "scale_attn_weights", "scale_attn_by_inverse_layer_idx",
+    "reorder_and_upcast_attn", "tie_word_embeddings", "bos_token_id", "eos_token_id",
+)  # fmt: skip
+"""What is taken of a start's config.json: what the model computes, and nothing else."""
+
 
 def identity(init: str) -> str:
-    """What a run's key says of its start: scratch, the hub id, or the hash of a folder's weights.
+    """What a run's key says of its start: scratch, the hub id, or the hash of a folder's files.
 
     Raises:
         Refusal: `init` is none of them, or a folder that is not to be trusted.
@@ -24,9 +33,9 @@ def identity(init: str) -> str:
     check_init(init)
     if not Path(init).is_dir():
         return init
-    return publish.fingerprint(
-        [publish.file_hash(p) for p in sorted(_folder(init).glob("*.safetensors"))]
-    )
+    folder = _folder(init)
+    files = [path for pattern in IDENTITY for path in folder.glob(pattern)]
+    return publish.fingerprint({path.name: publish.file_hash(path) for path in files})
 
 
 def _folder(init: str) -> Path:
@@ -48,14 +57,20 @@ def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
         if Path(init).is_dir() and (folder / publish.CARD).exists():
             card = publish.read_sealed(folder / publish.CARD, "winnow train")
             publish.check_files(folder, card["files"], "winnow train")
-        found = publish.read_json(folder / "config.json")
-        if found.get("model_type") != "gpt2":
-            raise Refusal(f"it is a {found.get('model_type')}, and only gpt2 is trained here")
-        with loading("its config.json cannot be read"):
-            shape = GPT2Config.from_pretrained(folder)
-        _check_shape(shape, model, vocabulary)
+        _check_shape(_config(folder), model, vocabulary)
         _check_tokenizer(folder, vocabulary)
     return folder
+
+
+def _config(folder: Path) -> GPT2Config:
+    """The model that a folder declares."""
+    declared = weights.read_json(folder / "config.json")
+    if declared.get("model_type") != "gpt2":
+        raise Refusal(f"it is a {declared.get('model_type')}, and only gpt2 is trained here")
+    with loading("its config.json cannot be read"):
+        return GPT2Config(
+            **{name: declared[name] for name in SHAPE if name in declared}, loss_type="ForCausalLM"
+        )
 
 
 def _check_shape(found: GPT2Config, model: Model, vocabulary: Vocabulary) -> None:
@@ -89,24 +104,50 @@ def _check_tokenizer(folder: Path, vocabulary: Vocabulary) -> None:
         )
 
 
+def _tensors(folder: Path, config: GPT2Config) -> dict[str, torch.Tensor]:
+    """A folder's weights by name: all that the declared model has, finite, and of its shapes."""
+    single = folder / "model.safetensors"
+    tensors: dict[str, torch.Tensor] = {}
+    for file in [single] if single.exists() else weights.shards(folder / weights.INDEX):
+        with loading(f"{folder} cannot be loaded: {file.name}"):
+            tensors |= load_file(file)
+    with loading(f"{folder}: config.json declares no model"), torch.device("meta"):
+        declared = GPT2LMHeadModel(config).state_dict()
+    if config.tie_word_embeddings and "lm_head.weight" not in tensors:
+        del declared["lm_head.weight"]
+    prefix = f"{GPT2LMHeadModel.base_model_prefix}."
+    for name, place in declared.items():
+        tensor = tensors.get(name, tensors.get(name.removeprefix(prefix)))
+        if tensor is None:
+            raise Refusal(f"{folder} has no weights for {name}")
+        if tensor.shape != place.shape or not tensor.is_floating_point():
+            raise Refusal(
+                f"{folder}: {name} holds {tensor.dtype} of shape {[*tensor.shape]}, and the model "
+                f"that config.json declares floats of shape {[*place.shape]}"
+            )
+        if not tensor.float().isfinite().all():
+            raise Refusal(f"{folder}: {name} holds numbers that are not finite")
+    return tensors
+
+
 def load(folder: Path, model: Model, vocabulary: Vocabulary) -> GPT2LMHeadModel:
     """The model of a folder in fp32, with the dropout of `model` and the padded vocabulary.
 
+    Its tensors are read here, so that transformers opens no file of the folder: of what else lies
+    there (an adapter, a generation configuration, kernels) nothing is used.
+
     Raises:
-        Refusal: weights are missing.
+        Refusal: weights are missing, not finite, or of another shape than config.json declares.
     """
-    settings: dict[str, Any] = dict.fromkeys(
-        ("resid_pdrop", "embd_pdrop", "attn_pdrop"), model.dropout
+    with at("params.yaml: train.init"):
+        config = _config(folder)
+        tensors = _tensors(folder, config)
+    config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = model.dropout
+    if config.activation_function == "gelu_new":
+        config.activation_function = "gelu_pytorch_tanh"  # the same, see model.build
+    loaded = GPT2LMHeadModel.from_pretrained(
+        None, config=config, state_dict=tensors, dtype=torch.float32, trust_remote_code=False
     )
-    with loading(f"params.yaml: train.init: {folder} cannot be loaded"):
-        if GPT2Config.from_pretrained(folder).activation_function == "gelu_new":
-            settings["activation_function"] = "gelu_pytorch_tanh"  # the same, see model.build
-        loaded, about = GPT2LMHeadModel.from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **settings
-        )
-    if about["missing_keys"]:
-        names = ", ".join(sorted(about["missing_keys"])[:3])
-        raise Refusal(f"params.yaml: train.init: {folder} has no weights for {names}")
     rows = loaded.config.vocab_size
     if rows < padded(vocabulary.size):
         loaded.resize_token_embeddings(padded(vocabulary.size), mean_resizing=False)
