@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from winnow import STAGES, __version__, check, config, terminal
 from winnow.errors import Refusal, Stopped
+from winnow.masking import mask_output
 
 FULL_DISK = ("No space left on device", "database or disk is full")
 """As the system says it, and SQLite; safetensors and MLflow raise it as no OSError."""
@@ -127,6 +128,7 @@ def run(command: str, selectors: dict[str, Any]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's error is one line on stderr and exit code 2."""
     terminal.hold()
+    mask_output()
     selectors = vars(parser().parse_args(arguments))
     command = selectors.pop("command")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -13,6 +13,12 @@ from typing import Any
 import click
 from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
 
+from winnow.masking import mask_output
+
+if "run" in sys.argv[1:]:
+    # The command line's own lines name the tracking server, and may come before it asks for more.
+    mask_output()
+
 
 class ProjectExperiment(DefaultExperimentProvider):  # type: ignore[misc]
     """The experiment of `mlflow run`, where neither option nor environment names another."""

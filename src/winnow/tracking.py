@@ -26,9 +26,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH
+from sqlalchemy.exc import SQLAlchemyError
 
 from winnow import config, publish
 from winnow.errors import Refusal
+from winnow.masking import mask
 
 EXPERIMENT = "winnow"
 HELD_OUT = Path("artifacts/curate/test.parquet")
@@ -52,10 +54,11 @@ def connect() -> tuple[MlflowClient, str]:
             return client, client.get_experiment(os.environ["MLFLOW_EXPERIMENT_ID"]).experiment_id
         found = client.get_experiment_by_name(name)
         return client, found.experiment_id if found else client.create_experiment(name)
-    except MlflowException as error:
+    # A database has errors of its own, and a driver that may not be installed.
+    except (MlflowException, SQLAlchemyError, ImportError) as error:
         raise Unrecorded(
-            f"the tracking server {uri} cannot be reached: start it or unset MLFLOW_TRACKING_URI "
-            f"({cause(error)})"
+            f"the tracking server {mask(uri)} cannot be reached: start it or unset "
+            f"MLFLOW_TRACKING_URI ({cause(error)})"
         ) from None
 
 
@@ -115,7 +118,7 @@ def finite(values: Mapping[str, Any]) -> dict[str, float]:
 
 def cause(error: Exception) -> str:
     """An error of the server's in one line of bounded length."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    return " ".join(mask(str(error)).split())[:160] or type(error).__name__
 
 
 def metrics(values: Mapping[str, Any], timestamp: int | None = None) -> None:
@@ -179,11 +182,16 @@ def create(
     trained = description.get("run_id")
     linked = stage == "evaluate" and trained and exists(client, trained)
     named |= {"train_run": trained} if linked else {}
-    tags = resolve_tags({**named, **tags})
+    tags = _tags({**named, **tags})
     run_id = client.create_run(experiment, tags=tags, run_name=f"{stage}@{cell}").info.run_id
     if linked:
         client.set_tag(trained, "evaluate_run", run_id)
     return str(run_id)
+
+
+def _tags(given: Mapping[str, str]) -> dict[str, str]:
+    """A run's own tags and those that MLflow finds, such as git's remote."""
+    return {key: mask(value) for key, value in resolve_tags(dict(given)).items()}
 
 
 def _parent(client: MlflowClient, experiment: str, description: Mapping[str, Any]) -> str | None:
@@ -212,7 +220,7 @@ def _grid(client: MlflowClient, experiment: str) -> str:
         return [run.info.run_id for run in client.search_runs([experiment], same, order_by=order)]
 
     if not runs():
-        tags = resolve_tags({"stage": "grid", "grid": identity, MLFLOW_RUN_NOTE: ", ".join(names)})
+        tags = _tags({"stage": "grid", "grid": identity, MLFLOW_RUN_NOTE: ", ".join(names)})
         title = f"grid of {len(names)} experiments, {len(seeds)} seeds"
         made = client.create_run(experiment, tags=tags, run_name=title).info.run_id
         client.set_terminated(made)
@@ -277,7 +285,7 @@ def record_analysis(
     client, experiment = connect()
     try:
         grid = _grid(client, experiment)
-        tags = {"stage": "analyze", "answer": answer, MLFLOW_PARENT_RUN_ID: grid}
+        tags = _tags({"stage": "analyze", "answer": answer, MLFLOW_PARENT_RUN_ID: grid})
         with mlflow.start_run(
             experiment_id=experiment, run_name="analyze", tags=tags, description=answer
         ):

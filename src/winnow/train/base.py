@@ -125,7 +125,7 @@ def _tensors(folder: Path, config: GPT2Config) -> dict[str, torch.Tensor]:
                 f"{folder}: {name} holds {tensor.dtype} of shape {[*tensor.shape]}, and the model "
                 f"that config.json declares floats of shape {[*place.shape]}"
             )
-        if not tensor.float().isfinite().all():
+        if not torch.stack(tensor.float().aminmax()).isfinite().all():
             raise Refusal(f"{folder}: {name} holds numbers that are not finite")
     return tensors
 
