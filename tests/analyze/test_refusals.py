@@ -1,6 +1,5 @@
 """What the stage refuses, and whether the refusal says what to do."""
 
-import dataclasses
 import json
 import math
 import shutil
@@ -106,8 +105,8 @@ def test_a_torn_truth_is_named(tmp_path: Path, tracker: Any) -> None:
      ("perplexity_threshold", 1.0), ("perplexity_threshold", math.inf)],
 )  # fmt: skip
 def test_settings_that_make_no_interval(key: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"^{key}: expected"):
-        dataclasses.replace(stage.AnalyzeConfig(), **{key: value})
+    with pytest.raises(Refusal, match=f"analyze.{key}: expected"):
+        config.build(stage.AnalyzeConfig, {key: value}, "analyze")
 
 
 def test_settings_come_from_params(tmp_path: Path, tracker: Any) -> None:
