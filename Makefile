@@ -15,7 +15,7 @@ FULL_EXPERIMENTS := ultra_10k_500M, ultra_10k_1B, high_100k_500M, high_100k_1B, 
 .PHONY: help .venv demo full ui test check format clean \
   bench-score bench-dedup bench-data bench-decontaminate bench-extract bench-language \
   bench-graders bench-classifier bench-semantic bench-train bench-generate bench-reliability \
-  bench-crashes bench-truth
+  bench-crashes bench-params bench-truth
 
 help:  ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-19s %s\n", $$1, $$2}' Makefile
@@ -103,6 +103,9 @@ bench-reliability: .venv  ## kill, fill and feed the data half, beside datasets 
 
 bench-crashes: .venv  ## kill a training at all of its points: [ARGS="--points 40 --moments 10"]
 	@$(BIN)/python -m benchmarks.crashes $(ARGS)
+
+bench-params: .venv  ## try 2,000 random wrong params.yaml: [ARGS="--number 400"]
+	@$(BIN)/python -m benchmarks.params $(ARGS)
 
 bench-truth: .venv  ## hold the answers against corpora whose best share is known, an hour: [ARGS="--seeds 12"]
 	@$(BIN)/python -m benchmarks.truth $(ARGS)

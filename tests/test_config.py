@@ -2,13 +2,18 @@
 
 import copy
 import re
+import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import ROOT, TINY, write_params
 
-from winnow import config
+from winnow import check, config
+from winnow.curate.params import STEPS, _numbers
+from winnow.evaluate.params import Benchmark
 from winnow.train.stage import TrainConfig
 
 
@@ -31,6 +36,19 @@ def _write(folder: Path, path: str, value: Any) -> None:
         ("train.max_hours", True, "train.max_hours: expected a number, found True"),
         ("train.precision", "fp8", "train.precision: expected one of auto, bf16, fp32"),
         ("train.models.tiny", [1], "train.models.tiny: expected a mapping"),
+        ("train.precision", ["bf16"], "train.precision: expected one of auto, bf16, fp32, found"),
+        ("train.max_hours", float("nan"), "max_hours: expected a number in (0, 100000], found nan"),
+        ("train.max_hours", float("inf"), "max_hours: expected a number in (0, 100000], found inf"),
+        ("train.models.tiny.num_layers", -1, "num_layers: expected a whole number in [1, 1000], f"),
+        ("train.models.tiny.num_layers", True, "num_layers: expected a whole number, found True"),
+        ("train.recipes.quick.packing", 1, "packing: expected true or false, found 1"),
+        ("train.recipes.quick.gradient_checkpointing", 1, "expected one of auto, True, False, f"),
+        ("train.init", "", "train.init: expected text of 1 to 1000 characters"),
+        (
+            "train.init",
+            "a\x00",
+            "train.init: expected text of 1 to 1000 characters, none a control",
+        ),
         ("trian", {}, "unknown key trian (near: train"),
     ],
 )
@@ -39,6 +57,76 @@ def test_a_wrong_key_or_value_is_named(project: Path, path: str, value: Any, mes
     with pytest.raises(ValueError) as error:
         config.load("train", TrainConfig)
     assert message in str(error.value)
+
+
+@given(st.floats(allow_nan=True), st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))
+def test_a_range_holds_what_its_interval_says(value: float, least: float, most: float) -> None:
+    ends = f"{least!r}, {most!r}"
+    assert (value in config.Range(f"[{ends}]")) == (least <= value <= most)
+    assert (value in config.Range(f"({ends})")) == (least < value < most)
+    assert (least in config.Range(f"[{ends}]")) == (least <= most)
+    assert least not in config.Range(f"({ends}]")
+
+
+def test_every_number_and_text_of_params_has_its_range() -> None:
+    sections = {name: kind for name, kind in check.SECTIONS.items()}
+    classes = (*sections.values(), config.Tier, config.Model, config.Recipe, Benchmark)
+    hints = [(kind.__name__, typing.get_type_hints(kind, include_extras=True)) for kind in classes]
+    hints += [(step, _numbers(step)[0]) for step in STEPS]
+
+    def bare(kind: Any) -> bool:
+        if typing.get_origin(kind) is typing.Annotated or kind is typing.Literal:
+            return False
+        return kind in (int, float, str) or any(map(bare, typing.get_args(kind)))
+
+    found = [f"{place}.{key}" for place, kinds in hints for key in kinds if bare(kinds[key])]
+    assert sum(len(kinds) for _, kinds in hints) > 80 and not found
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "/etc/x_40", "$(touch x)_40", "-x_40", ".x_40", "a b_40", "a\n_40", "é_40",
+             "", "a" * 98 + "_40"],
+)  # fmt: skip
+def test_a_name_that_is_no_file_name_everywhere_is_refused(project: Path, name: str) -> None:
+    tier = TINY["select"]["tiers"]["high_40"]  # type: ignore[index]
+    _write(project, "select.tiers", {name: tier})
+    with pytest.raises(ValueError, match="^params.yaml: select.tiers: expected text of 1 to 100"):
+        config.experiments(["high_40_tiny"])
+    _write(project, "experiments", [name])
+    with pytest.raises(ValueError, match=r"^params.yaml: experiments\[0\]: expected text of 1"):
+        config.experiment_names()
+
+
+def test_names_that_a_file_system_or_a_reader_takes_for_one_are_refused(project: Path) -> None:
+    tier = {"rule": "top", "count": 40, "recipe": "quick"}
+    _write(project, "select.tiers", {"high_40": tier, "HIGH_40": tier})
+    with pytest.raises(ValueError, match="select.tiers: high_40 and HIGH_40 are one name where"):
+        config.experiment("high_40_tiny")
+    model = TINY["train"]["models"]["tiny"]  # type: ignore[index]
+    params: Any = copy.deepcopy(TINY)
+    params["select"]["tiers"] = {"x_40": tier, "x_40_40": tier}
+    params["train"]["models"] = {"tiny": model, "40_tiny": model}
+    write_params(project, params)
+    assert config.experiment("x_40_tiny").tier_name == "x_40"
+    with pytest.raises(ValueError, match="x_40_40_tiny is both tier x_40 and model 40_tiny and"):
+        config.experiment("x_40_40_tiny")
+
+
+def test_the_name_of_a_stage_of_dvc_names_its_experiment(project: Path) -> None:
+    assert config.experiment("train@high_40_tiny").name == "high_40_tiny"
+    assert len(config.experiments(["all", "dvc.yaml:evaluate@matched_40_tiny"])) == 2
+
+
+def test_an_alias_means_what_it_names(project: Path) -> None:
+    text = (project / "params.yaml").read_text()
+    head, _, rest = text.partition("    quick:\n")
+    recipe, slow, tail = rest.partition("    slow:\n")
+    merged = "      <<: *quick\n      gradient_accumulation_steps: 1\n"
+    lines = tail[tail.index("evaluate:") :]
+    (project / "params.yaml").write_text(f"{head}    quick: &quick\n{recipe}{slow}{merged}{lines}")
+    settings = config.load("train", TrainConfig)
+    assert settings.recipes["slow"].learning_rate == settings.recipes["quick"].learning_rate
+    assert settings.recipes["slow"].gradient_accumulation_steps == 1
 
 
 def test_a_missing_key_is_named(project: Path) -> None:
