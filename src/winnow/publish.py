@@ -247,6 +247,17 @@ def check_files(
     return read
 
 
+def check_inputs(folder: Path, card: dict[str, Any], command: str) -> None:
+    """Refuse a folder that was made of other folders than those that are in their places now.
+
+    Raises:
+        Refusal: it was, or one of those has no card.
+    """
+    for source, files in card["inputs"].items():
+        if fingerprint(read_sealed(Path(source) / CARD, command)["files"]) != files:
+            raise Refusal(f"{folder} was made of another {source}: run `{command}` again")
+
+
 def made_by(command: str, path: Path) -> Path:
     """A path that a command makes.
 

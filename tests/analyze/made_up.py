@@ -171,13 +171,17 @@ def cards(root: Path) -> None:
         "not_read": [{"name": "a.zip", "bytes": 99, "reason": "an archive: unpack it"}],
         "skipped": {"hidden": 2},
     }
+    inputs: dict[str, str] = {}
     for stage, ledger in ledgers.items():
-        card = {"stage": stage, "ledger": ledger, "warnings": warnings}
+        card = {"stage": stage, "ledger": ledger, "warnings": warnings, "inputs": inputs}
         if stage == "ingest":
             card |= {"columns_not_used": {"uuid": 12, "rejected": 7388}}
             card |= {"source_files": source_files}
         (root / "artifacts" / stage).mkdir(exist_ok=True)
-        seal(root, f"artifacts/{stage}", **card)
+        folder = f"artifacts/{stage}"
+        seal(root, folder, **card)
+        files = publish.read_sealed(root / folder / publish.CARD, f"winnow {stage}")["files"]
+        inputs = {folder: publish.fingerprint(files)}
     seal(root, "artifacts/select")
     cost = {"seconds": 8.2, "rows": POOL, "rows_per_second": POOL / 8.2}
     publish.write_sealed(root / "artifacts/score_metrics.json", cost)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 from datasets import load_from_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import make_until, write_jsonl
+from tiny import change, make_until, write_jsonl
 
 from winnow.config import Tier
+from winnow.errors import Refusal
 from winnow.select import stage, tiers
 
 TIERS = {
@@ -151,3 +153,16 @@ def test_a_file_named_like_a_formula_is_inert(project: Path) -> None:
     make_until("select")
     with (project / "artifacts/select/high_40_scores.csv").open() as file:
         assert all(row["id"].startswith("'=cmd") for row in csv.DictReader(file))
+
+
+def test_scores_of_other_rows_are_refused(project: Path) -> None:
+    """The two are matched by the places of rows, here as in evaluate and analyze."""
+    make_until("score")
+    shutil.copytree("artifacts/score", "older")
+    change(project, "curate.steps", [{"name": "exact"}])
+    make_until("score")
+    shutil.rmtree("artifacts/score")
+    Path("older").rename("artifacts/score")
+    message = "artifacts/score was made of another artifacts/curate: run `winnow score` again"
+    with pytest.raises(Refusal, match=message):
+        stage.run([])

@@ -250,10 +250,11 @@ def read_study(names: Sequence[str], seeds: Sequence[int]) -> Study:
     """
     if not names:
         raise Refusal("params.yaml: experiments: expected one or more, found none")
-    ledgers = {
-        stage: publish.read_card(ARTIFACTS / stage, f"winnow {stage}")["ledger"]
+    cards = {
+        stage: publish.read_card(ARTIFACTS / stage, f"winnow {stage}")
         for stage in ("ingest", "curate", "score")
     }
+    publish.check_inputs(ARTIFACTS / "score", cards["score"], "winnow score")
     arms, items = _read_arms(dict.fromkeys(names, seeds))
     return Study(
         arms=arms,
@@ -261,7 +262,7 @@ def read_study(names: Sequence[str], seeds: Sequence[int]) -> Study:
         num_items=len(items),
         tokens=_tokens(items),
         statistics=publish.read_json(ARTIFACTS / "select/statistics.json"),
-        ledgers=ledgers,
+        ledgers={stage: card["ledger"] for stage, card in cards.items()},
         scoring=publish.read_sealed(ARTIFACTS / "score_metrics.json", "winnow score"),
     )
 

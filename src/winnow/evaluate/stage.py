@@ -60,7 +60,8 @@ def _rows(table: pa.Table) -> list[Row]:
 def _test_set(settings: EvaluateConfig) -> TestSet:
     names = ("test.parquet", "tokenizer")
     curated = publish.read_card(CURATED, "winnow curate", *names)["files"]
-    scored = publish.read_card(SCORED, "winnow score", "test.parquet")["files"]
+    scored = publish.read_card(SCORED, "winnow score", "test.parquet")
+    publish.check_inputs(SCORED, scored, "winnow score")
     table = pq.read_table(CURATED / "test.parquet")
     if not len(table):
         raise Refusal(f"{CURATED / 'test.parquet'} has no row: run `winnow curate` again")
@@ -71,7 +72,7 @@ def _test_set(settings: EvaluateConfig) -> TestSet:
     asked = benchmarks.read(settings.benchmarks, settings.run_code)
     key = {
         "test": curated["test.parquet"]["sha256"],
-        "scores": scored["test.parquet"]["sha256"],
+        "scores": scored["files"]["test.parquet"]["sha256"],
         "tasks": publish.fingerprint([asdict(task) for task in tasks]),
         "benchmarks": benchmarks.key(asked),
         "settings": asdict(settings),

@@ -100,6 +100,7 @@ def run(experiments: list[str]) -> None:
     arms = config.experiments(["all", *experiments])
     wanted = dict.fromkeys(arm.tier_name for arm in arms)
     scored = publish.read_card(SCORED, "winnow score")
+    publish.check_inputs(SCORED, scored, "winnow score")
     publish.read_card(CURATED, "winnow curate", "train.parquet", "validation.parquet")
     scores = pq.read_table(SCORED / "train.parquet").to_pandas()
     for name in wanted:
