@@ -74,6 +74,14 @@ def test_a_figure_on_a_card_cannot_be_changed(tmp_path: Path) -> None:
         publish.read_card(tmp_path / "out", "winnow score")
 
 
+def test_a_file_in_the_place_of_another_is_refused(tmp_path: Path) -> None:
+    publish.write_sealed(tmp_path / "one.json", {"seconds": 1})
+    assert publish.read_sealed(tmp_path / "one.json", "x") == {"seconds": 1}
+    (tmp_path / "one.json").rename(tmp_path / "two.json")
+    with pytest.raises(Refusal, match="two.json is not what `winnow score` wrote"):
+        publish.read_sealed(tmp_path / "two.json", "winnow score")
+
+
 def test_a_folder_in_the_place_of_another_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

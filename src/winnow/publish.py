@@ -120,8 +120,8 @@ def read_json(path: Path) -> Any:
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:
-    """Write an object as JSON, atomically, with a checksum: the fingerprint of all the rest."""
-    write_json(path, value | {CHECKSUM: fingerprint(value)})
+    """Write an object as JSON, atomically, with a checksum of the rest and of the file's name."""
+    write_json(path, value | {CHECKSUM: fingerprint({path.name: value})})
 
 
 def read_sealed(path: Path, command: str) -> dict[str, Any]:
@@ -133,8 +133,10 @@ def read_sealed(path: Path, command: str) -> dict[str, Any]:
     made_by(command, path)
     with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(path.read_bytes())
-        if isinstance(value, dict) and value.pop(CHECKSUM, None) == fingerprint(value):
-            return value
+        if isinstance(value, dict):
+            checksum = value.pop(CHECKSUM, None)
+            if checksum == fingerprint({path.name: value}):
+                return value
     raise Refusal(f"{path} is not what `{command}` wrote: run it again")
 
 
