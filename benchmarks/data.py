@@ -4,8 +4,9 @@
     ... [--engine ray]
 
 Every stage is the real command in a process of its own, in a project in a temporary folder, with
-GPT-2's tokenizer; `pack` is what a training does first with its tier, here with all rows. A run of
-1,000 rows comes first, so that no figure holds the compilation of kernels.
+GPT-2's tokenizer; `pack` is what a training does first with its tier, here with all rows. What it
+costs to compare a folder with its card, as a stage does that reads it, is printed beside the table.
+A run of 1,000 rows comes first, so that no figure holds the compilation of kernels.
 """
 
 import argparse
@@ -39,6 +40,16 @@ vocabulary = Vocabulary.read(stage.TOKENIZER)
 documents = stage._read(arm, vocabulary)
 train = stage._sequences(arm, 0, vocabulary, documents["train"])
 print(f"pack: {{train.num_targets}} tokens in {{len(train)}} sequences")
+"""
+CHECK = """
+import time
+from pathlib import Path
+from winnow import publish
+for stage in ("ingest", "curate", "score", "select"):
+    began = time.process_time()
+    card = publish.read_card(Path("artifacts", stage), f"winnow {stage}")
+    size = sum(file["bytes"] for file in card["files"].values()) / 1e6
+    print(f"check: artifacts/{stage}: {size:.0f} MB in {time.process_time() - began:.2f} s")
 """
 STAGES = {
     "ingest": ["-m", "winnow", "ingest"],
@@ -99,6 +110,7 @@ def measure(rows: int, engine: str) -> tuple[dict[str, tuple[float, float]], str
         os.chdir(name)
         prepare(Path(name), rows, engine)
         found = {stage: run(command) for stage, command in STAGES.items()}
+        run(["-c", CHECK])
         cards = [path.read_bytes() for path in sorted(Path("artifacts").glob("*/card.json"))]
         os.chdir(ROOT)
     return found, hashlib.sha256(b"".join(cards)).hexdigest()[:12]
