@@ -34,7 +34,7 @@ PLACES = {
 
 PLAN = "say what the experiments will take, and what they could see, before they run"
 
-CHECKED = ("experiments", "seed", "init")
+CHECKED = ("experiments", "seed", "init", "max_samples")
 """Selectors that are checked along with params.yaml."""
 
 

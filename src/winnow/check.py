@@ -40,7 +40,11 @@ def _check_folders() -> None:
 
 
 def before(
-    stage: str, experiments: Sequence[str] = (), seed: int | None = None, init: str = ""
+    stage: str,
+    experiments: Sequence[str] = (),
+    seed: int | None = None,
+    init: str = "",
+    max_samples: int | None = None,
 ) -> None:
     """Check all that is in params.yaml, and the files that a stage and those after it will read.
 
@@ -51,6 +55,7 @@ def before(
         experiments: names on the command line, beside those of params.yaml.
         seed: of the command line.
         init: the start of a training on the command line.
+        max_samples: of the command line.
 
     Raises:
         Refusal: a key, value, name or file is wrong, or a file is where a stage wants a folder.
@@ -63,8 +68,11 @@ def before(
     if "seeds" in given:
         config.seeds()
     config.experiments(["all", *experiments] if "experiments" in given else experiments)
-    if seed is not None and seed < 0:
-        raise Refusal(f"--seed: expected 0 or more, found {seed}")
+    for name, number, limit in (
+        ("seed", seed, config.SEEDS), ("max-samples", max_samples, config.COUNTS)
+    ):  # fmt: skip
+        if number is not None and number not in limit:
+            raise Refusal(f"--{name}: expected a whole number {limit}, found {number}")
     if init:
         check_init(init)
     names = list(STAGES)

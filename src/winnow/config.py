@@ -63,10 +63,12 @@ class Form:
         return self.description
 
 
-Count = Annotated[int, Range("[1, 1000000000]")]
+COUNTS = Range("[1, 1000000000]")
+Count = Annotated[int, COUNTS]
 Share = Annotated[float, Range("(0, 1]")]
 Probability = Annotated[float, Range("[0, 1]")]
-Seed = Annotated[int, Range("[0, 4294967295]")]
+SEEDS = Range("[0, 4294967295]")
+Seed = Annotated[int, SEEDS]
 Text = Annotated[
     str, Form(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1000}", "of 1 to 1000 characters, none a control")
 ]

@@ -216,7 +216,7 @@ def _generate(
         [prompt.text for prompt in prompts],
         test.vocabulary,
         num_samples=settings.num_samples,
-        max_new_tokens=settings.max_new_tokens,
+        max_new_tokens=min(settings.max_new_tokens, arm.model.context),
         temperature=settings.temperature,
         top_p=settings.top_p,
         batch_size=settings.batch_size,
