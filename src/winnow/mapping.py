@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import unescape
+from itertools import groupby
 from string import ascii_uppercase
 from typing import Any, NamedTuple
 
@@ -234,7 +235,7 @@ class _Fields:
             key = plain_name(str(name))
             if key not in self.values or not _has_value(self.values[key]):
                 self.values[key] = value
-        self.places = _places(tuple(self.values), layout)
+        self.places = _places(tuple(filter(layout.known.__contains__, self.values)), layout)
 
     def _value(self, column: _Column) -> Any:
         value = self.values[column.key]
@@ -608,14 +609,11 @@ def _columns(fields: _Fields) -> list[Turn]:
 
 def _merged(turns: Iterable[Turn]) -> list[Turn]:
     """The turns that say something, those of one side in a row as one."""
-    merged = list[Turn]()
-    for turn in turns:
-        if not _has_value(turn.text):
-            continue
-        if merged and (merged[-1].role, merged[-1].is_good) == (turn.role, turn.is_good):
-            turn = Turn(turn.role, f"{merged.pop().text}\n{turn.text}", turn.is_good)
-        merged.append(turn)
-    return merged
+    filled = (turn for turn in turns if _has_value(turn.text))
+    return [
+        Turn(role, "\n".join(turn.text for turn in same), good)
+        for (role, good), same in groupby(filled, lambda turn: (turn.role, turn.is_good))
+    ]
 
 
 def _pair(turns: list[Turn]) -> tuple[str, str, str]:
