@@ -1,10 +1,35 @@
 """Progress of a long job: rows or tokens a second and the time left, on stderr."""
 
 import sys
+import threading
 from collections.abc import Iterable
 from typing import Any
 
 from tqdm import tqdm
+
+SILENCE = 10
+"""Seconds after which a bar is drawn again, even if nothing moved it."""
+
+
+class _Bar(tqdm):  # type: ignore[misc]
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.ended = threading.Event()
+        super().__init__(*arguments, **options)
+        if not self.disable:
+            threading.Thread(target=self._keep_drawn, daemon=True).start()
+
+    def _keep_drawn(self) -> None:
+        while not self.ended.wait(SILENCE):
+            if self._time() - self.last_print_t >= SILENCE:
+                self.refresh()
+
+    def tell(self, text: str) -> None:
+        """Say something beside the count, when the bar is next drawn."""
+        self.set_postfix_str(text, refresh=False)
+
+    def close(self) -> None:
+        self.ended.set()
+        super().close()
 
 
 def progress(
@@ -12,13 +37,13 @@ def progress(
 ) -> Any:
     """A tqdm bar, in a log file a line every ten seconds; none where the total is known to be 0."""
     quiet = not sys.stderr.isatty()
-    return tqdm(
+    return _Bar(
         items,
         name,
         total,
         unit=unit,
         unit_scale=True,
         disable=not shown or total == 0,
-        mininterval=10 if quiet else 0.1,
+        mininterval=SILENCE if quiet else 0.1,
         dynamic_ncols=not quiet,
     )
