@@ -11,14 +11,31 @@ from winnow.errors import Refusal
 from winnow.ingest.reading import Batch
 from winnow.mapping import PUBLIC, Layout, flat
 
-BATCH_ROWS = 4096
-"""Rows of a Parquet file that are in memory at once."""
+BATCH_ROWS, BATCH_BYTES = 4096, 2**26
+"""What of a Parquet file is in memory at once: so many rows, or fewer where they are long."""
+FIRST_ROWS = 16
+"""Rows that are read to see how long they are, as a footer cannot say what repeats."""
+
+BUFFER = 2**20
+"""Bytes that are read at once of a column, which may be as long as the file."""
 
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 """What Arrow's writer ends a stream with, and its reader does not miss."""
 
+DAMAGE = (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError)
+
 PARQUET, ARROW_FILE, ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 """How the files begin."""
+
+
+def _batch_rows(file: pq.ParquetFile, columns: list[str] | None) -> int:
+    """Rows of a batch, by the footer and by the first rows themselves."""
+    groups = map(file.metadata.row_group, range(file.num_row_groups))
+    longest: list[int] = [group.total_byte_size // max(1, group.num_rows) for group in groups]
+    for batch in file.iter_batches(FIRST_ROWS, row_groups=[0], columns=columns):
+        longest.append(batch.nbytes // len(batch))
+        break
+    return min(BATCH_ROWS, max(1, BATCH_BYTES // max([1, *longest])))
 
 
 def read_parquet(path: Path, cap: int, layout: Layout = PUBLIC) -> Iterator[Batch]:
@@ -29,17 +46,21 @@ def read_parquet(path: Path, cap: int, layout: Layout = PUBLIC) -> Iterator[Batc
     """
     position = 0
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        file = pq.ParquetFile(path, page_checksum_verification=True, buffer_size=BUFFER)
         columns = flat(file.schema_arrow, layout)
         names = list(columns.values()) if columns else file.schema_arrow.names
         unread = tuple(name for name in file.schema_arrow.names if name not in names)
-        for batch in file.iter_batches(BATCH_ROWS, columns=names if columns else None):
+        read = names if columns else None
+        rows = _batch_rows(file, read) if file.metadata.num_rows else BATCH_ROWS
+        for batch in file.iter_batches(rows, columns=read):
             # A name with a dot in it is read along with the column that its first part names.
             yield Batch(position, batch.select(names) if columns else batch, unread)
             position += batch.num_rows
         if position != file.metadata.num_rows:
             raise OSError(f"it holds {position} rows and says {file.metadata.num_rows}")
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except MemoryError:
+        raise
+    except DAMAGE as error:
         raise Refusal(f"{path} is not a readable Parquet file: {error}") from None
 
 
@@ -73,5 +94,7 @@ def read_arrow(path: Path, cap: int, layout: Layout = PUBLIC, position: int = 0)
             unread = tuple(name for name in batch.schema.names if name not in names)
             yield Batch(position, batch.select(names) if columns else batch, unread)
             position += batch.num_rows
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except MemoryError:
+        raise
+    except DAMAGE as error:
         raise Refusal(f"{path} is not a readable Arrow file: {error}") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from winnow.errors import Refusal
-from winnow.ingest.reading import BROKEN, Record, broken_record, open_bytes
+from winnow.ingest.reading import BROKEN, FREE, Meter, Record, broken_record, open_bytes
 
 DELIMITERS = ",;\t|"
 SAMPLE = 2**16
@@ -137,11 +137,11 @@ def _delimiter(sample: str, first: str) -> str:
     return max(first + DELIMITERS.replace(first, ""), key=fit)
 
 
-def _sample(path: Path, cap: int) -> str:
+def _sample(path: Path, cap: int, meter: Meter) -> str:
     """The first lines of a file, as far as they can be read."""
     sample = ""
     try:
-        with _open_text(path) as file:
+        with _open_text(path, meter) as file:
             while len(sample) < SAMPLE and (line := file.readline(cap)):
                 sample += line
     except BROKEN as error:
@@ -149,9 +149,9 @@ def _sample(path: Path, cap: int) -> str:
     return sample
 
 
-def _open_text(path: Path) -> IO[str]:
+def _open_text(path: Path, meter: Meter) -> IO[str]:
     # Undecodable bytes become lone surrogates, which quarantine their own row later on.
-    return io.TextIOWrapper(open_bytes(path), "utf-8-sig", "surrogateescape", newline="")
+    return io.TextIOWrapper(open_bytes(path, meter), "utf-8-sig", "surrogateescape", newline="")
 
 
 def _header(lines: _Lines, path: Path, sample: str) -> tuple[list[str], Any]:
@@ -172,12 +172,13 @@ def _header(lines: _Lines, path: Path, sample: str) -> tuple[list[str], Any]:
     return [name.strip() for name in header or ()], reader
 
 
-def read_csv(path: Path, cap: int) -> Iterator[Record]:
+def read_csv(path: Path, cap: int, meter: Meter = FREE) -> Iterator[Record]:
     """Read the records of a file of delimited text, whose first line names the columns.
 
     Args:
         path: the file, compressed or not.
         cap: the longest line and record that are read, in characters.
+        meter: of what is unpacked.
 
     Raises:
         Refusal: it is UTF-16, or its header cannot be read.
@@ -185,10 +186,10 @@ def read_csv(path: Path, cap: int) -> Iterator[Record]:
     csv.field_size_limit(cap)
     position = 0
     try:
-        sample = _sample(path, cap)
+        sample = _sample(path, cap, meter)
         if sample.startswith(("\udcff\udcfe", "\udcfe\udcff")):
             raise Refusal(f"{path} is UTF-16: convert it to UTF-8")
-        with _open_text(path) as file:
+        with _open_text(path, meter) as file:
             lines = _Lines(file, cap)
             header, reader = _header(lines, path, sample)
             while True:

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from winnow.column_names import NAMES
 from winnow.errors import Refusal
-from winnow.ingest.reading import BROKEN, Record, broken_record, open_bytes
+from winnow.ingest.reading import BROKEN, FREE, Excess, Meter, Record, broken_record, open_bytes
 from winnow.mapping import PUBLIC, Unmapped, plain_name, to_pair
 
 BOM = b"\xef\xbb\xbf"
@@ -27,6 +27,8 @@ WHOLE = 16
 """Times the longest line: so long may one value be that is not on one line."""
 LOOKED_AT = 20
 """Rows of a table by which its layout is told."""
+DENSE = 4
+"""Times its values that a table by columns may have cells."""
 
 
 # pandas writes NaN for what is missing.
@@ -60,8 +62,11 @@ def _lines(file: IO[bytes], cap: int) -> Iterator[tuple[int, bytes | None]]:
     while line := file.readline(cap):
         number += 1
         whole: bytes | None = line.removeprefix(BOM) if number == 1 else line
-        while len(line) == cap and not line.endswith(b"\n"):
-            line, whole = file.readline(cap), None
+        try:
+            while len(line) == cap and not line.endswith(b"\n"):
+                line, whole = file.readline(cap), None
+        except Excess as error:
+            raise Excess(f"line is longer than {cap} bytes, {error}") from None
         yield number, whole
 
 
@@ -117,7 +122,7 @@ class _Window:
                 value, end = DECODER.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
                 is_cut = error.msg.startswith("Unterminated") or error.pos > len(self.text) - WINDOW
-                if is_cut and len(self.text) - self.at > self.limit:
+                if is_cut and len(self.text) - self.at >= self.limit:
                     raise Refusal(
                         f"{self.path}: one JSON value is longer than {self.limit} characters: "
                         "convert it to JSON lines"
@@ -125,8 +130,10 @@ class _Window:
                 if not is_cut or not self._grow():
                     raise
             else:
-                self.move(end)
-                return value
+                # What ends where the window does may go on there, as a number can.
+                if end < len(self.text) or not self._grow():
+                    self.move(end)
+                    return value
 
     def next_object(self) -> None:
         """Go to the next line that an object starts."""
@@ -159,7 +166,7 @@ def _elements(window: _Window) -> Iterator[Record]:
 def _array(path: Path, file: IO[bytes], cap: int) -> Iterator[Record]:
     """One array, each element at its place."""
     try:
-        yield from _elements(_Window(path, file, WHOLE * cap))
+        yield from _elements(_Window(path, file, cap))
     except Refusal:
         raise
     except (ValueError, RecursionError) as error:
@@ -180,8 +187,8 @@ def _values(path: Path, file: IO[bytes], cap: int) -> Iterator[Record]:
             yield Record(position, reason=_reason(error))
             window.next_object()
             continue
-        rows = _table(value) if is_first and not window.sign() else None
-        if rows is None:
+        rows = _table(value) if is_first else None
+        if rows is None or window.sign():
             yield Record(position, value)
         else:
             yield from (Record(row, value) for row, value in enumerate(rows))
@@ -244,7 +251,8 @@ def _tables(value: dict[str, Any]) -> Iterator[list[Any]]:
     if parts and all(isinstance(part, dict) for part in parts):
         yield parts  # pandas: index
         keys = dict.fromkeys(key for part in parts for key in part)  # pandas: columns
-        yield [{name: part.get(key) for name, part in value.items()} for key in keys]
+        if len(keys) * len(parts) <= DENSE * sum(map(len, parts)):
+            yield [{name: part.get(key) for name, part in value.items()} for key in keys]
     if len(parts) > 1 and all(
         isinstance(part, list) and len(part) == len(parts[0]) for part in parts
     ):
@@ -255,7 +263,7 @@ def _tables(value: dict[str, Any]) -> Iterator[list[Any]]:
         return
     shared = {name: part for name, part in value.items() if plain_name(name) in SHARED}
     entries = [[{**shared, **row} for row in part] if shared else part for part in lists.values()]
-    yield [row for part in entries for row in part if any(map(_is_row, part[:LOOKED_AT]))]
+    yield [row for part in entries if any(map(_is_row, part[:LOOKED_AT])) for row in part]
     within = [*(part for part in parts if isinstance(part, dict)), *itertools.chain(*entries)]
     yield [row for part in within for row in (_table(part) or ())]
     if len(entries) == 1 and not any({"role", "from"} & row.keys() for row in entries[0]):
@@ -298,49 +306,50 @@ def _is_value(path: Path, file: IO[bytes], cap: int) -> bool:
         return False
 
 
-def _shape(path: Path, cap: int) -> Shape:
+def _shape(path: Path, cap: int, meter: Meter) -> Shape:
     """Tell how a file is laid out, from its first line and whether that is the last one."""
-    with open_bytes(path) as file:
+    with open_bytes(path, meter) as file:
         filled = (line for _, line in _lines(file, cap) if line is None or line.strip())
         first = next(filled, b"5")
         if first and first.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise Refusal(f"{path} is UTF-16: convert it to UTF-8")
-        value, reason = _parse(first) if first else (None, "long")
         # A long run of blank lines is no reason to read all of it: a part of it decides.
         is_last = not file.read(WINDOW).strip()
+    if first and is_last and first.lstrip().startswith(b"["):
+        return _array  # which is never held whole
+    value, reason = _parse(first) if first else (None, "long")
     if not reason:
-        if not is_last or not isinstance(value, list | dict):
-            return _of_lines(value)
-        return _array if isinstance(value, list) else _values
-    with open_bytes(path) as file:
+        return _values if is_last and isinstance(value, dict) else _of_lines(value)
+    with open_bytes(path, meter) as file:
         sign = file.read(WINDOW).removeprefix(BOM).lstrip()[:1]
     if sign == b"[" and (is_last or ".json" in map(str.lower, path.suffixes)):
         return _array
     if first is None:
         return _values if sign == b"{" and is_last else _by_line
-    with open_bytes(path) as file:
+    with open_bytes(path, meter) as file:
         whole = _array if sign == b"[" else _values
         return whole if sign in (b"[", b"{") and _is_value(path, file, cap) else _by_line
 
 
-def read_json(path: Path, cap: int) -> Iterator[Record]:
+def read_json(path: Path, cap: int, meter: Meter = FREE) -> Iterator[Record]:
     """Read the records of a file of JSON.
 
     Args:
         path: the file, compressed or not.
-        cap: the longest line that is read, in bytes.
+        cap: the longest line that is read, in bytes, and element of an array, in characters.
+        meter: of what is unpacked.
 
     Raises:
         Refusal: it is UTF-16, one array that is not whole, or one value that is too long.
     """
     position = 0
     try:
-        shape = _shape(path, cap)
+        shape = _shape(path, cap, meter)
     except BROKEN:
         # What comes before the break is read, and the break counted then.
         shape = _by_line
     try:
-        with open_bytes(path) as file:
+        with open_bytes(path, meter) as file:
             for record in shape(path, file, cap):
                 yield record
                 position = record.position

@@ -30,7 +30,13 @@ class IngestConfig:
     max_samples: Count | None = None
     """Rows to read at most, from all files alike; None reads all."""
     max_line_mb: Annotated[int, Range("[1, 1024]")] = 16
-    """A longer line is quarantined unread, in MiB."""
+    """A longer line or row is quarantined, in MiB."""
+    max_memory_mb: Annotated[int, Range("[64, 1000000]")] = 2048
+    """Reading may take so much more memory than the process has, in MiB."""
+    max_ratio: Annotated[int, Range("[1, 1000000]")] = 200
+    """Times its own bytes that a file may give, from 16 MiB on; the rest of it is not read."""
+    max_quarantined: Count = 10_000
+    """Records of one reason that the quarantine lists; the others are counted."""
     columns: ColumnNames | None = None
     """None goes by the public names alone."""
 

@@ -20,11 +20,12 @@ from winnow.errors import BUGS, Refusal
 from winnow.ingest.columns import ARROW_FILE, ARROW_STREAM, PARQUET, read_arrow, read_parquet
 from winnow.ingest.csv_text import read_csv
 from winnow.ingest.json_text import read_json
-from winnow.ingest.reading import COMPRESSIONS, Batch, Record
+from winnow.ingest.reading import COMPRESSIONS, Batch, Meter, Record
 from winnow.mapping import PUBLIC, Layout
 
 Reader = Callable[..., Iterator[Record | Batch]]
-"""Of a path and the longest line; of a columnar file also the layout, which says what to read."""
+"""Of a path and the longest line; of a columnar file also the layout, which says what to read, and
+of a text the meter."""
 TEXTS: dict[str, Reader] = {
     ".jsonl": read_json,
     ".ndjson": read_json,
@@ -73,6 +74,7 @@ class Source:
     """In bytes."""
     dataset: str = ""
     """The hub dataset that it is of."""
+    meter: Meter = field(default_factory=Meter, compare=False)
 
     @property
     def stem(self) -> str:
@@ -123,9 +125,11 @@ def _reader(name: str) -> Reader | None:
     return next((read for end, read in READERS.items() if name.lower().endswith(end)), None)
 
 
-def _with_layout(reader: Reader, layout: Layout) -> Reader:
-    """The reader of a columnar file leaves in it what says nothing."""
-    return functools.partial(reader, layout=layout) if reader in BEGINNINGS else reader
+def _with(reader: Reader, layout: Layout, meter: Meter) -> Reader:
+    """The reader of a columnar file leaves in it what says nothing; that of a text is metered."""
+    if reader in BEGINNINGS:
+        return functools.partial(reader, layout=layout)
+    return functools.partial(reader, meter=meter)
 
 
 def _unknown(name: str) -> str:
@@ -166,7 +170,7 @@ def _name(path: Path, root: Path) -> str:
     return os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
 
 
-def _from_files(path: Path, cap: int, layout: Layout) -> Corpus:
+def _from_files(path: Path, cap: int, ratio: int, layout: Layout) -> Corpus:
     """A file, or all files of a folder."""
     corpus = Corpus()
     top = Path(os.path.realpath(path))  # a link that the user names is followed
@@ -187,8 +191,10 @@ def _from_files(path: Path, cap: int, layout: Layout) -> Corpus:
         if reason or not reader:
             corpus.leave(name, _size(item), reason)
         else:
-            read = functools.partial(_with_layout(reader, layout), item, cap)
-            corpus.sources.append(Source(name, read, item.stat().st_size))
+            size = item.stat().st_size
+            meter = Meter.of(size, ratio)
+            read = functools.partial(_with(reader, layout, meter), item, cap)
+            corpus.sources.append(Source(name, read, size, meter=meter))
     return corpus
 
 
@@ -220,13 +226,13 @@ def _read_all(files: list[Path], cap: int, layout: Layout) -> Iterator[Batch]:
             position = batch.position + len(batch)
 
 
-def _from_saved(source: Path, split: str, cap: int, layout: Layout) -> Corpus:
+def _from_saved(source: Path, split: str, cap: int, ratio: int, layout: Layout) -> Corpus:
     """What `save_to_disk` of Hugging Face datasets wrote."""
     files = _saved_files(source, split)
     corpus = Corpus()
     size = sum(map(_size, files))
     read = functools.partial(_read_all, files, cap, layout)
-    corpus.sources.append(Source(source.name, read, size))
+    corpus.sources.append(Source(source.name, read, size, meter=Meter.of(size, ratio)))
     for item in sorted(source.rglob("*")):
         if item.is_file() and Path(os.path.realpath(item)) not in files:
             corpus.leave(_name(item, source), _size(item), f"it is not of the split {split!r}")
@@ -258,7 +264,13 @@ def _download(source: str, revision: str, url: str, reader: Reader, cap: int
 
 
 def _from_hub(
-    source: str, revision: str, split: str, config: str | None, cap: int, layout: Layout
+    source: str,
+    revision: str,
+    split: str,
+    config: str | None,
+    cap: int,
+    ratio: int,
+    layout: Layout,
 ) -> Corpus:
     """The files of a hub dataset that its card or their names give to the split.
 
@@ -287,9 +299,10 @@ def _from_hub(
         elif not reader:
             corpus.leave(name, size, _unknown(name))
         else:
-            reader = _with_layout(reader, layout)
+            meter = Meter.of(size, ratio)
+            reader = _with(reader, layout, meter)
             read = functools.partial(_download, source, revision, chosen[place], reader, cap)
-            corpus.sources.append(Source(name, read, size, source.rpartition("/")[2]))
+            corpus.sources.append(Source(name, read, size, source.rpartition("/")[2], meter))
     return corpus
 
 
@@ -298,6 +311,7 @@ def find(
     revision: str | None,
     split: str,
     cap: int,
+    ratio: int,
     config: str | None = None,
     layout: Layout = PUBLIC,
 ) -> Corpus:
@@ -308,6 +322,7 @@ def find(
         revision: the hub dataset's commit.
         split: of a saved or hub dataset.
         cap: the longest line or field that is read, in bytes.
+        ratio: times its own bytes that a file may give.
         config: of a hub dataset that has several.
         layout: the columns that say anything; the others of a columnar file need not be read.
 
@@ -316,15 +331,15 @@ def find(
     """
     path = Path(source)
     if revision is not None:
-        corpus = _from_hub(source, revision, split, config, cap, layout)
+        corpus = _from_hub(source, revision, split, config, cap, ratio, layout)
     elif not path.exists():
         raise Refusal(
             f"ingest.source: no file or folder {source!r} (a hub id needs ingest.revision too)"
         )
     elif (path / "dataset_dict.json").exists() or (path / "state.json").exists():
-        corpus = _from_saved(path, split, cap, layout)
+        corpus = _from_saved(path, split, cap, ratio, layout)
     else:
-        corpus = _from_files(path, cap, layout)
+        corpus = _from_files(path, cap, ratio, layout)
     if not corpus.sources:
         named = "; ".join(f"{file.name}: {file.reason}" for file in corpus.unread[:3])
         raise Refusal(

@@ -4,10 +4,14 @@ Writes artifacts/ingest: rows-*.parquet, quarantine.jsonl (file, position, reaso
 what became of every file of the source.
 """
 
+import contextlib
+import functools
 import json
+import math
 import re
+import resource
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +25,7 @@ from winnow import config, mapping, publish
 from winnow.errors import Refusal
 from winnow.ingest.columns import BATCH_ROWS
 from winnow.ingest.params import IngestConfig
-from winnow.ingest.reading import Batch, Record
+from winnow.ingest.reading import EXCESS, ROW_BYTES, Batch, Record
 from winnow.ingest.sources import Corpus, Source, find
 from winnow.mapping import PUBLIC, Columns, Layout, Pair, Unmapped
 from winnow.progress import progress
@@ -33,21 +37,29 @@ SHARD_BYTES = 2**26
 layout, not of results."""
 
 
-def _sample(sources: list[Source], limit: int | None) -> Iterator[tuple[Source, Record | Batch]]:
-    """All records; under a limit the first ones of every source, as evenly as they allow."""
-    left = limit
-    with progress(None, "ingest", "rows", limit) as bar:
-        for index, source in enumerate(sources):
-            quota = None if left is None else -(-left // (len(sources) - index))
-            for part in () if quota == 0 else source.read():
-                if quota is not None and left is not None:
-                    if isinstance(part, Batch):
-                        part = replace(part, columns=part.columns.slice(0, quota))
-                    quota, left = quota - len(part), left - len(part)
-                yield source, part
-                bar.update(len(part))
-                if quota == 0:
-                    break
+REASON_CHARACTERS = 500
+"""Of a quarantined record's reason, which may name all columns that it has."""
+COLUMNS = 10_000
+"""Names of columns that are counted one by one."""
+OTHERS = "(other columns)"
+
+
+@contextlib.contextmanager
+def _memory(size: int) -> Iterator[None]:
+    """Let allocations fail that would take the process over `size` bytes more than it has."""
+    statistics = Path("/proc/self/statm")
+    if not statistics.exists():  # nothing is enforced where Linux is not
+        yield
+        return
+    pa.array([""])  # Arrow's allocator reserves addresses when it is first used
+    taken = int(statistics.read_text().split()[5]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    soft, hard = (math.inf if limit < 0 else limit for limit in before)
+    resource.setrlimit(resource.RLIMIT_DATA, (int(min(soft, hard, taken + size)), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def _row(source: Source, record: Record, layout: Layout = PUBLIC) -> tuple[dict[str, str], Pair]:
@@ -93,6 +105,40 @@ def _shards(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(waiting)
 
 
+def _short(columns: Columns, cap: float) -> Columns:
+    """Leave rows that are longer than `cap` to be looked at one by one."""
+    if sum(text.nbytes for text in columns.texts.values()) <= cap:
+        return columns
+    lengths = functools.reduce(pc.add, map(pc.binary_length, columns.texts.values()))
+    return columns._replace(plain=pc.and_(columns.plain, pc.less_equal(lengths, cap)))
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Rows that are few yet."""
+
+    rows: list[dict[str, str]] = field(default_factory=list)
+    characters: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether they are enough for a batch."""
+        return len(self.rows) >= BATCH_ROWS or self.characters > SHARD_BYTES
+
+    def add(self, row: dict[str, str]) -> int:
+        """Add a row and say how many characters it has."""
+        size = sum(map(len, row.values()))
+        self.rows.append(row)
+        self.characters += size
+        return size
+
+    def take(self) -> Iterator[pa.RecordBatch]:
+        """All of them, where there are any."""
+        if self.rows:
+            yield pa.RecordBatch.from_pylist(self.rows, schema=ROW_SCHEMA)
+            self.rows, self.characters = [], 0
+
+
 @dataclass(slots=True)
 class _Sorter:
     """Sends every record to the rows or, with the reason, to the quarantine."""
@@ -108,36 +154,80 @@ class _Sorter:
     """Rows by column that they have nothing of."""
     seen: set[str] = field(default_factory=set)
     """All columns, where one was named."""
+    cap: float = math.inf
+    """Characters of a row, at most."""
+    listed: float = math.inf
+    """Records of one reason that the quarantine lists, at most."""
+    source: str = ""
+    """What is read now."""
+
+    def sample(
+        self, sources: list[Source], limit: int | None
+    ) -> Iterator[tuple[Source, Record | Batch]]:
+        """All records; under a limit the first ones of every source, as evenly as they allow."""
+        left = limit
+        with progress(None, "ingest", "rows", limit) as bar:
+            for index, source in enumerate(sources):
+                self.source, source.meter.tell = source.name, bar.tell
+                quota = None if left is None else -(-left // (len(sources) - index))
+                for part in () if quota == 0 else source.read():
+                    if quota is not None and left is not None:
+                        if isinstance(part, Batch):
+                            part = replace(part, columns=part.columns.slice(0, quota))
+                        quota, left = quota - len(part), left - len(part)
+                    yield source, part
+                    bar.update(len(part))
+                    if quota == 0:
+                        break
+                    if source.meter.is_over:
+                        yield source, Record(part.position + len(part), reason=EXCESS)
+                        break
 
     def rows(self, parts: Iterable[tuple[Source, Record | Batch]]) -> Iterator[pa.RecordBatch]:
         """Sort the records and batches of sources; gives the rows, in their order."""
-        waiting, characters = list[dict[str, str]](), 0
+        waiting = _Waiting()
         for source, part in parts:
-            self.ledger.rows_in += len(part)
-            self.files.setdefault(source.name, publish.Ledger()).rows_in += len(part)
+            if source.name not in self.files:
+                self.files[source.name] = publish.Ledger()
             columns = (
                 mapping.to_columns(part.columns, self.layout) if isinstance(part, Batch) else None
             )
             if self.layout is not PUBLIC:
-                self.seen |= _names(part)
-            mapped = (self._row(source, record) for record in part.records()) if not columns else ()
-            rows = [row for row in mapped if row]
-            waiting += rows
-            characters += sum(len(text) for row in rows for text in row.values())
-            if waiting and (columns or len(waiting) >= BATCH_ROWS or characters > SHARD_BYTES):
-                yield pa.RecordBatch.from_pylist(waiting, schema=ROW_SCHEMA)
-                waiting, characters = [], 0
+                names = (name for name in _names(part) if self._is_told(name))
+                self.seen.update(names)
             if columns and isinstance(part, Batch):
-                yield self._filled(source, part, columns)
-            elif isinstance(part, Batch):
-                self._leave(part, len(rows))
-        if waiting:
-            yield pa.RecordBatch.from_pylist(waiting, schema=ROW_SCHEMA)
+                yield from waiting.take()
+                rows = self._filled(source, part, columns)
+                source.meter.rows += rows.nbytes + ROW_BYTES * len(part)
+                yield rows
+            else:
+                yield from self._one_by_one(source, part, waiting)
+        yield from waiting.take()
+
+    def _one_by_one(
+        self, source: Source, part: Record | Batch, waiting: "_Waiting"
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a part whose records must say each what they are."""
+        count = 0
+        for record in part.records():
+            row = self._row(source, record)
+            source.meter.rows += ROW_BYTES
+            if row:
+                count += 1
+                source.meter.rows += waiting.add(row)
+            if waiting.is_full:
+                yield from waiting.take()
+            if source.meter.is_over:
+                break
+        if isinstance(part, Batch):
+            self._leave(part, count)
 
     def _filled(self, source: Source, batch: Batch, columns: Columns) -> pa.RecordBatch:
         """The rows of a batch, the plain ones at once and the others by their records."""
+        columns = _short(columns, self.cap)
         rows, plain = _rows(source, batch, columns), columns.plain.to_numpy(zero_copy_only=False)
-        self.unused += columns.unused
+        self._count_in(source, len(rows))
+        self._use(columns.unused)
         odd = {
             record.position - batch.position: self._row(source, record)
             for record in batch.records(np.flatnonzero(~plain).tolist())
@@ -151,23 +241,73 @@ class _Sorter:
         return pa.concat_batches([rows, others]).take(np.argsort(places))
 
     def _leave(self, batch: Batch, num_rows: int) -> None:
-        self.unused += Counter(dict.fromkeys(batch.unread, num_rows))
+        self._use(Counter(dict.fromkeys(batch.unread, num_rows)))
+
+    def _count_in(self, source: Source, count: int) -> None:
+        self.ledger.rows_in += count
+        self.files[source.name].rows_in += count
+
+    def _use(self, unused: Mapping[str, int]) -> None:
+        """Count columns that rows have nothing of."""
+        for name, count in unused.items():
+            known = name in self.unused or len(self.unused) < COLUMNS
+            self.unused[name if known else OTHERS] += count
+
+    def _is_told(self, name: str) -> bool:
+        """Whether a column is among those that a named one is looked for in."""
+        return len(self.seen) < COLUMNS or mapping.plain_name(name) in self.layout.known
 
     def _row(self, source: Source, record: Record) -> dict[str, str] | None:
+        self._count_in(source, 1)
         try:
             row, pair = _row(source, record, self.layout)
-            self.unused.update(map(_written, pair.unused))
+            if sum(map(len, row.values())) > self.cap:
+                raise Unmapped(f"row is longer than {self.cap} characters")
+            self._use(dict.fromkeys(map(_written, pair.unused), 1))
             return row
+        except RecursionError:
+            reason = "the record is nested too deeply"
         except Unmapped as error:
             reason = str(error)
         self.example = self.example or f"{source.name}:{record.position}: {reason}"
-        # Places and names in a reason would make every bad row a reason of its own.
-        kind = re.sub(r"(?s)( at \w+ \d+|, found: .*)$", "", reason)
-        for ledger in (self.ledger, self.files.setdefault(source.name, publish.Ledger())):
+        kind = _kind(reason)
+        for ledger in (self.ledger, self.files[source.name]):
             ledger.dropped[kind] += 1
-        entry = {"file": source.name, "position": record.position, "reason": reason}
-        self.quarantine.write(json.dumps(entry) + "\n")
+        if self.ledger.dropped[kind] <= self.listed:
+            self._list(source.name, record.position, reason)
         return None
+
+    def _list(self, file: str | None, position: int | None, reason: str) -> None:
+        entry = {"file": file, "position": position, "reason": reason[:REASON_CHARACTERS]}
+        self.quarantine.write(json.dumps(entry) + "\n")
+
+    def close(self) -> None:
+        """Say of every reason how many records the quarantine does not list."""
+        for kind, count in self.ledger.dropped.items():
+            if count > self.listed:
+                self._list(None, None, f"{count - self.listed:,} more records: {kind}")
+
+
+@functools.lru_cache(maxsize=1024)
+def _kind(reason: str) -> str:
+    """A reason without the places and names, which make every bad record a reason of its own."""
+    return re.sub(r"(?s)( at \w+ \d+|, found: .*)$", "", reason)
+
+
+@contextlib.contextmanager
+def _within_memory(size: int, sorter: _Sorter) -> Iterator[None]:
+    """Read in so many MiB.
+
+    Raises:
+        Refusal: they are not enough for a file.
+    """
+    try:
+        with _memory(size * 2**20):
+            yield
+    except (MemoryError, pa.ArrowCapacityError):
+        raise Refusal(
+            f"{sorter.source}: reading it takes more memory than ingest.max_memory_mb = {size}"
+        ) from None
 
 
 def _check_columns(own: dict[str, str], seen: set[str]) -> None:
@@ -243,18 +383,24 @@ def run(max_samples: int | None = None) -> None:
     cap = settings.max_line_mb * 2**20
     own = settings.own_columns()
     layout = Layout.of(own) if own else PUBLIC
-    corpus = find(settings.source, settings.revision, settings.split, cap, settings.config, layout)
+    corpus = find(
+        settings.source, settings.revision, settings.split, cap, settings.max_ratio,
+        settings.config, layout,
+    )  # fmt: skip
     ledger = publish.Ledger()
     card: dict[str, Any] = {"stage": "ingest", "params": settings, "max_samples": limit}
     with publish.lock("ingest"), publish.publish_folder(FOLDER, card) as folder:
         with (folder / "quarantine.jsonl").open("w", encoding="utf-8") as quarantine:
-            sorter = _Sorter(quarantine, ledger, layout)
-            for number, shard in enumerate(_shards(sorter.rows(_sample(corpus.sources, limit)))):
-                pq.write_table(
-                    shard, folder / f"rows-{number:05}.parquet",
-                    compression="zstd", compression_level=3, use_dictionary=["source"],
-                )  # fmt: skip
-                ledger.rows_out += shard.num_rows
+            sorter = _Sorter(quarantine, ledger, layout, cap=cap, listed=settings.max_quarantined)
+            with _within_memory(settings.max_memory_mb, sorter):
+                parts = sorter.sample(corpus.sources, limit)
+                for number, shard in enumerate(_shards(sorter.rows(parts))):
+                    pq.write_table(
+                        shard, folder / f"rows-{number:05}.parquet",
+                        compression="zstd", compression_level=3, use_dictionary=["source"],
+                    )  # fmt: skip
+                    ledger.rows_out += shard.num_rows
+            sorter.close()
         _check_columns(own, sorter.seen)
         if not ledger.rows_out:
             found = f"{ledger.rows_in} records, all quarantined, the first at {sorter.example}"
