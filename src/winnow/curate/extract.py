@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import queue
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,9 @@ PAGE = r"(?is)^[\s\x{FEFF}]*<(?:.*<)?(?:!doctype\s+html|html)\b"
 
 PAGE_SECONDS = 10.0
 """Of processor time that a page may take: the slowest of 1,210 real ones takes 0.5."""
+
+PAGE_MEMORY = 2**31
+"""Bytes that a process may take for a page."""
 
 CHUNK_PAGES = 16
 """That a thread has read before it gives them on: a matter of progress, not of results."""
@@ -64,6 +68,7 @@ def _serve(pipe: Any, engine: str, seconds: float) -> None:
     """Answer every page with its text, or with the exception that there was instead."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who started it closes the pipe
     logging.disable(logging.CRITICAL)
+    resource.setrlimit(resource.RLIMIT_DATA, (PAGE_MEMORY, PAGE_MEMORY))
     to_text("", engine)
     pipe.send("ready")
     while True:

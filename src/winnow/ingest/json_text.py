@@ -89,8 +89,10 @@ class _Window:
 
     def _grow(self) -> bool:
         # As much again as is waiting: a long value is decoded a few times, not for every piece.
-        more = self.file.read(max(WINDOW, len(self.text) - self.at))
-        self.text, self.at = self.text[self.at :] + more, 0
+        waiting = len(self.text) - self.at
+        more = self.file.read(min(max(WINDOW, waiting), max(1, self.limit + 1 - waiting)))
+        if more:
+            self.text, self.at = self.text[self.at :] + more, 0
         return bool(more)
 
     def move(self, to: int) -> None:
@@ -122,7 +124,7 @@ class _Window:
                 value, end = DECODER.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
                 is_cut = error.msg.startswith("Unterminated") or error.pos > len(self.text) - WINDOW
-                if is_cut and len(self.text) - self.at >= self.limit:
+                if is_cut and len(self.text) - self.at > self.limit:
                     raise Refusal(
                         f"{self.path}: one JSON value is longer than {self.limit} characters: "
                         "convert it to JSON lines"
@@ -130,8 +132,8 @@ class _Window:
                 if not is_cut or not self._grow():
                     raise
             else:
-                # What ends where the window does may go on there, as a number can.
-                if end < len(self.text) or not self._grow():
+                # A number may go on where the window ends: 1 | 2, 1. | 5, 1e- | 5.
+                if end + 2 < len(self.text) or not self._grow():
                     self.move(end)
                     return value
 
@@ -302,7 +304,9 @@ def _is_value(path: Path, file: IO[bytes], cap: int) -> bool:
             window.sign()
             return isinstance(window.value(), dict) and window.sign() in (",", "]")
         return isinstance(window.value(), dict)
-    except (json.JSONDecodeError, RecursionError):
+    except Refusal:
+        raise
+    except (ValueError, RecursionError):
         return False
 
 
