@@ -193,10 +193,10 @@ def test_an_array_is_read_through_any_window(
 
 
 def test_an_array_is_never_held_whole(data: Path, project: Path) -> None:
-    (data / "a.json").write_bytes(b"[" + b",".join([LINE] * 200_000) + b"]")
+    (data / "a.json").write_bytes(b"[" + b",".join([LINE] * 100_000) + b"]")
     code, _, peak = ingest_measured(project)
     assert code == 0 and peak < 250
-    (data / "a.json").write_bytes(b"[[" + b",".join([b"[]"] * 4_000_000) + b"]]")
+    (data / "a.json").write_bytes(b"[[" + b",".join([b"[]"] * 1_000_000) + b"]]")
     code, said, peak = ingest_measured(project, max_line_mb=1)
     assert code == 2 and peak < 250
     assert "data/a.json: one JSON value is longer than 1048576 characters" in said
@@ -204,20 +204,20 @@ def test_an_array_is_never_held_whole(data: Path, project: Path) -> None:
 
 def test_a_table_of_many_small_rows_is_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    ragged = {f"a{number}": {f"b{number}": number} for number in range(50_000)}
-    for table, rows in ((ragged, 50_000), ({"data": [{}] * 500_000}, 500_000)):
+    ragged = {f"a{number}": {f"b{number}": number} for number in range(20_000)}
+    for table, rows in ((ragged, 20_000), ({"data": [{}] * 100_000}, 100_000)):
         path.write_text(json.dumps(table))
-        began = time.monotonic()
+        began = time.process_time()
         assert sum(1 for _ in json_text.read_json(path, MIB * 16)) == rows
-        assert time.monotonic() - began < 20
+        assert time.process_time() - began < 15
 
 
 def test_many_turns_of_one_side_are_joined_at_once() -> None:
     turns = [{"role": "user", "content": "ab"}] * 200_000
-    began = time.monotonic()
+    began = time.process_time()
     pair = to_pair({"messages": [*turns, {"role": "assistant", "content": "c"}]})
     assert pair.instruction == "\n".join(["ab"] * 200_000) and pair.response == "c"
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 15
 
 
 def test_a_tree_that_is_too_deep_costs_its_record(data: Path, project: Path) -> None:

@@ -274,7 +274,9 @@ def _tables(value: dict[str, Any]) -> Iterator[list[Any]]:
 
 def _table(value: Any) -> list[Any] | None:
     """The rows of a value that is a table and not a row; where none can be mapped, as many rows."""
-    if not isinstance(value, dict) or _is_row(value):
+    if not isinstance(value, dict) or not any(isinstance(p, dict | list) for p in value.values()):
+        return None
+    if _is_row(value):
         return None
     several = None
     for rows in _tables(value):
