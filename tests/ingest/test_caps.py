@@ -225,9 +225,10 @@ def test_a_tree_that_is_too_deep_costs_its_record(data: Path, project: Path) -> 
     start, end = '{"role":"user","content":"u","replies":[', "]}"
     deep = f'{{"messages":[{start * depth}{end * depth}]}}\n'
     (data / "a.jsonl").write_bytes(LINE + deep.encode() + LINE)
+    (data / "b.jsonl").write_bytes(deep.encode())
     responses, quarantine, _ = ingest(project)
-    assert len(responses) == 2
-    assert "nested too deeply" in quarantine[0]["reason"]
+    assert len(responses) == 2 and len(quarantine) == 2
+    assert all("nested too deeply" in row["reason"] for row in quarantine)
 
 
 def test_a_bar_is_drawn_even_when_nothing_moves_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,7 +214,7 @@ NAMED = replace(PUBLIC, names={**PUBLIC.names, "unlabelled": ()})
 def _is_row(value: Any) -> bool:
     try:
         to_pair(value, NAMED)
-    except Unmapped:
+    except (Unmapped, RecursionError):
         return False
     return True
 
@@ -279,10 +279,13 @@ def _table(value: Any) -> list[Any] | None:
     if _is_row(value):
         return None
     several = None
-    for rows in _tables(value):
-        if any(map(_is_row, rows[:LOOKED_AT])):
-            return rows
-        several = several or (rows if len(rows) > 1 else None)
+    try:
+        for rows in _tables(value):
+            if any(map(_is_row, rows[:LOOKED_AT])):
+                return rows
+            several = several or (rows if len(rows) > 1 else None)
+    except RecursionError:
+        return None
     return several
 
 

@@ -22,6 +22,7 @@ from winnow.ingest.csv_text import read_csv
 from winnow.ingest.json_text import read_json
 from winnow.ingest.reading import COMPRESSIONS, Batch, Meter, Record
 from winnow.mapping import PUBLIC, Layout
+from winnow.progress import progress
 
 Reader = Callable[..., Iterator[Record | Batch]]
 """Of a path and the longest line; of a columnar file also the layout, which says what to read, and
@@ -51,6 +52,8 @@ KNOWN = (
 
 ARCHIVES = {".zip", ".tar", ".tgz", ".7z", ".rar"}
 LFS = b"version https://git-lfs.github.com/spec/"
+MANY_FILES = 10_000
+"""So many are not listed in silence."""
 LFS_BYTES = 1024
 """No pointer of Git LFS is longer."""
 
@@ -174,7 +177,8 @@ def _from_files(path: Path, cap: int, ratio: int, layout: Layout) -> Corpus:
     """A file, or all files of a folder."""
     corpus = Corpus()
     top = Path(os.path.realpath(path))  # a link that the user names is followed
-    for item in sorted(path.rglob("*")) if path.is_dir() else [path]:
+    items = sorted(path.rglob("*")) if path.is_dir() else [path]
+    for item in progress(items, "list", "files", shown=len(items) > MANY_FILES):
         name = _name(item, path if path.is_dir() else path.parent)
         inside = Path(os.path.realpath(item)).is_relative_to(top)
         if inside and item.is_dir():
