@@ -6,11 +6,13 @@ pytest tests/test_masking.py
 import os
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import Winnow
 
 from winnow.masking import SHORTEST, mask
 
@@ -58,6 +60,8 @@ def test_a_variable_whose_name_says_so_is_secret(monkeypatch: pytest.MonkeyPatch
 
 PROGRAM = """
 import logging, sys, threading, warnings
+from tiny import Winnow
+
 from winnow.masking import mask_output
 mask_output()
 mask_output()
@@ -81,3 +85,11 @@ def test_every_way_to_print_is_masked() -> None:
     assert "canary" not in said and done.returncode == 1
     for number in range(1, 9):
         assert f"{number} https://***@host" in said
+
+
+def test_a_line_that_is_cut_shows_no_half_of_a_secret(project: Path, winnow: Winnow) -> None:
+    for length in range(60, 124, 16):
+        init = f"{length * 'x'}/https://me:{8 * 'canary-'}@host/{400 * 'y'}"
+        done = winnow("train", "high_40_tiny", "--init", init)
+        assert done.returncode == 2 and "found 'xxx" in done.stderr and "…" in done.stderr
+        assert "canary" not in done.stderr

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from winnow import STAGES, __version__, check, config, terminal
 from winnow.errors import Refusal, Stopped
-from winnow.masking import mask_output
+from winnow.masking import mask, mask_output
 
 FULL_DISK = ("No space left on device", "database or disk is full")
 """As the system says it, and SQLite; safetensors and MLflow raise it as no OSError."""
@@ -150,7 +150,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         code, message = 2, reason + (f" (in {Path.cwd()})" if here != Path() else "")
     # Said after the error is gone, and with it the progress bar that it interrupted.
-    print(terminal.line(f"winnow {command}: {message}"), file=sys.stderr)
+    # Masked before it is cut to its length: half of a secret is not known for one.
+    print(terminal.line(mask(f"winnow {command}: {message}")), file=sys.stderr)
     return code
 
 
