@@ -47,9 +47,9 @@ def connect() -> tuple[MlflowClient, str]:
     folder = Path(os.environ.get("DVC_ROOT") or Path.cwd())
     uri = os.environ.get("MLFLOW_TRACKING_URI") or _local(folder / "mlflow.db")
     mlflow.set_tracking_uri(uri)
-    client = MlflowClient()
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     try:
+        client = MlflowClient()
         if "MLFLOW_EXPERIMENT_ID" in os.environ:
             return client, client.get_experiment(os.environ["MLFLOW_EXPERIMENT_ID"]).experiment_id
         found = client.get_experiment_by_name(name)
