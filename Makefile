@@ -20,7 +20,7 @@ FULL_EXPERIMENTS := ultra_10k_500M, ultra_10k_1B, high_100k_500M, high_100k_1B, 
 help:  ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-19s %s\n", $$1, $$2}' Makefile
 
-.venv: .venv/project  ## set up the environment, at the versions of requirements.lock
+.venv: .venv/project .dvc/tmp/site  ## set up the environment, at the versions of requirements.lock
 
 .venv/lock: requirements.lock requirements-cuda.lock docker/install-lock
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "too old: make PY=python3.12")'
@@ -33,6 +33,11 @@ help:  ## list what can be done here
 .venv/project: .venv/lock pyproject.toml
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# Of DVC's own, and for this user alone: it holds pickles, and DVC's default is in /var/tmp.
+.dvc/tmp/site: | .venv/project
+	@$(BIN)/dvc config -q --local core.site_cache_dir "$(CURDIR)/$@"
+	@mkdir -p -m 700 $@
 
 demo: .venv  ## answer the question on the sample: run what changed, then print it
 	@$(RUN) dvc repro

@@ -8,6 +8,8 @@ import contextlib
 import logging
 import os
 import pickle
+import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,30 +32,61 @@ def running() -> Iterator[None]:
     and the project's folder at the same path.
 
     Raises:
-        Refusal: the engine is unknown or not installed.
+        Refusal: the engine is unknown or not installed, or no cluster is where RAY_ADDRESS says.
     """
     global _on_ray
     if config.load("engine", Literal["local", "ray"]) == "local":  # type: ignore[arg-type]
         yield
         return
+    # Without an address Ray would join any cluster that was here, and wait for one that is gone.
+    address = os.environ.get("RAY_ADDRESS", "local")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address == "local":
+        # It listens on all of a machine's addresses where clusters are enabled, else on loopback.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray.data
     except ImportError:
         raise Refusal("params.yaml: engine: ray is missing: pip install -e '.[ray]'") from None
-    # Without an address Ray would join any cluster that was here, and wait for one that is gone.
-    address = os.environ.get("RAY_ADDRESS", "local")
-    ray.init(address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        ray.init(address, include_dashboard=None, **quiet)
+    except ConnectionError:
+        raise Refusal(f"RAY_ADDRESS: no cluster at {address}: start it, or unset it") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     _on_ray = True
     try:
-        yield
+        with _watched():
+            yield
     finally:
         _on_ray = False
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[None]:
+    """Say it where the block ends this process without a word, as Ray does when one of its own
+    processes is killed: by an exit that raises nothing. So another process waits for the end."""
+    ended, working = os.pipe()
+    watcher = os.fork()
+    if watcher == 0:
+        os.close(working)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        if not os.read(ended, 1):
+            said = "a process of Ray was killed, which ends this one: the same command goes on"
+            print(f"\nwinnow: engine: ray: {said}", file=sys.stderr)
+        os._exit(0)
+    os.close(ended)
+    try:
+        yield
+    finally:
+        os.write(working, b".")
+        os.close(working)
+        os.waitpid(watcher, 0)
 
 
 def each(work: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
