@@ -20,6 +20,9 @@ from winnow.masking import mask, mask_output
 FULL_DISK = ("No space left on device", "database or disk is full")
 """As the system says it, and SQLite; safetensors and MLflow raise it as no OSError."""
 
+NO_MEMORY = ("Cannot allocate memory", "can't allocate memory", "out of memory")
+"""As the system says it, and torch of a processor and of a GPU."""
+
 PLACES = {
     errno.EACCES: "allow it, or work elsewhere",
     errno.EPERM: "allow it, or work elsewhere",
@@ -159,6 +162,8 @@ def user_reason(error: Exception) -> str | None:
     """What a user can do about an error; None of a bug."""
     if any(words in str(error) for words in FULL_DISK):
         return "No space left on device: make room, then the same command goes on"
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        return "out of memory: give it more, then the same command goes on"
     if isinstance(error, OSError) and error.errno in PLACES:
         return f"{error}: {PLACES[error.errno]}"
     return str(error) if isinstance(error, Refusal) else None

@@ -5,6 +5,7 @@ is wrong further down is found after hours of work. No stage depends on this mod
 result, and DVC reruns nothing for a value of another stage.
 """
 
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,11 @@ SECTIONS: dict[str, Any] = {
     "analyze": AnalyzeConfig,
 }
 ENGINES: Any = Literal["local", "ray"]
+ADDRESSES = {
+    "ingest": 0.5, "curate": 1.5, "score": 3, "select": 1, "train": 3, "evaluate": 4, "analyze": 2
+}  # fmt: skip
+"""GB of addresses that a stage of a few rows takes on two cores. With less its libraries end, each
+in its own way and some without an exception, while they are loaded or start their threads."""
 
 
 def _check_folders() -> None:
@@ -37,6 +43,16 @@ def _check_folders() -> None:
     for path in map(Path, (".winnow", "artifacts", *artifacts, "models", "results", "analysis")):
         if path.exists() and not path.is_dir():
             raise Refusal(f"{path}: a file is in the place of a folder: move it away")
+
+
+def _check_addresses(stage: str) -> None:
+    """Refuse a limit of addresses (`ulimit -v`) that is known to be too low for a stage."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < ADDRESSES[stage] * 1e9:
+        raise Refusal(
+            f"ulimit -v: {limit / 1e9:.2f} GB of addresses are allowed, {stage} takes "
+            f"{ADDRESSES[stage]:g} and more: raise the limit"
+        )
 
 
 def before(
@@ -60,6 +76,7 @@ def before(
     Raises:
         Refusal: a key, value, name or file is wrong, or a file is where a stage wants a folder.
     """
+    _check_addresses(stage)
     _check_folders()
     given = config.sections()
     sections = {name: config.load(name, kind) for name, kind in SECTIONS.items() if name in given}

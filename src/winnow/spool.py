@@ -24,6 +24,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mlflow.utils.logging_utils import disable_logging, enable_logging
 
 # That it starts and stops is no news.
 logging.getLogger(SystemMetricsMonitor.__module__).setLevel(logging.WARNING)
@@ -221,6 +222,7 @@ class Training:
                     ),
                     "tokenizer": AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
                 }
+                disable_logging()  # that a model and a version are registered is no news
                 mlflow.transformers.log_model(
                     parts,
                     name="model",
@@ -229,6 +231,7 @@ class Training:
                     registered_model_name=name,
                     model_card=_model_card(name, self._description),
                 )
+                enable_logging()
             for version in self._client.search_model_versions(query):
                 self._client.set_model_version_tag(name, version.version, "seed", seed)
 
