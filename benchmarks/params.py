@@ -39,14 +39,14 @@ ENVIRONMENT = os.environ | {
 
 
 def checked(stage: str) -> tuple[str, float]:
-    """What the check of a command finds, and its seconds."""
-    began = time.perf_counter()
+    """What the check of a command finds, and its seconds of processor time."""
+    began = time.process_time()
     try:
         check.before(stage)
         fate = "accepted"
     except Exception as error:
         fate = "refused" if user_reason(error) else f"{type(error).__name__}: {str(error)[:300]}"
-    return fate, time.perf_counter() - began
+    return fate, time.process_time() - began
 
 
 def run(stage: str) -> tuple[str, float]:
@@ -96,7 +96,7 @@ def main() -> None:
     """The campaign, in a tiny project that is evaluated."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--number", type=int, default=2000, help="files")
-    parser.add_argument("--runs", type=int, default=100, help="of which the command is run")
+    parser.add_argument("--runs", type=int, default=60, help="of which the command is run")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -104,10 +104,11 @@ def main() -> None:
         write_params(Path(), TINY)
         write_jsonl(Path("data/a.jsonl"), corpus())
         Path("corpora").symlink_to(ROOT / "corpora")
-        with contextlib.redirect_stdout(sys.stderr):
-            make_until("select")
-        for stage in ("train", "evaluate"):
-            run(stage)
+        if given.runs:
+            with contextlib.redirect_stdout(sys.stderr):
+                make_until("select")
+            for stage in ("train", "evaluate"):
+                run(stage)
         campaign(given.number, given.runs, given.seed)
 
 
