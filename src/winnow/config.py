@@ -130,7 +130,7 @@ class Model:
 class Recipe:
     """How an arm is trained; names as in Hugging Face's TrainingArguments."""
 
-    learning_rate: Annotated[float, Range("(0, 1000]")]
+    learning_rate: Annotated[float, Range("(0, 1e38]")]
     num_train_epochs: Annotated[int, Range("[1, 100000]")]
     per_device_train_batch_size: Annotated[int, Range("[1, 100000]")]
     """In sequences."""

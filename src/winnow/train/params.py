@@ -13,7 +13,7 @@ from winnow.errors import Refusal
 class TrainConfig:
     """What may be trained and how long that may take."""
 
-    max_hours: Annotated[float, Range("(0, 100000]")]
+    max_hours: Annotated[float, Range("(0, 1e12]")]
     """A run that is estimated to take longer is refused before its first step."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     init: Text = "scratch"
