@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,12 +17,8 @@ class _Bar(tqdm):  # type: ignore[misc]
         self.ended = threading.Event()
         super().__init__(*arguments, **options)
         if not self.disable:
-            threading.Thread(target=self._keep_drawn, daemon=True).start()
-
-    def _keep_drawn(self) -> None:
-        while not self.ended.wait(SILENCE):
-            if self._time() - self.last_print_t >= SILENCE:
-                self.refresh()
+            known = weakref.ref(self), self.ended
+            threading.Thread(target=_keep_drawn, args=known, daemon=True).start()
 
     def tell(self, text: str) -> None:
         """Say something beside the count, when the bar is next drawn."""
@@ -30,6 +27,17 @@ class _Bar(tqdm):  # type: ignore[misc]
     def close(self) -> None:
         self.ended.set()
         super().close()
+
+
+def _keep_drawn(bar: "weakref.ref[_Bar]", ended: threading.Event) -> None:
+    """Draw a bar that nothing moves. It is not held: one that an error left is closed with it."""
+    while not ended.wait(SILENCE):
+        shown = bar()
+        if shown is None:
+            return
+        if shown._time() - shown.last_print_t >= SILENCE:
+            shown.refresh()
+        del shown
 
 
 def progress(
