@@ -215,10 +215,12 @@ class _Sorter:
             if row:
                 count += 1
                 source.meter.rows += waiting.add(row)
-            if waiting.is_full:
+            if waiting.characters > SHARD_BYTES:
                 yield from waiting.take()
             if source.meter.is_over:
                 break
+        if waiting.is_full:
+            yield from waiting.take()
         if isinstance(part, Batch):
             self._leave(part, count)
 
