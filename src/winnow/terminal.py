@@ -20,12 +20,15 @@ UNREAD = (errno.EPIPE, errno.EIO)
 class _Stream(io.FileIO):
     """The bytes of stdout or stderr, which may be said to nobody."""
 
+    refused = False
+
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError as error:
-            # On a full disk stdout is an error, and of stderr there is nobody to tell.
-            if error.errno not in UNREAD and self.fileno() == 1:
+            # A full disk is an error of stdout, once; of stderr there is nobody to tell.
+            if error.errno not in UNREAD and self.fileno() == 1 and not self.refused:
+                self.refused = True
                 raise
             return len(data)
 
