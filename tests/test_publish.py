@@ -22,6 +22,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_what_a_kill_left_of_a_file_is_written_over(tmp_path: Path) -> None:
+    writing = "with publish.atomic_file(Path('a.txt')): os.kill(os.getpid(), 9)"
+    program = f"import os; from pathlib import Path; from winnow import publish\n{writing}"
+    assert subprocess.run([sys.executable, "-c", program], cwd=tmp_path).returncode == -9
+    assert len(os.listdir(tmp_path)) == 1
+    with publish.atomic_file(tmp_path / "a.txt", "w") as file:
+        file.write("new")
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
 def test_a_folder_appears_whole_with_its_card_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "out"
     with publish.publish_folder(target, {"stage": "score"}) as folder:
