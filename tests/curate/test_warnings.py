@@ -111,7 +111,7 @@ def test_a_test_set_that_lost_its_rows_judges_no_model(project: Path) -> None:
     pq.write_table(pq.read_table(path).slice(0, 0), path)
     with publish.publish_folder(project / "models/high_40_tiny/0", {"stage": "train"}):
         pass
-    with pytest.raises(Refusal, match="curate/test.parquet has no row: run `winnow curate`"):
+    with pytest.raises(Refusal, match="curate/test.parquet is not what its card says: run `winnow"):
         evaluate.run(["high_40_tiny"], 0, False)
 
 
