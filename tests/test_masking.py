@@ -60,8 +60,6 @@ def test_a_variable_whose_name_says_so_is_secret(monkeypatch: pytest.MonkeyPatch
 
 PROGRAM = """
 import logging, sys, threading, warnings
-from tiny import Winnow
-
 from winnow.masking import mask_output
 mask_output()
 mask_output()

@@ -53,7 +53,8 @@ def running() -> Iterator[None]:
         ray.init(address, include_dashboard=None, **quiet)
     except ConnectionError:
         raise Refusal(f"RAY_ADDRESS: no cluster at {address}: start it, or unset it") from None
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # What it logs with a traceback it raises too, or it ends this process: see _watched.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
