@@ -209,9 +209,9 @@ def test_ray_listens_on_loopback_and_a_part_of_it_that_is_killed_is_one_line(
     (raylet,) = (one for one in processes if one.name() == "raylet")
     raylet.kill()
     _, said = process.communicate(timeout=100)
-    assert process.returncode == 1 and "Traceback" not in said
-    line = "winnow: engine: ray: a process of Ray was killed, which ends this one: the same command"
-    assert said.splitlines()[-1].startswith(line)
+    # Ray ends the process by an exit of its own (1), or by what can be caught (2).
+    assert process.returncode in (1, 2) and "Traceback" not in said
+    assert said.count("engine: ray: a process of Ray was killed, which ends this one") == 1
     psutil.wait_procs(processes, timeout=10)
     for left in processes:
         if left.is_running():

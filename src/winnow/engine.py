@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 _on_ray = False
 
+KILLED = "a process of Ray was killed, which ends this one: the same command goes on"
+
 
 @contextlib.contextmanager
 def running() -> Iterator[None]:
@@ -32,7 +34,8 @@ def running() -> Iterator[None]:
     and the project's folder at the same path.
 
     Raises:
-        Refusal: the engine is unknown or not installed, or no cluster is where RAY_ADDRESS says.
+        Refusal: the engine is unknown or not installed, no cluster is where RAY_ADDRESS says, or
+            one of Ray's own processes was killed.
     """
     global _on_ray
     if config.load("engine", Literal["local", "ray"]) == "local":  # type: ignore[arg-type]
@@ -59,18 +62,23 @@ def running() -> Iterator[None]:
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     _on_ray = True
-    try:
-        with _watched():
+    with _watched():
+        try:
             yield
-    finally:
-        _on_ray = False
-        ray.shutdown()
+        except ray.exceptions.RayTaskError:
+            raise  # of the work, and no fault of Ray's
+        except ray.exceptions.RayError:
+            raise Refusal(f"engine: ray: {KILLED}") from None
+        finally:
+            _on_ray = False
+            ray.shutdown()
 
 
 @contextlib.contextmanager
 def _watched() -> Iterator[None]:
-    """Say it where the block ends this process without a word, as Ray does when one of its own
-    processes is killed: by an exit that raises nothing. So another process waits for the end."""
+    """Say it where the block ends this process without a word, as Ray may when one of its own
+    processes is killed: by an exit that raises nothing, or SystemExit alone. So another process
+    waits for the end."""
     ended, working = os.pipe()
     watcher = os.fork()
     if watcher == 0:
@@ -78,14 +86,18 @@ def _watched() -> Iterator[None]:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         if not os.read(ended, 1):
-            said = "a process of Ray was killed, which ends this one: the same command goes on"
-            print(f"\nwinnow: engine: ray: {said}", file=sys.stderr)
+            print(f"\nwinnow: engine: ray: {KILLED}", file=sys.stderr)
         os._exit(0)
     os.close(ended)
+    is_silent = False
     try:
         yield
+    except SystemExit:
+        is_silent = True
+        raise
     finally:
-        os.write(working, b".")
+        if not is_silent:
+            os.write(working, b".")
         os.close(working)
         os.waitpid(watcher, 0)
 
