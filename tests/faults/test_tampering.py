@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from faults import tampering
 from tiny import ROOT
 
@@ -16,7 +17,10 @@ CASES = 48
 """Of about 600, drawn at random: benchmarks/reliability.py goes through all."""
 
 
-def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+def test_what_is_read_is_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "grid").mkdir()
     done = subprocess.run(
         [sys.executable, tampering.__file__, str(CASES)],
