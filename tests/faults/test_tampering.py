@@ -17,9 +17,7 @@ CASES = 48
 """Of about 600, drawn at random: benchmarks/reliability.py goes through all."""
 
 
-def test_what_is_read_is_what_was_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_read_is_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "grid").mkdir()
     done = subprocess.run(
