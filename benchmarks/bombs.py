@@ -127,10 +127,15 @@ def texts() -> Iterator[tuple[str, Callable[[], bytes]]]:
             + b"]}"
         ),
     )
-    yield "columns.csv", lambda: (
-        b"instruction,output" + b"".join(b",c%d" % n for n in range(10**6)) + b"\n"
-        + (b"i,o" + b"," * 10**6 + b"\n") * 5
-    )  # fmt: skip
+    yield (
+        "columns.csv",
+        lambda: (
+            b"instruction,output"
+            + b"".join(b",c%d" % n for n in range(10**6))
+            + b"\n"
+            + (b"i,o" + b"," * 10**6 + b"\n") * 5
+        ),
+    )
     yield "quote.csv", lambda: b"instruction,output\n" + b'i,"o\n' + (b"a" * 99 + b",b\n") * 300_000
     yield "quotes.csv", lambda: b"instruction,output\n" + b'i,"o" x\n' * 3_000_000
 
@@ -164,10 +169,14 @@ def tables() -> Iterator[tuple[str, Callable[[], bytes]]]:
             pa.table({"messages": pa.ListArray.from_arrays([0, 10**8], pa.repeat(0, 10**8))})
         ),
     )
-    yield "prefixes.parquet", lambda: parquet(
-        rows(pa.array(["x" * MIB] * 1000)),
-        use_dictionary=False, column_encoding={"output": "DELTA_BYTE_ARRAY"},
-    )  # fmt: skip
+    yield (
+        "prefixes.parquet",
+        lambda: parquet(
+            rows(pa.array(["x" * MIB] * 1000)),
+            use_dictionary=False,
+            column_encoding={"output": "DELTA_BYTE_ARRAY"},
+        ),
+    )
     yield "dictionary.arrow", lambda: arrow(rows(repeated("x" * MIB, 20_000)))
     yield "packed.arrow", lambda: arrow(rows(pa.array(["x" * MIB] * 1500)), "zstd")
     yield "views.arrow", lambda: arrow(rows(views("x" * MIB, 20_000)))
@@ -192,9 +201,13 @@ def ingest(folder: Path, source: str) -> tuple[str, float, float, str]:
     began = time.perf_counter()
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True,
-            timeout=SECONDS, env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        )  # fmt: skip
+            [sys.executable, "-c", code],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        )
     except subprocess.TimeoutExpired:
         return "over time", SECONDS, 0, ""
     seconds = time.perf_counter() - began
@@ -231,9 +244,12 @@ FILE_SECONDS = 20
 
 Pack = Callable[[bytes], bytes]
 PACK: dict[str, Pack] = {
-    "": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress,
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
     ".zst": lambda text: bytes(pa.compress(text, "zstd", asbytes=True)),
-}  # fmt: skip
+}
 
 
 def whole() -> list[tuple[str, bytes, Pack]]:
@@ -241,9 +257,11 @@ def whole() -> list[tuple[str, bytes, Pack]]:
     lines = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
     comma = "instruction,output\n" + "".join(f"{r['instruction']},{r['output']}\n" for r in ROWS)
     plain = {
-        "jsonl": lines, "json": json.dumps(ROWS).encode(),
-        "csv": comma.encode(), "tsv": comma.replace(",", "\t").encode(),
-    }  # fmt: skip
+        "jsonl": lines,
+        "json": json.dumps(ROWS).encode(),
+        "csv": comma.encode(),
+        "tsv": comma.replace(",", "\t").encode(),
+    }
     found = [(name + end, text, PACK[end]) for name, text in plain.items() for end in PACK]
     table = pa.Table.from_pylist(ROWS)
     chat = [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]

@@ -55,8 +55,10 @@ def main() -> None:
     apart = np.abs(np.concatenate(plainly) - sorted_scores).max()
     weights = sum(weight.numel() for weight in judge.model.parameters()) / 1e6
     print(f"{weights:.0f} million weights on {judge.model.device}, {number:,} rows")
-    print(f"rows a second: {number / seconds[0]:.1f}, of a core's time {number / seconds[1]:.1f}; "
-          f"in the order of the rows {number / unsorted:.1f}")  # fmt: skip
+    print(
+        f"rows a second: {number / seconds[0]:.1f}, of a core's time {number / seconds[1]:.1f}; "
+        f"in the order of the rows {number / unsorted:.1f}"
+    )
     print(f"largest difference of a row's two scores: {apart:.1e}")
 
 

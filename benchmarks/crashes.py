@@ -23,8 +23,10 @@ def main(points: int, moments: int) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests/faults/train_kills.py"), str(points), str(moments)],
         env=ENVIRONMENT | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     found = [json.loads(line) for line in done.stdout.splitlines()]
     hit = [kill for kill in found if kill["killed"]]
     for kill in hit:

@@ -128,8 +128,13 @@ def draw(path: Path, table: dict[int, dict[str, tuple[float, float]]]) -> None:
     totals = [sum(seconds for seconds, _ in row.values()) for row in table.values()]
     axes.plot(rows, totals, "ko-", linewidth=2, label="all")
     axes.plot(rows, [totals[-1] * number / rows[-1] for number in rows], "k:", label="linear")
-    axes.set(xscale="log", yscale="log", xlabel="rows of the corpus", ylabel="seconds",
-             title="What the data half costs")  # fmt: skip
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="rows of the corpus",
+        ylabel="seconds",
+        title="What the data half costs",
+    )
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120, metadata={"Software": None})
 

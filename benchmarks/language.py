@@ -51,16 +51,20 @@ def main() -> None:
         for name in ("en", "i18n"):
             table = pq.read_table(DATA / f"tldr_pages_{name}.parquet")
             rows = table.take(np.random.default_rng(0).permutation(len(table))[:ROWS]).to_pylist()
-            texts += [" ".join(f"{row['instruction']} {row['input']} {row['response']}".split())
-                      for row in rows]  # fmt: skip
+            texts += [
+                " ".join(f"{row['instruction']} {row['input']} {row['response']}".split())
+                for row in rows
+            ]
         print(f"{'':24}{'precision':>10}{'recall':>10}{'rows/s':>10}")
         for name, find in sides.items():
             began = time.process_time()
             english = np.array([code == "en" for code in find(texts)])
             seconds = time.process_time() - began
             right = english[:ROWS].sum()
-            print(f"{name:24}{right / english.sum():10.2%}{right / ROWS:10.2%}"
-                  f"{len(texts) / seconds:10,.0f}")  # fmt: skip
+            print(
+                f"{name:24}{right / english.sum():10.2%}{right / ROWS:10.2%}"
+                f"{len(texts) / seconds:10,.0f}"
+            )
 
 
 if __name__ == "__main__":

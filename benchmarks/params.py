@@ -55,8 +55,11 @@ def run(stage: str) -> tuple[str, float]:
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "winnow", stage, *names],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     last = done.stderr.rstrip().rpartition("\n")[2]
     seconds = time.perf_counter() - began
     if "Traceback" not in done.stderr:

@@ -62,8 +62,11 @@ def kill_campaign(folder: Path) -> None:
             subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=True)
         done = subprocess.run(
             [sys.executable, kills.__file__, stage, "0", str(MOMENTS)],
-            env=ENVIRONMENT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         found = [json.loads(line) for line in done.stdout.splitlines()]
         hit = [kill for kill in found if kill["killed"]]
         good = sum(k["whole"] and k["resumed"] and k["equal"] and not k["debris"] for k in hit)
@@ -95,8 +98,11 @@ def tampering_campaign(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, tampering.__file__, "0"],
         env=ENVIRONMENT | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        cwd=folder / "grid", stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
+        cwd=folder / "grid",
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     found = [json.loads(line) for line in done.stdout.splitlines()]
     for case in found:
         if case["fate"] not in tampering.GOOD:

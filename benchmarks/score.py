@@ -93,8 +93,11 @@ def compare(path: Path, every: int) -> float:
 
 def readability(path: Path) -> float:
     """textstat against ours on texts of 20 words; returns the ratio, asserts equality."""
-    words = " ".join(batch_text for batch in batches(path, 30_000)
-                     for batch_text in batch["response"].to_pylist()).split()  # fmt: skip
+    words = " ".join(
+        batch_text
+        for batch in batches(path, 30_000)
+        for batch_text in batch["response"].to_pylist()
+    ).split()
     texts = [" ".join(words[at : at + 20]) for at in range(0, 20 * 20_000, 20)]
     table = pa.array(texts)
     flesch_reading_ease(table.slice(0, 1))
@@ -109,8 +112,10 @@ def readability(path: Path) -> float:
         assert (found == wanted).all()
     one, two = np.median(ours), np.median(theirs)
     each = 1e6 / len(texts)
-    print(f"Flesch on texts of 20 words, equal to the last bit: textstat {two * each:.1f} us, "
-          f"ours {one * each:.1f} us")  # fmt: skip
+    print(
+        f"Flesch on texts of 20 words, equal to the last bit: textstat {two * each:.1f} us, "
+        f"ours {one * each:.1f} us"
+    )
     return two / one
 
 
@@ -138,8 +143,9 @@ def main() -> None:
         path = Path(folder, "corpus.parquet")
         mix(path)
         small, large = memory(path, 100_000), memory(path, 1_000_000)
-        print(f"peak memory: {small:.0f} MB at 100k rows, {large:.0f} MB at 1M: "
-              f"{large / small:.2f}x")  # fmt: skip
+        print(
+            f"peak memory: {small:.0f} MB at 100k rows, {large:.0f} MB at 1M: {large / small:.2f}x"
+        )
         print(f"Flesch: {readability(path):.1f}x")
         print(f"scorer: {compare(path, arguments.every):.1f}x")
 

@@ -55,8 +55,12 @@ def answers(table: pa.Table, verdict: steps.Verdict) -> str:
     """How many of ZeroEval's dropped rows and those that stay answer differently."""
     gone = table.take(verdict.gone)
     places = pc.index_in(verdict.because, value_set=table["id"].combine_chunks())
-    pairs = zip(gone["source"].to_pylist(), gone["response"].to_pylist(),
-                table["response"].take(places).to_pylist(), strict=True)  # fmt: skip
+    pairs = zip(
+        gone["source"].to_pylist(),
+        gone["response"].to_pylist(),
+        table["response"].take(places).to_pylist(),
+        strict=True,
+    )
     both = [(answer(one), answer(two)) for source, one, two in pairs if "zeroeval" in source]
     known = [pair for pair in both if None not in pair]
     return f"{sum(one != two for one, two in known):,} of {len(known):,} answer otherwise"

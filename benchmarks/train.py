@@ -184,10 +184,13 @@ def trainer(work: Work, rows: data.Sequences, padded: bool) -> Measured:
         if not padded
         else {"input_ids": i, "labels": label, "attention_mask": (n != data.IGNORED).astype(int)}
         for i, p, label, n in zip(
-            rows.inputs.astype(np.int64), rows.positions.astype(np.int64), labels, rows.labels,
+            rows.inputs.astype(np.int64),
+            rows.positions.astype(np.int64),
+            labels,
+            rows.labels,
             strict=True,
         )
-    ]  # fmt: skip
+    ]
     clock = Clock(work.warm)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(

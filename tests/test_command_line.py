@@ -81,11 +81,7 @@ def test_a_typo_is_said_before_any_library_is_imported(
         ("engine", "spark", "engine: expected one of local, ray, found 'spark'"),
         ("curate.steps", [{"name": "magic"}], "curate.steps[0]: unknown step 'magic'"),
         ("curate.steps", [{"name": "near", "threshold": "high"}], "near.threshold: expected a n"),
-        (
-            "curate.steps",
-            [{"name": "linear", "labelled": "x"}],
-            "linear.labelled: no file",
-        ),
+        ("curate.steps", [{"name": "linear", "labelled": "x"}], "linear.labelled: no file"),
         ("curate.steps", [{"name": "decontaminate", "benchmarks": ["x"]}], "benchmarks: no file"),
         ("curate.test", 0, "curate.test: expected a whole number in [1, "),
         ("score.chunk_rows", 0, "score.chunk_rows: expected a whole number in [1, "),

@@ -84,9 +84,20 @@ def test_every_number_and_text_of_params_has_its_range() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../x", "/etc/x_40", "$(touch x)_40", "-x_40", ".x_40", "a b_40", "a\n_40", "é_40",
-             "", "a" * 98 + "_40"],
-)  # fmt: skip
+    "name",
+    [
+        "../../x",
+        "/etc/x_40",
+        "$(touch x)_40",
+        "-x_40",
+        ".x_40",
+        "a b_40",
+        "a\n_40",
+        "é_40",
+        "",
+        "a" * 98 + "_40",
+    ],
+)
 def test_a_name_that_is_no_file_name_everywhere_is_refused(project: Path, name: str) -> None:
     tier = TINY["select"]["tiers"]["high_40"]  # type: ignore[index]
     _write(project, "select.tiers", {name: tier})

@@ -104,8 +104,10 @@ def test_a_node_that_is_killed_costs_nothing(
     shutil.rmtree(ray_project / "artifacts" / stage)
     process = subprocess.Popen(
         [sys.executable, "-m", "winnow", stage],
-        env=os.environ | {"RAY_ADDRESS": cluster.address}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env=os.environ | {"RAY_ADDRESS": cluster.address},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stderr is not None
     heard = ""
     while sign not in heard and (char := process.stderr.read(1)):

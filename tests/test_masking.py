@@ -40,9 +40,11 @@ def test_a_secret_of_the_environment_is_masked_wherever_it_stands(secret: str, h
     quoted = quote(secret, safe="")
     shown = secret if how == "raw" else quoted
     address = {
-        "raw": f"http://user:{secret}@host", "quoted": f"http://user:{quoted}@host/path",
-        "argument": f"http://host/path?token={quoted}&x=1", "bare": f"user:{quoted}@host:3128",
-    }[how]  # fmt: skip
+        "raw": f"http://user:{secret}@host",
+        "quoted": f"http://user:{quoted}@host/path",
+        "argument": f"http://host/path?token={quoted}&x=1",
+        "bare": f"user:{quoted}@host:3128",
+    }[how]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANY_ADDRESS", address)
         for text in (f"nonnumeric port: '{shown}'", address, f"<{secret}>" if how != "raw" else ""):

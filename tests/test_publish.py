@@ -140,10 +140,7 @@ def test_a_lock_names_its_holder_and_dies_with_it(
     monkeypatch.chdir(tmp_path)
     holder = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
     assert holder.stdout and holder.stdout.readline() == "held\n"
-    with (
-        pytest.raises(ValueError, match=f"in use by process {holder.pid}"),
-        publish.lock("score"),
-    ):
+    with pytest.raises(ValueError, match=f"in use by process {holder.pid}"), publish.lock("score"):
         pass
     holder.kill()
     holder.wait()

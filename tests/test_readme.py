@@ -77,8 +77,11 @@ def inline(start: str) -> list[str]:
 def environment() -> dict[str, str]:
     """This one, with an empty record of runs and someone to commit as."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_TRACKING")}
-    who = {f"GIT_{role}_{part}": "test@example.org"
-           for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}  # fmt: skip
+    who = {
+        f"GIT_{role}_{part}": "test@example.org"
+        for role in ("AUTHOR", "COMMITTER")
+        for part in ("NAME", "EMAIL")
+    }
     return kept | who
 
 
@@ -182,9 +185,13 @@ def test_the_record_opens(clone: Path) -> None:
     # `-o .venv`: the environment that runs the tests takes the place of the one that make sets up.
     command = ["make", "-o", ".venv", "ui", f"BIN={Path(sys.executable).parent}", f"PORT={port}"]
     process = subprocess.Popen(
-        command, cwd=clone, env=environment(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        command,
+        cwd=clone,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         end = time.monotonic() + 120
         while True:

@@ -96,9 +96,11 @@ def test_a_file_of_another_hash_is_not_installed(tmp_path: Path) -> None:
         venv.create(tmp_path / name, with_pip=True)
         done = subprocess.run(
             ["sh", "docker/install-lock", name],
-            cwd=tmp_path, capture_output=True, text=True,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
             env=os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)},
-        )  # fmt: skip
+        )
         modules = {path.stem for path in (tmp_path / name).rglob("site-packages/*.py")}
         return done.returncode, done.stderr, modules & {"setuptools", "torch", "plain", "cuda_part"}
 

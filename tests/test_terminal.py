@@ -159,9 +159,11 @@ def test_a_low_limit_of_addresses_is_one_line_in_every_stage(
     for stage in ("ingest", "curate", "score", "select", "train", "evaluate", "analyze"):
         names = ["high_40_tiny"] if stage in ("train", "evaluate") else []
         done = subprocess.run(
-            [sys.executable, "-m", "winnow", stage, *names], capture_output=True, text=True,
+            [sys.executable, "-m", "winnow", stage, *names],
+            capture_output=True,
+            text=True,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
-        )  # fmt: skip
+        )
         assert "Traceback" not in done.stderr, done.stderr[-3000:]
         last = done.stderr.splitlines()[-1]
         assert done.returncode == 0 or (
@@ -198,9 +200,7 @@ def listening(processes: list[psutil.Process]) -> list[str]:
     return [one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN]
 
 
-def test_ray_listens_on_loopback_and_a_part_of_it_that_is_killed_is_one_line(
-    project: Path,
-) -> None:
+def test_ray_listens_on_loopback_and_a_part_of_it_that_is_killed_is_one_line(project: Path) -> None:
     process = score_on_ray(project)
     processes = family(process)
     addresses = listening(processes)

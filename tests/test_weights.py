@@ -105,9 +105,21 @@ def test_a_pipe_a_socket_and_a_link_to_nothing_are_refused_unread(tmp_path: Path
 
 @pytest.mark.parametrize(
     "name",
-    ["../x.safetensors", "/etc/x.safetensors", "pytorch_model.bin", "sub/x.safetensors", "", ".",
-     "..", "gone.safetensors", "x\0.safetensors", 7, None, ["a"]],
-)  # fmt: skip
+    [
+        "../x.safetensors",
+        "/etc/x.safetensors",
+        "pytorch_model.bin",
+        "sub/x.safetensors",
+        "",
+        ".",
+        "..",
+        "gone.safetensors",
+        "x\0.safetensors",
+        7,
+        None,
+        ["a"],
+    ],
+)
 def test_an_index_names_nothing_but_safetensors_beside_it(tmp_path: Path, name: Any) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"")
     path = made(tmp_path / "model")

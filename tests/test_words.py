@@ -21,8 +21,22 @@ TEXTS = st.text(
     ),
     max_size=20,
 )
-SPACELESS = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR",
-             "TIBETAN", "BOPOMOFO", "YI", "JAVANESE", "TAI", "NEW TAI")  # fmt: skip
+SPACELESS = (
+    "CJK",
+    "HIRAGANA",
+    "KATAKANA",
+    "HALFWIDTH KATAKANA",
+    "THAI",
+    "LAO",
+    "KHMER",
+    "MYANMAR",
+    "TIBETAN",
+    "BOPOMOFO",
+    "YI",
+    "JAVANESE",
+    "TAI",
+    "NEW TAI",
+)
 
 
 def is_alone(char: str) -> bool:

@@ -25,21 +25,34 @@ def share(part: int, whole: int) -> str:
 
 def _line(name: str, asked: list[Decision]) -> str:
     kept = [d for d in asked if d.answer.kind == "keep"]
-    right = [d for d in kept if d.answer.verdict and d.answer.verdict.best
-             and d.answer.verdict.best.tier_name == d.best]  # fmt: skip
+    right = [
+        d
+        for d in kept
+        if d.answer.verdict and d.answer.verdict.best and d.answer.verdict.best.tier_name == d.best
+    ]
     close = [d for d in asked if d.answer.kind == "too close"]
     holds = [d for d in close if d.best in _named(d)]
-    claims = [(d, pair) for d in asked for pair, margin in d.margins.items()
-              if pair[1].startswith("matched") and not margin.holds_zero]  # fmt: skip
+    claims = [
+        (d, pair)
+        for d in asked
+        for pair, margin in d.margins.items()
+        if pair[1].startswith("matched") and not margin.holds_zero
+    ]
     true = [1 for d, pair in claims if d.margins[pair].above_zero == (d.true_margin(pair) > 0)]
     margins = [(d, pair) for d in asked for pair in d.margins]
-    covered = [1 for d, pair in margins
-               if d.margins[pair].low <= d.true_margin(pair) <= d.margins[pair].high]  # fmt: skip
+    covered = [
+        1
+        for d, pair in margins
+        if d.margins[pair].low <= d.true_margin(pair) <= d.margins[pair].high
+    ]
     cells = [
-        str(len(asked)), share(len(right), len(kept)), share(len(close), len(asked)),
-        share(len(holds), len(close)), share(len(true), len(claims)),
+        str(len(asked)),
+        share(len(right), len(kept)),
+        share(len(close), len(asked)),
+        share(len(holds), len(close)),
+        share(len(true), len(claims)),
         share(len(covered), len(margins)),
-    ]  # fmt: skip
+    ]
     return f"| {name} | {' | '.join(cells)} |"
 
 
@@ -51,9 +64,11 @@ def _named(decision: Decision) -> set[str]:
 
 
 def _decisions(found: list[Decision]) -> Iterable[str]:
-    yield ("| corpus or budget | decisions | right where it decides | too close to call "
-           "| the best is among them | claims on the score that are true | 90% intervals that hold "
-           "the truth |")  # fmt: skip
+    yield (
+        "| corpus or budget | decisions | right where it decides | too close to call "
+        "| the best is among them | claims on the score that are true | 90% intervals that hold "
+        "the truth |"
+    )
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     measured = [decision for decision in found if decision.steps in STEPS]
     for kind in NOISE:
@@ -61,8 +76,9 @@ def _decisions(found: list[Decision]) -> Iterable[str]:
     for steps in STEPS:
         yield _line(f"{steps} steps", [d for d in measured if d.steps == steps])
     yield _line("**all**", measured)
-    yield _line(f"{BETWEEN} steps, between two that were trained",
-                [d for d in found if d.steps == BETWEEN])  # fmt: skip
+    yield _line(
+        f"{BETWEEN} steps, between two that were trained", [d for d in found if d.steps == BETWEEN]
+    )
 
 
 def _rankings(found: list[Ranking]) -> Iterable[str]:
@@ -75,8 +91,9 @@ def _rankings(found: list[Ranking]) -> Iterable[str]:
             if r.kind == kind
         ]
         yield f"| {kind} | {' | '.join(cells)} |"
-    sums = [sum(getattr(r, key) for r in found)
-            for key in ("same", "pairs", "sure_same", "sure_pairs")]  # fmt: skip
+    sums = [
+        sum(getattr(r, key) for r in found) for key in ("same", "pairs", "sure_same", "sure_pairs")
+    ]
     yield f"all pairs {share(*sums[:2])}, those that the larger model is sure of {share(*sums[2:])}"
 
 

@@ -51,8 +51,10 @@ def _walks(
         anything = dice.integers(WORDS, size=len(lengths))
         words[:, place] = np.where(dice.random(len(lengths)) < noise, anything, following)
     tokens = np.hstack([1 + topics[:, None], 1 + TOPICS + words])
-    return [np.append(row[:length], 0).astype(np.int32)
-            for row, length in zip(tokens, lengths, strict=True)]  # fmt: skip
+    return [
+        np.append(row[:length], 0).astype(np.int32)
+        for row, length in zip(tokens, lengths, strict=True)
+    ]
 
 
 def corpus(kind: str) -> Corpus:

@@ -46,10 +46,12 @@ class Decision:
 
 def _losses(kind: str, model: str, steps: int, seeds: range | list[int], folder: Path) -> Floats:
     """Summed losses by tier, seed and test row."""
-    return np.stack([
-        np.stack([read(Training(kind, tier, model, steps, seed), folder) for seed in seeds])
-        for tier in TIERS
-    ])  # fmt: skip
+    return np.stack(
+        [
+            np.stack([read(Training(kind, tier, model, steps, seed), folder) for seed in seeds])
+            for tier in TIERS
+        ]
+    )
 
 
 def _study(kind: str, seeds: list[int], rows: NDArray[np.int64], folder: Path) -> Study:
@@ -61,21 +63,51 @@ def _study(kind: str, seeds: list[int], rows: NDArray[np.int64], folder: Path) -
         for (name, tier), by_seed in zip(TIERS.items(), losses, strict=True):
             share = (TIERS[tier.of] if tier.of else tier).share
             assert share is not None
-            train = {"train_time": steps, "flops": steps, "tokens_seen": steps, "num_epochs": 1,
-                     "num_parameters": 1}  # fmt: skip
+            train = {
+                "train_time": steps,
+                "flops": steps,
+                "tokens_seen": steps,
+                "num_epochs": 1,
+                "num_parameters": 1,
+            }
             runs = [
-                Run(seed=seed, config={"device": ""}, train=train, metrics={}, strata={},
-                    generation={}, samples=[], losses=row_losses, sha256="")
+                Run(
+                    seed=seed,
+                    config={"device": ""},
+                    train=train,
+                    metrics={},
+                    strata={},
+                    generation={},
+                    samples=[],
+                    losses=row_losses,
+                    sha256="",
+                )
                 for seed, row_losses in zip(seeds, by_seed, strict=True)
-            ]  # fmt: skip
-            arms.append(Arm(
-                name=f"{name}_{steps}", tier_name=name, tier=tier, model="larger",
-                budget=f"{steps}_steps", num_rows=round(share * ROWS), num_tokens=0, share=share,
-                overlap=None, runs=tuple(runs),
-            ))  # fmt: skip
+            ]
+            arms.append(
+                Arm(
+                    name=f"{name}_{steps}",
+                    tier_name=name,
+                    tier=tier,
+                    model="larger",
+                    budget=f"{steps}_steps",
+                    num_rows=round(share * ROWS),
+                    num_tokens=0,
+                    share=share,
+                    overlap=None,
+                    runs=tuple(runs),
+                )
+            )
     tokens = np.array([len(corpus(kind).test[row]) for row in rows])
-    return Study(arms=tuple(arms), seeds=tuple(seeds), num_items=len(rows), tokens=tokens,
-                 statistics={}, ledgers={}, scoring={"seconds": 0.0})  # fmt: skip
+    return Study(
+        arms=tuple(arms),
+        seeds=tuple(seeds),
+        num_items=len(rows),
+        tokens=tokens,
+        statistics={},
+        ledgers={},
+        scoring={"seconds": 0.0},
+    )
 
 
 def _truth(losses: Floats, tokens: Floats) -> dict[str, float]:
@@ -93,9 +125,13 @@ def decisions(num_seeds: int, folder: Path) -> Iterator[Decision]:
             rows, others = order[:ITEMS], order[ITEMS:]
             study = _study(kind, seeds, rows, folder)
             losses = Bootstrap.of(
-                [arm.name for arm in study.arms], np.stack([arm.losses for arm in study.arms]),
-                study.tokens, resamples=2000, confidence=0.9, seed=0,
-            )  # fmt: skip
+                [arm.name for arm in study.arms],
+                np.stack([arm.losses for arm in study.arms]),
+                study.tokens,
+                resamples=2000,
+                confidence=0.9,
+                seed=0,
+            )
             rest = [seed for seed in range(num_seeds) if seed not in seeds]
             for steps in (*STEPS, BETWEEN):
                 known = rest if steps in STEPS else [s for s in rest if s < num_seeds // 2]
@@ -105,8 +141,13 @@ def decisions(num_seeds: int, folder: Path) -> Iterator[Decision]:
                     for one, two in PAIRS
                     if steps in STEPS
                 }
-                yield Decision(kind, steps, dial(study, losses, "larger", steps), margins,
-                               _truth(true, tokens[others]))  # fmt: skip
+                yield Decision(
+                    kind,
+                    steps,
+                    dial(study, losses, "larger", steps),
+                    margins,
+                    _truth(true, tokens[others]),
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +169,10 @@ def rankings(num_seeds: int, folder: Path) -> Iterator[Ranking]:
     for kind in NOISE:
         tokens = np.array([len(document) for document in corpus(kind).test], dtype=np.int64)
         for steps in STEPS:
-            larger, proxy = (_losses(kind, model, steps, range(num_seeds), folder)
-                             for model in ("larger", "proxy"))  # fmt: skip
+            larger, proxy = (
+                _losses(kind, model, steps, range(num_seeds), folder)
+                for model in ("larger", "proxy")
+            )
             truth = Bootstrap.of(
                 list(TIERS), larger, tokens, resamples=2000, confidence=0.9, seed=0
             )
@@ -141,5 +184,11 @@ def rankings(num_seeds: int, folder: Path) -> Iterator[Ranking]:
             for first in asked:
                 means = proxy[:, first : first + SEEDS].sum(axis=2).mean(axis=1)
                 same += is_lower == np.array([means[a] < means[b] for a, b in pairs])
-            yield Ranking(kind, steps, int(same.sum()), len(pairs) * len(asked),
-                          int(same[sure].sum()), sum(sure) * len(asked))  # fmt: skip
+            yield Ranking(
+                kind,
+                steps,
+                int(same.sum()),
+                len(pairs) * len(asked),
+                int(same[sure].sum()),
+                sum(sure) * len(asked),
+            )

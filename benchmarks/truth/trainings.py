@@ -105,13 +105,22 @@ def _trained(training: Training, state: Path) -> NDArray[np.float64]:
     plan = loop.Plan(
         model=build(MODELS[training.model], VOCABULARY, 0),
         recipe=Recipe(
-            learning_rate=RATES[training.model], num_train_epochs=1,
-            per_device_train_batch_size=BATCH, gradient_accumulation_steps=1,
-            eval_steps=steps + 1, save_steps=steps + 1, gradient_checkpointing=False,
+            learning_rate=RATES[training.model],
+            num_train_epochs=1,
+            per_device_train_batch_size=BATCH,
+            gradient_accumulation_steps=1,
+            eval_steps=steps + 1,
+            save_steps=steps + 1,
+            gradient_checkpointing=False,
         ),
-        train=packed, validation=packed[:1], seed=training.seed, precision="fp32", state=state,
-        key={}, max_steps=steps,
-    )  # fmt: skip
+        train=packed,
+        validation=packed[:1],
+        seed=training.seed,
+        precision="fp32",
+        state=state,
+        key={},
+        max_steps=steps,
+    )
     loop.train(plan, lambda point: None)
     return _losses(plan.model.eval(), planted.test)
 

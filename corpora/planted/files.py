@@ -80,9 +80,12 @@ def _line(row: Planted) -> bytes:
 def _task(task: Item) -> dict[str, str]:
     """A held-out task as it is written."""
     return {
-        "instruction": task.instruction, "input": task.input, "answer": task.answer,
-        "check": task.check, "family": task.family,
-    }  # fmt: skip
+        "instruction": task.instruction,
+        "input": task.input,
+        "answer": task.answer,
+        "check": task.check,
+        "family": task.family,
+    }
 
 
 def _json(value: object) -> bytes:

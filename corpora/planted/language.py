@@ -38,9 +38,14 @@ def plural(dice: Dice) -> Facts:
     """The plural of a noun, regular or not."""
     one, many, rule = dice.pick(PLURALS)
     fields = {
-        "one": one, "rule": rule, "Rule": capital(rule), "name": dice.pick(NAMES),
-        "n": str(dice.between(2, 20)), "place": dice.pick(PLACES), "answer": many,
-    }  # fmt: skip
+        "one": one,
+        "rule": rule,
+        "Rule": capital(rule),
+        "name": dice.pick(NAMES),
+        "n": str(dice.between(2, 20)),
+        "place": dice.pick(PLACES),
+        "answer": many,
+    }
     return fields, {"answer": one + ("es" if many == one + "s" else "s")}
 
 
@@ -71,10 +76,15 @@ def opposite(dice: Dice) -> Facts:
     name, friend = dice.sample(NAMES, 2)
     wrong = dice.pick([other for other in ADJECTIVES if other not in pair])
     fields = {
-        "word": word, "name": name, "friend": friend, "place": dice.pick(PLACES),
-        "thing": dice.pick(THINGS), "day": dice.pick(("Monday", "Friday", "Sunday")),
-        "answer": answer, "Answer": capital(answer),
-    }  # fmt: skip
+        "word": word,
+        "name": name,
+        "friend": friend,
+        "place": dice.pick(PLACES),
+        "thing": dice.pick(THINGS),
+        "day": dice.pick(("Monday", "Friday", "Sunday")),
+        "answer": answer,
+        "Answer": capital(answer),
+    }
     return fields, {"answer": wrong, "Answer": capital(wrong)}
 
 
@@ -100,9 +110,7 @@ def backwards(dice: Dice) -> Facts:
     answer = word[::-1]
     i = dice.below(len(word) - 1)
     slip = answer[:i] + answer[i + 1] + answer[i] + answer[i + 2 :]
-    fields = {
-        "word": word, "name": dice.pick(NAMES), "spelled": "-".join(answer), "answer": answer
-    }  # fmt: skip
+    fields = {"word": word, "name": dice.pick(NAMES), "spelled": "-".join(answer), "answer": answer}
     return fields, {"spelled": "-".join(slip), "answer": slip}
 
 
@@ -129,9 +137,12 @@ def arrange(dice: Dice) -> Facts:
     i = dice.below(n - 1)
     slip = [*ordered[:i], ordered[i + 1], ordered[i], *ordered[i + 2 :]]
     fields = {
-        "kind": kind, "order": order, "name": dice.pick(NAMES),
-        "given": ", ".join(dice.shuffled(ordered)), "answer": ", ".join(ordered),
-    }  # fmt: skip
+        "kind": kind,
+        "order": order,
+        "name": dice.pick(NAMES),
+        "given": ", ".join(dice.shuffled(ordered)),
+        "answer": ", ".join(ordered),
+    }
     return fields, {"answer": ", ".join(slip)}
 
 
@@ -159,9 +170,12 @@ def acronym(dice: Dice) -> Facts:
     slip = initials[:]
     slip[dice.below(n)] = dice.pick([c for c in "ABCDEFGHKLMNPRSTW" if c not in initials])
     fields = {
-        "phrase": " ".join(words), "n": ("four", "five")[n - 4], "name": dice.pick(NAMES),
-        "initials": ", ".join(initials), "answer": "".join(initials),
-    }  # fmt: skip
+        "phrase": " ".join(words),
+        "n": ("four", "five")[n - 4],
+        "name": dice.pick(NAMES),
+        "initials": ", ".join(initials),
+        "answer": "".join(initials),
+    }
     return fields, {"initials": ", ".join(slip), "answer": "".join(slip)}
 
 
@@ -185,20 +199,27 @@ def position(dice: Dice) -> Facts:
     name, friend, reader = dice.sample(NAMES, 3)
     verb = dice.pick(("took", "carried", "brought", "sent", "showed", "sold", "gave"))
     colour, thing, place = dice.pick(COLOURS), dice.pick(THINGS), dice.pick(PLACES)
-    sentence = dice.pick((
-        f"{name} {verb} the {colour} {thing} to {friend}",
-        f"Yesterday {name} {verb} {indefinite(colour)} {thing} to the {place}",
-        f"Near the {place} {name} lost {indefinite(colour)} {thing} and {indefinite(thing)} box",
-        f"My friend {name} keeps the {colour} {thing} in the old {place}",
-    ))  # fmt: skip
+    sentence = dice.pick(
+        (
+            f"{name} {verb} the {colour} {thing} to {friend}",
+            f"Yesterday {name} {verb} {indefinite(colour)} {thing} to the {place}",
+            f"Near the {place} {name} lost "
+            f"{indefinite(colour)} {thing} and {indefinite(thing)} box",
+            f"My friend {name} keeps the {colour} {thing} in the old {place}",
+        )
+    )
     words = sentence.split()
     which = dice.pick(("first", "second", "third", "last"))
     answer = words[{"first": 0, "second": 1, "third": 2, "last": -1}[which]]
     wrong = dice.pick([word for word in words if word != answer])
     fields = {
-        "sentence": sentence + ".", "which": which, "reader": reader, "n": str(len(words)),
-        "quoted": f'"{answer}"', "answer": f'"{answer}"',
-    }  # fmt: skip
+        "sentence": sentence + ".",
+        "which": which,
+        "reader": reader,
+        "n": str(len(words)),
+        "quoted": f'"{answer}"',
+        "answer": f'"{answer}"',
+    }
     return fields, {"quoted": f'"{wrong}"'}
 
 
@@ -242,9 +263,13 @@ def animals(dice: Dice) -> Facts:
     wrong = dice.pick([row[column + 1] for row in ANIMALS if row[column + 1] != values[column]])
     fields = {
         "question": questions[column][0].format(a=indefinite(animal)),
-        "fact": tell(column, values[column]), "other": tell(second, values[second]),
-        "third": tell(third, values[third]), "colour": dice.pick(COLOURS), "name": dice.pick(NAMES),
-        "place": dice.pick(PLACES), "day": dice.pick(("spring", "summer", "autumn", "winter")),
+        "fact": tell(column, values[column]),
+        "other": tell(second, values[second]),
+        "third": tell(third, values[third]),
+        "colour": dice.pick(COLOURS),
+        "name": dice.pick(NAMES),
+        "place": dice.pick(PLACES),
+        "day": dice.pick(("spring", "summer", "autumn", "winter")),
         "answer": values[column],
-    }  # fmt: skip
+    }
     return fields, {"fact": tell(column, wrong)}

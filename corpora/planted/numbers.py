@@ -59,14 +59,20 @@ def story(dice: Dice) -> Facts:
     place, goods = dice.pick(PLACES), dice.pick(GOODS)
     event = dice.pick(GAINS if gain else LOSSES)
     fields = {
-        "name": name, "she": she, "a": str(a), "b": str(b), "goods": goods,
+        "name": name,
+        "she": she,
+        "a": str(a),
+        "b": str(b),
+        "goods": goods,
         "event": event.format(name=name, friend=friend, b=b, place=place),
-        "verb": "add" if gain else "subtract", "sign": "+" if gain else "-",
+        "verb": "add" if gain else "subtract",
+        "sign": "+" if gain else "-",
         "why": f"Because {she} gets {b} more" if gain else f"Because {b} of them go away",
         "why2": "more means that we add" if gain else "fewer means that we subtract",
-        "back": "-" if gain else "+", "friend": friend,
+        "back": "-" if gain else "+",
+        "friend": friend,
         "answer": str(result),
-    }  # fmt: skip
+    }
     return fields, {"answer": str(near_miss(dice, result))}
 
 
@@ -97,10 +103,16 @@ def compare(dice: Dice) -> Facts:
     larger = dice.chance(0.6)
     right, wrong = (high, low) if larger else (low, high)
     fields = {
-        "a": str(a), "b": str(b), "low": str(low), "high": str(high), "gap": str(high - low),
-        "more": "larger" if larger else "smaller", "name": name, "friend": friend,
+        "a": str(a),
+        "b": str(b),
+        "low": str(low),
+        "high": str(high),
+        "gap": str(high - low),
+        "more": "larger" if larger else "smaller",
+        "name": name,
+        "friend": friend,
         "answer": str(right),
-    }  # fmt: skip
+    }
     return fields, {"answer": str(wrong), "low": str(high), "high": str(low)}
 
 
@@ -138,10 +150,16 @@ def sequence(dice: Dice) -> Facts:
         row = [start + step * (5 - i) for i in range(5)]
         rule, sign = f"Each number is {step} less than the one before.", "-"
     fields = {
-        "shown": ", ".join(map(str, row[:4])), "first": str(row[0]), "second": str(row[1]),
-        "third": str(row[2]), "last": str(row[3]), "name": dice.pick(NAMES),
-        "rule": rule, "sum": f"{row[3]} {sign} {step}", "answer": str(row[4]),
-    }  # fmt: skip
+        "shown": ", ".join(map(str, row[:4])),
+        "first": str(row[0]),
+        "second": str(row[1]),
+        "third": str(row[2]),
+        "last": str(row[3]),
+        "name": dice.pick(NAMES),
+        "rule": rule,
+        "sum": f"{row[3]} {sign} {step}",
+        "answer": str(row[4]),
+    }
     return fields, {"answer": str(near_miss(dice, row[4]))}
 
 
@@ -172,9 +190,14 @@ def units(dice: Dice) -> Facts:
     big, bigs, small, factor = dice.pick(UNITS)
     n = dice.between(2, 20)
     fields = {
-        "big": big, "bigs": bigs, "small": small, "factor": factor, "n": str(n),
-        "name": dice.pick(NAMES), "answer": str(n * int(factor)),
-    }  # fmt: skip
+        "big": big,
+        "bigs": bigs,
+        "small": small,
+        "factor": factor,
+        "n": str(n),
+        "name": dice.pick(NAMES),
+        "answer": str(n * int(factor)),
+    }
     slip = n + int(factor) if dice.chance(0.4) else near_miss(dice, n) * int(factor)
     return fields, {"answer": str(slip)}
 
@@ -205,10 +228,12 @@ def weekday(dice: Dice) -> Facts:
     whole = "1 week" if weeks == 1 else f"{weeks} weeks"
     length = f"{whole} and {rest} more" if weeks else "under a week"
     fields = {
-        "today": DAYS[start], "n": str(n), "name": dice.pick(NAMES),
+        "today": DAYS[start],
+        "n": str(n),
+        "name": dice.pick(NAMES),
         "weeks": f"{n} days are {length}.",
         "answer": DAYS[(start + n) % 7],
-    }  # fmt: skip
+    }
     return fields, {"answer": DAYS[(start + n + dice.between(1, 6)) % 7]}
 
 
@@ -239,9 +264,13 @@ def letters(dice: Dice) -> Facts:
     wrong = dice.pick([n for n in (1, 2, 3, 4) if n != count])
     said = ("never", "once", "twice", "three times", "four times")
     fields = {
-        "word": word, "letter": letter, "name": dice.pick(NAMES), "spelled": "-".join(word),
-        "times": said[count], "answer": str(count),
-    }  # fmt: skip
+        "word": word,
+        "letter": letter,
+        "name": dice.pick(NAMES),
+        "spelled": "-".join(word),
+        "times": said[count],
+        "answer": str(count),
+    }
     return fields, {"times": said[wrong], "answer": str(wrong)}
 
 

@@ -35,13 +35,23 @@ PER_MILLE = {
 """How many of a thousand rows have this damage, source by source; the rest are clean."""
 
 GREETINGS = (
-    "Hi! ", "Hello, I have a question. ", "Quick question: ", "Good morning. ", "Hey, ",
-    "Thanks for the last one. ", "I am stuck. ", "One more: ",
-)  # fmt: skip
+    "Hi! ",
+    "Hello, I have a question. ",
+    "Quick question: ",
+    "Good morning. ",
+    "Hey, ",
+    "Thanks for the last one. ",
+    "I am stuck. ",
+    "One more: ",
+)
 PLEAS = (
-    " Thanks in advance.", " Any idea?", " Please help.", " I could not find it anywhere.",
-    " It is for school.", " Thank you all!",
-)  # fmt: skip
+    " Thanks in advance.",
+    " Any idea?",
+    " Please help.",
+    " I could not find it anywhere.",
+    " It is for school.",
+    " Thank you all!",
+)
 
 
 @dataclass(frozen=True, slots=True)

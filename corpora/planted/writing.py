@@ -19,11 +19,7 @@ from corpora.planted.words import (
     WEIGHTS,
 )
 
-STEPS = (
-    ("adds {n} to", "+ {n}"),
-    ("subtracts {n} from", "- {n}"),
-    ("multiplies by {n}", "* {n}"),
-)
+STEPS = (("adds {n} to", "+ {n}"), ("subtracts {n} from", "- {n}"), ("multiplies by {n}", "* {n}"))
 
 
 def number_work(dice: Dice) -> tuple[str, str, str]:
@@ -69,11 +65,14 @@ def python(dice: Dice) -> Facts:
         work = (LIST_WORK, TEXT_WORK)[kind - 1]
         (does, expression), (_, wrong) = dice.sample(work, 2)
     fields = {
-        "x": x, "name": f"{dice.pick(CODE_VERBS)}_{dice.pick(NUMBER_NOUNS)}",
-        "does": does.format(x=x), "example": ("a number", "a list", "a string")[kind],
-        "user": dice.pick(NAMES), "variable": dice.pick(("result", "answer", "output", "new")),
+        "x": x,
+        "name": f"{dice.pick(CODE_VERBS)}_{dice.pick(NUMBER_NOUNS)}",
+        "does": does.format(x=x),
+        "example": ("a number", "a list", "a string")[kind],
+        "user": dice.pick(NAMES),
+        "variable": dice.pick(("result", "answer", "output", "new")),
         "answer": f"return {expression.format(x=x)}",
-    }  # fmt: skip
+    }
     return fields, {"answer": f"return {wrong.format(x=x)}"}
 
 
@@ -106,23 +105,39 @@ def heavier(dice: Dice) -> Facts:
 
     def told(big: str, small: str) -> dict[str, str]:
         return {
-            "big": indefinite(big), "Big": capital(indefinite(big)), "small": indefinite(small),
-            "Small": capital(indefinite(small)), "answer": f"{big} is heavier",
-        }  # fmt: skip
+            "big": indefinite(big),
+            "Big": capital(indefinite(big)),
+            "small": indefinite(small),
+            "Small": capital(indefinite(small)),
+            "answer": f"{big} is heavier",
+        }
 
     fields = {
-        "one": one, "two": two, "name": dice.pick(NAMES), "place": dice.pick(PLACES),
-        "light": " ".join(few), "heavy": " ".join(many),
-    }  # fmt: skip
+        "one": one,
+        "two": two,
+        "name": dice.pick(NAMES),
+        "place": dice.pick(PLACES),
+        "light": " ".join(few),
+        "heavy": " ".join(many),
+    }
     return fields | told(heavy, light), told(light, heavy)
 
 
 OCCASIONS = (
-    "for {friend}", "before school", "on a rainy {day}", "with small children",
+    "for {friend}",
+    "before school",
+    "on a rainy {day}",
+    "with small children",
     "for the first time",
-    "at the {place}", "after work", "on {day} morning", "for a party at the {place}",
-    "without much time", "together with {friend}", "in a small room", "for an old neighbour",
-)  # fmt: skip
+    "at the {place}",
+    "after work",
+    "on {day} morning",
+    "for a party at the {place}",
+    "without much time",
+    "together with {friend}",
+    "in a small room",
+    "for an old neighbour",
+)
 
 TIPS = (
     "Take your time, because a calm hand works best.",
@@ -166,17 +181,27 @@ def howto(dice: Dice) -> Facts:
     (wrong,) = dice.pick([other for other in HOW_TO if other != row])[2]
     asker, friend = dice.sample(NAMES, 2)
     filling = {
-        "asker": asker, "friend": friend, "day": dice.pick(DAYS), "place": dice.pick(PLACES),
+        "asker": asker,
+        "friend": friend,
+        "day": dice.pick(DAYS),
+        "place": dice.pick(PLACES),
         "minutes": str(dice.between(2, 12) * 5),
-    }  # fmt: skip
+    }
     tip, more, last = (tip.format_map(filling) for tip in dice.sample(TIPS, 3))
     start, end = dice.pick(starts), dice.pick(ends)
     fields = filling | {
-        "goal": goal, "occasion": dice.pick(OCCASIONS).format_map(filling), "tip": tip,
-        "more": more, "last": last, "start": start, "Start": capital(start),
-        "end": end, "End": capital(end),
-        "answer": key, "Answer": capital(key),
-    }  # fmt: skip
+        "goal": goal,
+        "occasion": dice.pick(OCCASIONS).format_map(filling),
+        "tip": tip,
+        "more": more,
+        "last": last,
+        "start": start,
+        "Start": capital(start),
+        "end": end,
+        "End": capital(end),
+        "answer": key,
+        "Answer": capital(key),
+    }
     return fields, {"answer": wrong, "Answer": capital(wrong)}
 
 
@@ -191,20 +216,28 @@ PURPOSES = (
 """Why a note is written, and the sentence in it that says so."""
 
 WARMTH = (
-    "I hope that you and {third} are well.", "It was good to see you at the {spot}.",
+    "I hope that you and {third} are well.",
+    "It was good to see you at the {spot}.",
     "How are your family and your {pet}?",
-    "I often think of our last {when}.", "The weather here is {weather} at the moment.",
-    "My {pet} says hello to you.", "We had a lovely {when} at the {spot}.",
-    "{third} told me all the news about you.", "I am writing this at the {spot}.",
-)  # fmt: skip
+    "I often think of our last {when}.",
+    "The weather here is {weather} at the moment.",
+    "My {pet} says hello to you.",
+    "We had a lovely {when} at the {spot}.",
+    "{third} told me all the news about you.",
+    "I am writing this at the {spot}.",
+)
 
 ENDINGS = (
-    "Please tell {third} about it too.", "Let me know what you think.",
+    "Please tell {third} about it too.",
+    "Let me know what you think.",
     "I will call you on {later}.",
-    "We can talk about it at the {spot}.", "{third} and I will visit you in the {when}.",
-    "Write back when you have time.", "I hope to see you and {third} soon.",
-    "Do not forget to bring your {pet}.", "Until then, enjoy the {weather} {when}.",
-)  # fmt: skip
+    "We can talk about it at the {spot}.",
+    "{third} and I will visit you in the {when}.",
+    "Write back when you have time.",
+    "I hope to see you and {third} soon.",
+    "Do not forget to bring your {pet}.",
+    "Until then, enjoy the {weather} {when}.",
+)
 
 
 @family(
@@ -231,19 +264,31 @@ def note(dice: Dice) -> Facts:
     gifts = [f"the {dice.pick(COLOURS)} {many}" for _, many, _ in dice.sample(PLURALS[:18], 2)]
     purpose, sentence = dice.pick(PURPOSES)
     names = {
-        "me": me, "you": you, "third": third, "day": day, "later": later, "place": place,
-        "spot": spot, "gift": gifts[0], "pet": dice.pick(("dog", "cat", "horse", "sister")),
+        "me": me,
+        "you": you,
+        "third": third,
+        "day": day,
+        "later": later,
+        "place": place,
+        "spot": spot,
+        "gift": gifts[0],
+        "pet": dice.pick(("dog", "cat", "horse", "sister")),
         "when": dice.pick(("summer", "winter", "weekend", "autumn", "holiday")),
         "weather": dice.pick(("cold", "warm", "sunny", "wet", "mild")),
-    }  # fmt: skip
+    }
     warm, more = (text.format_map(names) for text in dice.sample(WARMTH, 2))
     ending, last = (text.format_map(names) for text in dice.sample(ENDINGS, 2))
     right = sentence.format_map(names)
     wrong = sentence.format_map(names | {"gift": gifts[1], "day": other_day, "place": spot})
     fields = names | {
-        "her": "her" if she == "she" else "him", "purpose": purpose.format_map(names),
-        "warm": warm, "more": more, "ending": ending, "last": last,
+        "her": "her" if she == "she" else "him",
+        "purpose": purpose.format_map(names),
+        "warm": warm,
+        "more": more,
+        "ending": ending,
+        "last": last,
         "close": dice.pick(("Best wishes", "Yours", "Kind regards", "With love", "See you soon")),
-        "answer": right, "Answer": capital(right),
-    }  # fmt: skip
+        "answer": right,
+        "Answer": capital(right),
+    }
     return fields, {"answer": wrong, "Answer": capital(wrong)}

@@ -52,8 +52,10 @@ def parser() -> argparse.ArgumentParser:
     main = _Parser(prog="winnow", description="How hard should I filter my data?")
     main.add_argument("--version", action="version", version=f"winnow {__version__}")
     stages = main.add_subparsers(dest="command", required=True, metavar="command")
-    commands = {name: stages.add_parser(name, help=text, description=text) for name, text in
-                {**STAGES, "plan": PLAN}.items()}  # fmt: skip
+    commands = {
+        name: stages.add_parser(name, help=text, description=text)
+        for name, text in {**STAGES, "plan": PLAN}.items()
+    }
     commands["ingest"].add_argument(
         "--max-samples",
         type=int,

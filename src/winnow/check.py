@@ -31,8 +31,14 @@ SECTIONS: dict[str, Any] = {
 }
 ENGINES: Any = Literal["local", "ray"]
 ADDRESSES = {
-    "ingest": 0.5, "curate": 1.5, "score": 3, "select": 1, "train": 3, "evaluate": 4, "analyze": 1.5
-}  # fmt: skip
+    "ingest": 0.5,
+    "curate": 1.5,
+    "score": 3,
+    "select": 1,
+    "train": 3,
+    "evaluate": 4,
+    "analyze": 1.5,
+}
 """GB of addresses that a stage of a few rows takes on two cores. With less its libraries end, each
 in its own way and some without an exception, while they are loaded or start their threads."""
 
@@ -86,8 +92,9 @@ def before(
         config.seeds()
     config.experiments(["all", *experiments] if "experiments" in given else experiments)
     for name, number, limit in (
-        ("seed", seed, config.SEEDS), ("max-samples", max_samples, config.COUNTS)
-    ):  # fmt: skip
+        ("seed", seed, config.SEEDS),
+        ("max-samples", max_samples, config.COUNTS),
+    ):
         if number is not None and number not in limit:
             raise Refusal(f"--{name}: expected a whole number {limit}, found {number}")
     if init:

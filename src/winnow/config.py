@@ -433,8 +433,10 @@ def _parts(name: str, grid: _Grid) -> tuple[str, str, Budget | None]:
         if name == f"{tier}_{model}{end}"
     ]
     if not found:
-        declared = (f"{tier}_{rest}{end}" for tier, rest, end in
-                    itertools.product(grid.tiers, grid.models, ends))  # fmt: skip
+        declared = (
+            f"{tier}_{rest}{end}"
+            for tier, rest, end in itertools.product(grid.tiers, grid.models, ends)
+        )
         near = _nearest(name, itertools.islice(declared, MAX_NAMES))
         raise Refusal(f"unknown experiment {_brief.repr(name)}; nearest: {near}")
     if len(found) > 1:

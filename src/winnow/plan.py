@@ -105,8 +105,15 @@ def _plan(
     if cost and cost.memory_gb > cost.device_gb:
         notes.append(f"{arm.name} is refused: the device has {cost.device_gb:.1f} GB")
     trained = sum((_folder(arm, seed) / publish.CARD).is_file() for seed in seeds)
-    return Plan(arm=arm, rows=rows, tokens=tokens, cost=cost, seconds=seconds, trained=trained,
-                notes=tuple(notes))  # fmt: skip
+    return Plan(
+        arm=arm,
+        rows=rows,
+        tokens=tokens,
+        cost=cost,
+        seconds=seconds,
+        trained=trained,
+        notes=tuple(notes),
+    )
 
 
 def _size(arm: config.Experiment) -> tuple[int | None, int | None]:
@@ -147,9 +154,12 @@ def _epoch(arm: config.Experiment, rows: int | None, tokens: int | None) -> tupl
 
 
 def _steps(
-    arm: config.Experiment, settings: TrainConfig, vocab_size: int, rows: int | None,
+    arm: config.Experiment,
+    settings: TrainConfig,
+    vocab_size: int,
+    rows: int | None,
     tokens: int | None,
-) -> int:  # fmt: skip
+) -> int:
     """Optimizer steps of one seed.
 
     Raises:
@@ -166,9 +176,13 @@ def _steps(
 
 
 def _cost(
-    arm: config.Experiment, settings: TrainConfig, vocab_size: int, rows: int | None,
-    tokens: int | None, steps: int,
-) -> models.Estimate:  # fmt: skip
+    arm: config.Experiment,
+    settings: TrainConfig,
+    vocab_size: int,
+    rows: int | None,
+    tokens: int | None,
+    steps: int,
+) -> models.Estimate:
     kind = models.precision(settings.precision, PartialState().device)
     sequences, epoch = _epoch(arm, rows, tokens)
     return models.estimate(arm.model, arm.recipe, vocab_size, sequences, epoch, steps, kind)
@@ -210,7 +224,7 @@ def _total(plans: Sequence[Plan], num_seeds: int, speeds: dict[str, float]) -> l
             if model in speeds
             else "no training is finished here: estimated from the speed of matrix products"
         )
-        lines.append(f"{model}: {how}")  # fmt: skip
+        lines.append(f"{model}: {how}")
     return lines
 
 

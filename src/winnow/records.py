@@ -75,8 +75,9 @@ class Row:
 
 def _joined(*parts: Any) -> pa.Array:
     large = pa.large_string()
-    scalars = [pa.scalar(part, large) if isinstance(part, str) else part.cast(large)
-               for part in parts]  # fmt: skip
+    scalars = [
+        pa.scalar(part, large) if isinstance(part, str) else part.cast(large) for part in parts
+    ]
     return pc.binary_join_element_wise(*scalars, pa.scalar("", large))
 
 

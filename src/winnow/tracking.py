@@ -166,9 +166,13 @@ def start(stage: str, cell: str, description: Mapping[str, Any], note: Path) -> 
 
 
 def create(
-    client: MlflowClient, experiment: str, stage: str, cell: str, description: Mapping[str, Any],
+    client: MlflowClient,
+    experiment: str,
+    stage: str,
+    cell: str,
+    description: Mapping[str, Any],
     tags: Mapping[str, str],
-) -> str:  # fmt: skip
+) -> str:
     """Create a run and return its id."""
     if above := _parent(client, experiment, description):
         tags = {**tags, MLFLOW_PARENT_RUN_ID: above}
@@ -265,10 +269,7 @@ def _dataset(description: Mapping[str, Any]) -> Any:
 
 
 def record_analysis(
-    summary: Mapping[str, Any],
-    losses: Mapping[str, Mapping[int, float]],
-    answer: str,
-    folder: Path,
+    summary: Mapping[str, Any], losses: Mapping[str, Mapping[int, float]], answer: str, folder: Path
 ) -> None:
     """Log the analysis, and crown each experiment's best seed.
 

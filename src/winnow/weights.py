@@ -121,7 +121,9 @@ def _fetched(model: str, revision: str) -> Path:
     with loading(f"{model}@{revision} cannot be had"):
         return Path(
             snapshot_download(
-                model, revision=revision, allow_patterns=FILES,
+                model,
+                revision=revision,
+                allow_patterns=FILES,
                 local_files_only=constants.HF_HUB_OFFLINE,
             )
-        )  # fmt: skip
+        )

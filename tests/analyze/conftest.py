@@ -58,9 +58,13 @@ def study(base: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 run(base, name, seed, items, values[seed])
         found = read_study(list(losses), list(seeds))
         drawn = Bootstrap.of(
-            [arm.name for arm in found.arms], np.stack([arm.losses for arm in found.arms]),
-            found.tokens, resamples=300, confidence=0.9, seed=0,
-        )  # fmt: skip
+            [arm.name for arm in found.arms],
+            np.stack([arm.losses for arm in found.arms]),
+            found.tokens,
+            resamples=300,
+            confidence=0.9,
+            seed=0,
+        )
         return found, drawn
 
     return made

@@ -28,20 +28,49 @@ TIERS: dict[str, dict[str, Any]] = {
     "random_2k": {"rule": "random", "count": 2000, "recipe": "small"},
     "all_100pct": {"rule": "random", "share": 1.0, "recipe": "small"},
 }
-ROWS = {"ultra_300": 300, "high_1k": 1000, "medium_4k": 4000, "matched_300": 300,
-        "matched_1k": 1000, "random_1k": 1000, "random_2k": 2000, "all_100pct": POOL}  # fmt: skip
+ROWS = {
+    "ultra_300": 300,
+    "high_1k": 1000,
+    "medium_4k": 4000,
+    "matched_300": 300,
+    "matched_1k": 1000,
+    "random_1k": 1000,
+    "random_2k": 2000,
+    "all_100pct": POOL,
+}
 EPOCHS = {"ultra_300": 10, "matched_300": 10, "medium_4k": 1, "all_100pct": 1}
-LOSS = {"ultra_300": 3.05, "high_1k": 2.80, "medium_4k": 2.95, "matched_300": 3.12,
-        "matched_1k": 3.00, "random_1k": 3.02, "random_2k": 3.0, "all_100pct": 2.9}  # fmt: skip
+LOSS = {
+    "ultra_300": 3.05,
+    "high_1k": 2.80,
+    "medium_4k": 2.95,
+    "matched_300": 3.12,
+    "matched_1k": 3.00,
+    "random_1k": 3.02,
+    "random_2k": 3.0,
+    "all_100pct": 2.9,
+}
 MODELS = {
     "1M": {"num_layers": 2, "hidden_size": 176, "num_heads": 4, "context": 256},
     "4M": {"num_layers": 4, "hidden_size": 256, "num_heads": 4, "context": 256},
 }
 BUDGETS = ["300_steps", "300k_tokens", "60_seconds"]
-RECIPE = {"learning_rate": 1e-3, "num_train_epochs": 3, "per_device_train_batch_size": 4,
-          "gradient_accumulation_steps": 1, "eval_steps": 40, "save_steps": 100}  # fmt: skip
-GENERATION = ("coherence", "diversity", "distinct_1", "self_bleu", "instruction_following",
-              "length_appropriateness", "task_completion")  # fmt: skip
+RECIPE = {
+    "learning_rate": 1e-3,
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 1,
+    "eval_steps": 40,
+    "save_steps": 100,
+}
+GENERATION = (
+    "coherence",
+    "diversity",
+    "distinct_1",
+    "self_bleu",
+    "instruction_following",
+    "length_appropriateness",
+    "task_completion",
+)
 
 
 def write(path: Path, value: Any) -> None:
@@ -55,23 +84,34 @@ def seal(root: Path, folder: str, **card: Any) -> None:
     place = root / folder
     files = {
         str(path.relative_to(place)): {
-            "bytes": path.stat().st_size, "sha256": publish.file_hash(path),
+            "bytes": path.stat().st_size,
+            "sha256": publish.file_hash(path),
         }
         for path in sorted(place.rglob("*"))
         if path.is_file() and path.name != publish.CARD
-    }  # fmt: skip
+    }
     publish.write_sealed(place / publish.CARD, card | {"folder": folder, "files": files})
 
 
 def params(root: Path, experiments: list[str], seeds: list[int], **analyze: Any) -> None:
     """params.yaml of the grid."""
     document = {
-        "experiments": experiments, "seeds": seeds, "analyze": analyze, "engine": "local",
-        "ingest": {"source": "data"}, "curate": {"steps": [], "validation": 1, "test": 1},
-        "score": {}, "select": {"tiers": TIERS}, "evaluate": {},
-        "train": {"max_hours": 1, "models": MODELS, "recipes": {"small": RECIPE},
-                  "budgets": BUDGETS},
-    }  # fmt: skip
+        "experiments": experiments,
+        "seeds": seeds,
+        "analyze": analyze,
+        "engine": "local",
+        "ingest": {"source": "data"},
+        "curate": {"steps": [], "validation": 1, "test": 1},
+        "score": {},
+        "select": {"tiers": TIERS},
+        "evaluate": {},
+        "train": {
+            "max_hours": 1,
+            "models": MODELS,
+            "recipes": {"small": RECIPE},
+            "budgets": BUDGETS,
+        },
+    }
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(document, file)
 
@@ -96,8 +136,10 @@ def pool(root: Path) -> pa.Table:
         pq.write_table(table.slice(0, TESTED) if split == "test" else table, path)
     _curated(root, table)
     _tiers(root, score, generator)
-    lines = [{"hash": h, "quality": "clean" if c else ("noisy", "cut")[i % 2], "family": "f"}
-             for i, (h, c) in enumerate(zip(columns["hash"], clean, strict=True))]  # fmt: skip
+    lines = [
+        {"hash": h, "quality": "clean" if c else ("noisy", "cut")[i % 2], "family": "f"}
+        for i, (h, c) in enumerate(zip(columns["hash"], clean, strict=True))
+    ]
     path = root / "corpora/truth.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -143,10 +185,16 @@ def _tiers(root: Path, score: np.ndarray, generator: np.random.Generator) -> Non
         rows = best if tier["rule"] == "top" else generator.choice(POOL, size, replace=False)
         chosen = score[rows]
         statistics[name] = {
-            "rule": tier["rule"], "num_rows": size, "num_tokens": size * 110, "share": size / POOL,
-            "min": chosen.min(), "max": chosen.max(), "mean": chosen.mean(), "std": chosen.std(),
+            "rule": tier["rule"],
+            "num_rows": size,
+            "num_tokens": size * 110,
+            "share": size / POOL,
+            "min": chosen.min(),
+            "max": chosen.max(),
+            "mean": chosen.mean(),
+            "std": chosen.std(),
             "overlap_with_of": 0.05 if "of" in tier else None,
-        }  # fmt: skip
+        }
         path = root / f"artifacts/select/{name}_scores.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -159,12 +207,20 @@ def _tiers(root: Path, score: np.ndarray, generator: np.random.Generator) -> Non
 def cards(root: Path) -> None:
     """The ledgers of the stages before, and the cost of scoring."""
     ledgers = {
-        "ingest": {"rows_in": 7400, "rows_out": 7388, "held_out": 0,
-                   "dropped": {"not valid JSON": 9, "empty response": 3}},
-        "curate": {"rows_in": 7388, "rows_out": POOL, "held_out": 1000,
-                   "dropped": {"exact duplicate": 260, "near duplicate": 128}},
+        "ingest": {
+            "rows_in": 7400,
+            "rows_out": 7388,
+            "held_out": 0,
+            "dropped": {"not valid JSON": 9, "empty response": 3},
+        },
+        "curate": {
+            "rows_in": 7388,
+            "rows_out": POOL,
+            "held_out": 1000,
+            "dropped": {"exact duplicate": 260, "near duplicate": 128},
+        },
         "score": {"rows_in": POOL, "rows_out": POOL, "held_out": 0, "dropped": {}},
-    }  # fmt: skip
+    }
     warnings = ["near dropped 260 of the 380 rows of source <b>web</b>"]
     source_files = {
         "read": [{"name": "<b>.jsonl", "bytes": 1234} | ledgers["ingest"]],
@@ -218,13 +274,26 @@ def run(root: Path, name: str, seed: int, items: Items, mean: float, busy: float
     tier = {"count": None, "share": None, "of": None} | TIERS[tier_name]
     size, epochs = ROWS[tier_name], EPOCHS.get(tier_name, 3)
     digest = hashlib.sha256(tier_name.encode()).hexdigest()
-    write(folder / "experiment_config.json", {
-        "experiment": name, "seed": seed, "tier_name": tier_name, "tier": tier,
-        "model_name": model, "model": MODELS[model], "recipe": RECIPE, "num_rows": size,
-        "num_tokens": size * 110, "data_sha256": digest, "device": "cpu", "precision": "fp32",
-        "git_commit": "0123456789abcdef0123456789abcdef01234567", "run_id": digest[:32],
-        "command": f"winnow train {name} --seed {seed}",
-    })  # fmt: skip
+    write(
+        folder / "experiment_config.json",
+        {
+            "experiment": name,
+            "seed": seed,
+            "tier_name": tier_name,
+            "tier": tier,
+            "model_name": model,
+            "model": MODELS[model],
+            "recipe": RECIPE,
+            "num_rows": size,
+            "num_tokens": size * 110,
+            "data_sha256": digest,
+            "device": "cpu",
+            "precision": "fp32",
+            "git_commit": "0123456789abcdef0123456789abcdef01234567",
+            "run_id": digest[:32],
+            "command": f"winnow train {name} --seed {seed}",
+        },
+    )
     losses = items.losses(mean)
     loss = losses.sum() / items.tokens.sum()
     _train(folder, size, epochs, mean, model, busy)
@@ -237,17 +306,32 @@ def _train(folder: Path, size: int, epochs: int, mean: float, model: str, busy: 
     seconds = busy * total / 60_000 * (1 if model == "1M" else 2.5)
     points = [i / 12 for i in range(1, 13)]
     turn = 0.5 if size < 500 else 2
-    write(folder / "train_results.json", {
-        "train_time": seconds, "final_loss": mean - 0.2, "num_steps": total // 1024,
-        "num_epochs": epochs, "tokens_seen": total, "tokens_per_second": 60_000,
-        "num_parameters": 1_000_000 if model == "1M" else 4_000_000, "flops": 6e6 * total,
-        "curve": [
-            {"step": int(t * total / 1024), "tokens": t * total, "seconds": t * seconds,
-             "train_loss": mean + math.exp(-4 * t), "validation_loss":
-             mean - 0.02 + 2.2 * math.exp(-5 * t) + max(0, t - turn) * 0.25}
-            for t in points
-        ],
-    })  # fmt: skip
+    write(
+        folder / "train_results.json",
+        {
+            "train_time": seconds,
+            "final_loss": mean - 0.2,
+            "num_steps": total // 1024,
+            "num_epochs": epochs,
+            "tokens_seen": total,
+            "tokens_per_second": 60_000,
+            "num_parameters": 1_000_000 if model == "1M" else 4_000_000,
+            "flops": 6e6 * total,
+            "curve": [
+                {
+                    "step": int(t * total / 1024),
+                    "tokens": t * total,
+                    "seconds": t * seconds,
+                    "train_loss": mean + math.exp(-4 * t),
+                    "validation_loss": mean
+                    - 0.02
+                    + 2.2 * math.exp(-5 * t)
+                    + max(0, t - turn) * 0.25,
+                }
+                for t in points
+            ],
+        },
+    )
 
 
 def _evaluation(folder: Path, items: Items, losses: np.ndarray, loss: float) -> None:
@@ -255,30 +339,53 @@ def _evaluation(folder: Path, items: Items, losses: np.ndarray, loss: float) -> 
     borders = np.quantile(items.tokens, [0.2, 0.4, 0.6, 0.8])
     length = np.searchsorted(borders, items.tokens) + 1
     source = np.array(["alpha", "beta"])[np.arange(items.number) % 2]
-    table = pa.table({
-        "id": [f"t{i}" for i in range(items.number)], "source": source, "quintile": quintile,
-        "loss": losses, "num_tokens": items.tokens, "num_bytes": items.tokens * 4,
-        "response_loss": losses / 2, "response_tokens": items.tokens // 2,
-    }).cast(ITEM_SCHEMA)  # fmt: skip
+    table = pa.table(
+        {
+            "id": [f"t{i}" for i in range(items.number)],
+            "source": source,
+            "quintile": quintile,
+            "loss": losses,
+            "num_tokens": items.tokens,
+            "num_bytes": items.tokens * 4,
+            "response_loss": losses / 2,
+            "response_tokens": items.tokens // 2,
+        }
+    ).cast(ITEM_SCHEMA)
     (folder / "evaluation").mkdir(parents=True, exist_ok=True)
     pq.write_table(table, folder / "evaluation/items.parquet")
-    write(folder / "evaluation/metrics.json", {
-        "loss": loss, "perplexity": math.exp(loss), "bits_per_byte": loss / 4 / math.log(2),
-        "num_rows": items.number, "num_tokens": int(items.tokens.sum()),
-        "num_bytes": int(items.tokens.sum() * 4), "response_loss": loss,
-        "response_perplexity": math.exp(loss), "response_tokens": 1, "baseline_loss": 5.9,
-    })  # fmt: skip
+    write(
+        folder / "evaluation/metrics.json",
+        {
+            "loss": loss,
+            "perplexity": math.exp(loss),
+            "bits_per_byte": loss / 4 / math.log(2),
+            "num_rows": items.number,
+            "num_tokens": int(items.tokens.sum()),
+            "num_bytes": int(items.tokens.sum() * 4),
+            "response_loss": loss,
+            "response_perplexity": math.exp(loss),
+            "response_tokens": 1,
+            "baseline_loss": 5.9,
+        },
+    )
 
     def stratum(mask: np.ndarray) -> dict[str, Any]:
         value = losses[mask].sum() / items.tokens[mask].sum()
-        return {"loss": value, "perplexity": math.exp(value), "num_rows": int(mask.sum()),
-                "num_tokens": int(items.tokens[mask].sum())}  # fmt: skip
+        return {
+            "loss": value,
+            "perplexity": math.exp(value),
+            "num_rows": int(mask.sum()),
+            "num_tokens": int(items.tokens[mask].sum()),
+        }
 
-    write(folder / "quality_analysis/strata.json", {
-        "quintile": {str(q): stratum(quintile == q) for q in range(1, 6)},
-        "source": {name: stratum(source == name) for name in ("alpha", "beta")},
-        "length": {str(fifth): stratum(length == fifth) for fifth in range(1, 6)},
-    })  # fmt: skip
+    write(
+        folder / "quality_analysis/strata.json",
+        {
+            "quintile": {str(q): stratum(quintile == q) for q in range(1, 6)},
+            "source": {name: stratum(source == name) for name in ("alpha", "beta")},
+            "length": {str(fifth): stratum(length == fifth) for fifth in range(1, 6)},
+        },
+    )
     _generation(folder, loss)
 
 
@@ -287,17 +394,21 @@ def _generation(folder: Path, loss: float) -> None:
         name: round(1 / loss + 0.1 * i, 3) for i, name in enumerate(GENERATION)
     }
     reasons = {"coherence": "no completion has two sentences"}
-    write(folder / "generation_analysis/metrics.json",
-          values | {"coherence": None, "num_prompts": 20, "num_samples": 100,
-                    "reasons": reasons})  # fmt: skip
+    write(
+        folder / "generation_analysis/metrics.json",
+        values | {"coherence": None, "num_prompts": 20, "num_samples": 100, "reasons": reasons},
+    )
     samples = [
-        {"prompt": f"### Instruction:\nAdd {i} and {i}.\n\n### Response:\n",
-         "completion": f"{2 * i} <script>alert({i})</script>\u2028 and so on",
-         "reference": f"It is {2 * i}." if i < 3 else None,
-         "answer": str(2 * i) if i > 2 else None, "passed": i % 2 == 0 if i > 2 else None}
+        {
+            "prompt": f"### Instruction:\nAdd {i} and {i}.\n\n### Response:\n",
+            "completion": f"{2 * i} <script>alert({i})</script>\u2028 and so on",
+            "reference": f"It is {2 * i}." if i < 3 else None,
+            "answer": str(2 * i) if i > 2 else None,
+            "passed": i % 2 == 0 if i > 2 else None,
+        }
         for i in range(6)
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     text = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
     (folder / "generation_analysis/samples.jsonl").write_text(text, encoding="utf-8")
 

@@ -144,8 +144,10 @@ def test_every_null_has_its_reason(tmp_path: Path, tracker: Any) -> None:
     allowed = ("/answer/", "/planted_truth", "/tiers/", "/experiments/")
     assert [p for p in undefined(found) if not p.startswith(allowed)] == []
     assert found["experiments"]["ultra_300_1M"]["reasons"]["coherence"]
-    assert "100" in found["efficiency_metrics"]["ultra_300_1M"]["reasons"][
-        "samples_per_point_perplexity"]  # fmt: skip
+    assert (
+        "100"
+        in found["efficiency_metrics"]["ultra_300_1M"]["reasons"]["samples_per_point_perplexity"]
+    )
 
 
 def test_the_page_is_one_inert_file(tmp_path: Path, tracker: Any) -> None:
@@ -189,11 +191,15 @@ def test_the_audit_finds_a_score_that_is_only_length() -> None:
     lengths = generator.integers(1, 5000, 500)
     clarity = np.log1p(lengths) / 10
     columns = {name: generator.random(500) for name in DIMENSIONS} | {"clarity": clarity}
-    pool = pa.table(columns | {
-        "score": clarity, "num_tokens": lengths,
-        "hash": [f"{i:04}" for i in generator.permutation(500)],
-        "source": ["short" if length < 2500 else "long" for length in lengths],
-    })  # fmt: skip
+    pool = pa.table(
+        columns
+        | {
+            "score": clarity,
+            "num_tokens": lengths,
+            "hash": [f"{i:04}" for i in generator.permutation(500)],
+            "source": ["short" if length < 2500 else "long" for length in lengths],
+        }
+    )
     length = audit.length_audit(pool)
     assert length["top_among_longest"] == 1 and length["explained"] == pytest.approx(1)
     assert length["top_that_stays_without_length"] is None
@@ -242,8 +248,12 @@ def test_rows_in_other_scripts_are_counted() -> None:
 def test_the_audit_is_drawn_with_what_is_not_defined(tmp_path: Path) -> None:
     row = dict.fromkeys(figures.AUDITED, 0.25) | {"rank_correlation_with_length": -0.5}
     found = {"score": row | {"top_that_changes_without_it": None}, "clarity": row}
-    length = {"share": 0.1, "top_among_longest": 0.4, "explained": 0.2,
-              "top_that_stays_without_length": 0.0}  # fmt: skip
+    length = {
+        "share": 0.1,
+        "top_among_longest": 0.4,
+        "explained": 0.2,
+        "top_that_stays_without_length": 0.0,
+    }
     drawing = figures.score_audit(found, length)
     assert drawing.title == (
         "40% of the score's top tenth are among the longest tenth (by chance 10%); length explains "

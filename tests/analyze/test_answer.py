@@ -45,8 +45,12 @@ def test_a_tier_that_its_control_ties_is_too_close(study: Any) -> None:
 
 @pytest.mark.parametrize("control", ["matched_1k_1M", "random_1k_1M"])
 def test_a_tier_that_random_rows_of_its_number_beat_is_no_advice(study: Any, control: str) -> None:
-    losses = {"ultra_300_1M": near(3.0), "high_1k_1M": near(2.7), control: near(2.5),
-              "all_100pct_1M": near(2.1)}  # fmt: skip
+    losses = {
+        "ultra_300_1M": near(3.0),
+        "high_1k_1M": near(2.7),
+        control: near(2.5),
+        "all_100pct_1M": near(2.1),
+    }
     verdict = judge(study(losses))
     assert verdict.is_score_refuted and verdict.best.name == "all_100pct_1M"
     assert verdict.sentence == "Do not filter by this score: keep all 6,000 rows."
@@ -58,8 +62,11 @@ def test_a_tier_that_random_rows_of_its_number_beat_is_no_advice(study: Any, con
 
 def test_a_beaten_tier_is_not_among_those_too_close(study: Any) -> None:
     # All rows cannot be told from any arm, but the control surely beats the tier.
-    losses = {"high_1k_1M": [2.90, 2.90, 2.90], "matched_1k_1M": [2.87, 2.87, 2.87],
-              "all_100pct_1M": [2.95, 2.70, 2.80]}  # fmt: skip
+    losses = {
+        "high_1k_1M": [2.90, 2.90, 2.90],
+        "matched_1k_1M": [2.87, 2.87, 2.87],
+        "all_100pct_1M": [2.95, 2.70, 2.80],
+    }
     verdict = judge(study(losses))
     assert verdict.kind == "too close" and verdict.is_score_refuted
     assert verdict.sentence == (
@@ -69,8 +76,13 @@ def test_a_beaten_tier_is_not_among_those_too_close(study: Any) -> None:
 
 
 def test_all_rows_still_say_what_the_score_did(study: Any) -> None:
-    losses = {"ultra_300_1M": near(3.2), "matched_300_1M": near(3.0), "high_1k_1M": near(2.7),
-              "matched_1k_1M": near(2.8), "all_100pct_1M": near(2.1)}  # fmt: skip
+    losses = {
+        "ultra_300_1M": near(3.2),
+        "matched_300_1M": near(3.0),
+        "high_1k_1M": near(2.7),
+        "matched_1k_1M": near(2.8),
+        "all_100pct_1M": near(2.1),
+    }
     verdict = judge(study(losses))
     assert verdict.sentence == "Keep all 6,000 rows." and not verdict.is_score_refuted
     assert verdict.score_sentence.startswith("Yet the score does better than chance: as many")
@@ -100,8 +112,12 @@ def test_a_grid_without_all_rows_says_so(study: Any) -> None:
 
 
 def test_too_close_to_call_names_all_that_are(study: Any) -> None:
-    losses = {"ultra_300_1M": [3.0, 2.8, 2.9], "high_1k_1M": [2.8, 3.0, 2.9],
-              "medium_4k_1M": near(4.0), "matched_300_1M": near(2.8)}  # fmt: skip
+    losses = {
+        "ultra_300_1M": [3.0, 2.8, 2.9],
+        "high_1k_1M": [2.8, 3.0, 2.9],
+        "medium_4k_1M": near(4.0),
+        "matched_300_1M": near(2.8),
+    }
     verdict = judge(study(losses))
     assert verdict.kind == "too close"
     assert verdict.sentence == (
@@ -159,8 +175,12 @@ def test_no_top_arm_is_said_so(study: Any) -> None:
 
 
 def test_several_models_are_never_pooled(study: Any) -> None:
-    losses = {"ultra_300_1M": near(2.7), "high_1k_1M": near(3.0),
-              "ultra_300_4M": near(2.9), "high_1k_4M": near(2.5)}  # fmt: skip
+    losses = {
+        "ultra_300_1M": near(2.7),
+        "high_1k_1M": near(3.0),
+        "ultra_300_4M": near(2.9),
+        "high_1k_4M": near(2.5),
+    }
     found, drawn = study(losses)
     models = found.models()
     assert list(models) == ["4M", "1M"], "the largest first"
@@ -173,9 +193,11 @@ def test_several_models_are_never_pooled(study: Any) -> None:
 
 
 def test_models_that_agree_open_with_one_answer(study: Any) -> None:
-    losses = {f"{tier}_{model}": near(loss) for model in MODELS
-              for tier, loss in (("ultra_300", 3.0), ("high_1k", 2.5), ("all_100pct", 2.7))
-              }  # fmt: skip
+    losses = {
+        f"{tier}_{model}": near(loss)
+        for model in MODELS
+        for tier, loss in (("ultra_300", 3.0), ("high_1k", 2.5), ("all_100pct", 2.7))
+    }
     found, drawn = study(losses)
     verdicts = {name: answer.judge(name, arms, drawn) for name, arms in found.models().items()}
     said = answer.headline(verdicts, 3)

@@ -33,8 +33,7 @@ def oracle(losses: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 
 
 @given(
-    st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 9)),
-    st.integers(0, 2**32 - 1),
+    st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 9)), st.integers(0, 2**32 - 1)
 )
 @settings(max_examples=25, deadline=None)
 def test_replicates_equal_the_slow_oracle(shape: tuple[int, int, int], seed: int) -> None:

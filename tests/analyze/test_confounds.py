@@ -29,18 +29,26 @@ def grid(made: tuple[Study, Bootstrap]) -> Any:
 def test_an_arm_is_told_from_its_budget(study: Any) -> None:
     found, _ = study({"high_1k_1M": near(2.7), "high_1k_1M_300_steps": near(2.8)})
     assert [(a.model, a.budget, a.model_name) for a in found.arms] == [
-        ("1M", None, "1M"), ("1M", "300_steps", "1M_300_steps")
-    ]  # fmt: skip
+        ("1M", None, "1M"),
+        ("1M", "300_steps", "1M_300_steps"),
+    ]
     assert list(found.models()) == ["1M", "1M_300_steps"]
 
 
 @pytest.mark.parametrize(
     ("ends", "status"),
-    [([(0.1, 0.2), (-0.2, -0.1)], "FLIPS"), ([(0.1, 0.2), (-0.1, 0.1), (-0.2, -0.1)], "FLIPS"),
-     ([(0.1, 0.2), (-0.1, 0.1)], "not held"), ([(-0.2, -0.1), (-0.2, 0.0)], "not held"),
-     ([(0.1, 0.2), (0.0, 0.1)], "not held"), ([(0.1, 0.2), (0.3, 0.4)], "holds"),
-     ([(-0.1, 0.2), (-0.3, 0.4)], "undecided"), ([(0.1, 0.2)], None), ([], None)],
-)  # fmt: skip
+    [
+        ([(0.1, 0.2), (-0.2, -0.1)], "FLIPS"),
+        ([(0.1, 0.2), (-0.1, 0.1), (-0.2, -0.1)], "FLIPS"),
+        ([(0.1, 0.2), (-0.1, 0.1)], "not held"),
+        ([(-0.2, -0.1), (-0.2, 0.0)], "not held"),
+        ([(0.1, 0.2), (0.0, 0.1)], "not held"),
+        ([(0.1, 0.2), (0.3, 0.4)], "holds"),
+        ([(-0.1, 0.2), (-0.3, 0.4)], "undecided"),
+        ([(0.1, 0.2)], None),
+        ([], None),
+    ],
+)
 def test_what_becomes_of_a_conclusion(ends: list[tuple[float, float]], status: str | None) -> None:
     found = [Interval((low + high) / 2, low, high) for low, high in ends]
     assert confounds.margin_status(found) == status
@@ -49,10 +57,13 @@ def test_what_becomes_of_a_conclusion(ends: list[tuple[float, float]], status: s
 def test_a_planted_flip_is_flagged_and_what_holds_is_not(study: Any) -> None:
     # By the recipe more rows win; for equal steps the hard filter does. Its score helps in both.
     losses = {
-        "ultra_300_1M": near(3.0), "high_1k_1M": near(2.7), "matched_300_1M": near(3.2),
-        "ultra_300_1M_300_steps": near(2.6), "high_1k_1M_300_steps": near(2.9),
+        "ultra_300_1M": near(3.0),
+        "high_1k_1M": near(2.7),
+        "matched_300_1M": near(3.2),
+        "ultra_300_1M_300_steps": near(2.6),
+        "high_1k_1M_300_steps": near(2.9),
         "matched_300_1M_300_steps": near(2.8),
-    }  # fmt: skip
+    }
     found = grid(study(losses))["1M"]
     assert list(found["regimes"]) == ["epochs", "300_steps"]
     assert found["regimes"]["epochs"]["best"] == "high_1k"
@@ -71,9 +82,11 @@ def test_a_planted_flip_is_flagged_and_what_holds_is_not(study: Any) -> None:
 
 def test_a_regime_that_cannot_tell_does_not_hold(study: Any) -> None:
     losses = {
-        "ultra_300_1M": near(3.0), "high_1k_1M": near(2.7),
-        "ultra_300_1M_300_steps": [2.9, 2.7, 2.8], "high_1k_1M_300_steps": [2.7, 2.9, 2.8],
-    }  # fmt: skip
+        "ultra_300_1M": near(3.0),
+        "high_1k_1M": near(2.7),
+        "ultra_300_1M_300_steps": [2.9, 2.7, 2.8],
+        "high_1k_1M_300_steps": [2.7, 2.9, 2.8],
+    }
     found = grid(study(losses))["1M"]
     assert found["verdict"]["status"] == "not held"
     assert found["comparisons"]["ultra_300 over high_1k"]["status"] == "not held"
@@ -82,9 +95,12 @@ def test_a_regime_that_cannot_tell_does_not_hold(study: Any) -> None:
 
 def test_what_was_not_run_is_named(study: Any) -> None:
     losses = {
-        "ultra_300_1M": near(3.0), "high_1k_1M": near(2.7), "matched_300_1M": near(3.1),
-        "ultra_300_1M_300k_tokens": near(3.0), "high_1k_1M_300k_tokens": near(2.7),
-    }  # fmt: skip
+        "ultra_300_1M": near(3.0),
+        "high_1k_1M": near(2.7),
+        "matched_300_1M": near(3.1),
+        "ultra_300_1M_300k_tokens": near(3.0),
+        "high_1k_1M_300k_tokens": near(2.7),
+    }
     found = grid(study(losses))["1M"]
     row = found["comparisons"]["ultra_300 over matched_300"]
     assert row["status"] is None and "fewer than two regimes" in row["reasons"]["status"]
@@ -107,8 +123,12 @@ def test_only_budgets_that_are_declared_are_named(study: Any) -> None:
 
 
 def test_models_have_grids_of_their_own(study: Any) -> None:
-    losses = {"ultra_300_1M": near(3.0), "high_1k_1M": near(2.7), "ultra_300_4M": near(2.0),
-              "high_1k_4M": near(2.2)}  # fmt: skip
+    losses = {
+        "ultra_300_1M": near(3.0),
+        "high_1k_1M": near(2.7),
+        "ultra_300_4M": near(2.0),
+        "high_1k_4M": near(2.2),
+    }
     found = grid(study(losses))
     assert list(found) == ["4M", "1M"]
     assert found["4M"]["regimes"]["epochs"]["best"] == "ultra_300"

@@ -53,8 +53,10 @@ def test_a_busy_machine_changes_no_answer(tmp_path: Path, tracker: Any) -> None:
 def test_the_fastest_training_is_the_speed_of_all(study: Any) -> None:
     found, _ = study({"high_1k_1M": near(2.7), "random_1k_1M": near(2.8)})
     slow, fast = found.arms
-    runs = [dataclasses.replace(run, train=run.train | {"train_time": run.train["train_time"] * 3})
-            for run in slow.runs]  # fmt: skip
+    runs = [
+        dataclasses.replace(run, train=run.train | {"train_time": run.train["train_time"] * 3})
+        for run in slow.runs
+    ]
     arms = (dataclasses.replace(slow, runs=tuple(runs)), fast)
     busy = dataclasses.replace(found, arms=arms)
     assert isinstance(busy, Study) and cost.speed(busy, "1M") == cost.speed(found, "1M")
@@ -64,10 +66,15 @@ def test_the_fastest_training_is_the_speed_of_all(study: Any) -> None:
 
 @pytest.mark.parametrize(
     ("tier", "is_scored"),
-    [({"rule": "top", "count": 5}, True), ({"rule": "bottom", "share": 0.5}, True),
-     ({"rule": "top", "share": 1.0}, False), ({"rule": "random", "share": 1.0}, False),
-     ({"rule": "longest", "count": 5}, False), ({"rule": "matched", "of": "high_5"}, False)],
-)  # fmt: skip
+    [
+        ({"rule": "top", "count": 5}, True),
+        ({"rule": "bottom", "share": 0.5}, True),
+        ({"rule": "top", "share": 1.0}, False),
+        ({"rule": "random", "share": 1.0}, False),
+        ({"rule": "longest", "count": 5}, False),
+        ({"rule": "matched", "of": "high_5"}, False),
+    ],
+)
 def test_scoring_is_charged_where_the_score_chose_the_rows(
     tier: dict[str, Any], is_scored: bool
 ) -> None:

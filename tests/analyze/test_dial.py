@@ -21,24 +21,44 @@ ITEMS, SEEDS = 40, (0, 1, 2)
 
 
 def _arm(name: str, seconds: float, losses: np.ndarray) -> Arm:
-    train = {"train_time": seconds, "flops": 1e9 * seconds, "tokens_seen": 1000, "num_epochs": 1,
-             "num_parameters": 10}  # fmt: skip
+    train = {
+        "train_time": seconds,
+        "flops": 1e9 * seconds,
+        "tokens_seen": 1000,
+        "num_epochs": 1,
+        "num_parameters": 10,
+    }
     runs = [
-        Run(seed=seed, config={"device": "abacus"}, train=train, metrics={}, strata={},
-            generation={}, samples=[], losses=losses[seed], sha256="")
+        Run(
+            seed=seed,
+            config={"device": "abacus"},
+            train=train,
+            metrics={},
+            strata={},
+            generation={},
+            samples=[],
+            losses=losses[seed],
+            sha256="",
+        )
         for seed in SEEDS
-    ]  # fmt: skip
+    ]
     rule, _, share = name.partition("_")
     tier: dict[str, Any] = {
         "matched": {"rule": "matched", "of": f"top_{share}"},
         "all": {"rule": "random", "share": 1.0},
     }.get(rule, {"rule": rule, "count": ROWS[name]})
     return Arm(
-        name=f"{name}_{seconds:g}", tier_name=name, tier=Tier(**tier, recipe=""), model="1M",
+        name=f"{name}_{seconds:g}",
+        tier_name=name,
+        tier=Tier(**tier, recipe=""),
+        model="1M",
         budget=f"{seconds:g}_seconds",
-        num_rows=ROWS[name], num_tokens=100 * ROWS[name], share=ROWS[name] / 1000, overlap=0.0,
+        num_rows=ROWS[name],
+        num_tokens=100 * ROWS[name],
+        share=ROWS[name] / 1000,
+        overlap=0.0,
         runs=tuple(runs),
-    )  # fmt: skip
+    )
 
 
 def _study(means: dict[str, dict[float, float]], scoring: float = 0.0) -> tuple[Study, Bootstrap]:
@@ -50,10 +70,23 @@ def _study(means: dict[str, dict[float, float]], scoring: float = 0.0) -> tuple[
         for seconds, mean in costs.items():
             noise = dice.normal(0, 0.002, (len(SEEDS), 1)) + dice.normal(0, 0.01, ITEMS)
             arms.append(_arm(tier, seconds, (mean + noise) * tokens))
-    study = Study(arms=tuple(arms), seeds=SEEDS, num_items=ITEMS, tokens=tokens, statistics={},
-                  ledgers={}, scoring={"seconds": scoring})  # fmt: skip
-    losses = Bootstrap.of([arm.name for arm in arms], np.stack([arm.losses for arm in arms]),
-                          tokens, resamples=400, confidence=0.9, seed=0)  # fmt: skip
+    study = Study(
+        arms=tuple(arms),
+        seeds=SEEDS,
+        num_items=ITEMS,
+        tokens=tokens,
+        statistics={},
+        ledgers={},
+        scoring={"seconds": scoring},
+    )
+    losses = Bootstrap.of(
+        [arm.name for arm in arms],
+        np.stack([arm.losses for arm in arms]),
+        tokens,
+        resamples=400,
+        confidence=0.9,
+        seed=0,
+    )
     return study, losses
 
 
@@ -69,11 +102,15 @@ def test_the_answer_follows_the_budget() -> None:
     small, large = (dial(study, losses, "1M", seconds) for seconds in (10, 100))
     assert small.verdict and small.verdict.best and large.verdict and large.verdict.best
     assert (small.kind, small.verdict.best.tier_name, small.between) == (
-        "keep", "top_5pct", (None, 0.25),
-    )  # fmt: skip
+        "keep",
+        "top_5pct",
+        (None, 0.25),
+    )
     assert (large.kind, large.verdict.best.tier_name, large.between) == (
-        "keep", "top_25pct", (0.05, 1.0),
-    )  # fmt: skip
+        "keep",
+        "top_25pct",
+        (0.05, 1.0),
+    )
     assert large.verdict.score_helped is True
     assert "keep the top 250 rows (25% of the curated pool); 5% is worse and 100%" in large.sentence
 
@@ -115,8 +152,10 @@ def test_scoring_is_charged_to_what_was_cut_by_score() -> None:
     assert found.verdict and found.verdict.control is None  # at 190 s nothing random was measured
     assert "matched_25pct was trained for no more than 100 s" in found.sentence
     assert dial(study, losses, "1M", 10).kind == "refused"
-    costs = {name: dial(*_study({name: {10.0: 3.0}}, scoring=90.0), "1M", 10).sentence
-             for name in ("top_25pct", "all_100pct")}  # fmt: skip
+    costs = {
+        name: dial(*_study({name: {10.0: 3.0}}, scoring=90.0), "1M", 10).sentence
+        for name in ("top_25pct", "all_100pct")
+    }
     assert "top_25pct for 100 s" in costs["top_25pct"]
     assert "all_100pct for 10 s" in costs["all_100pct"], "all rows are had without the score"
 
@@ -133,8 +172,9 @@ def test_what_was_had_for_less_is_a_candidate_of_a_larger_budget() -> None:
 
 
 def test_all_rows_need_no_scoring() -> None:
-    study, losses = _study({"top_5pct": {10.0: 3.0}, "all_100pct": {10.0: 2.0},
-                            "matched_25pct": {10.0: 2.5}})  # fmt: skip
+    study, losses = _study(
+        {"top_5pct": {10.0: 3.0}, "all_100pct": {10.0: 2.0}, "matched_25pct": {10.0: 2.5}}
+    )
     found = dial(study, losses, "1M", 10)
     assert found.kind == "keep" and found.verdict and found.verdict.control is None
     assert "No random control was run beside top_5pct" in found.sentence

@@ -29,8 +29,9 @@ def test_the_threshold_rule_and_its_twin_agree_where_it_is_clear(
 
 def test_the_twin_is_undecided_where_the_rule_is_not(study: Any) -> None:
     edge = 2.8 + math.log(documented.BETTER) - 0.002
-    found, drawn = study(dict(zip(TOPS, ([edge - 0.02, edge, edge + 0.02], near(2.8), near(2.8)),
-                                  strict=True)))  # fmt: skip
+    found, drawn = study(
+        dict(zip(TOPS, ([edge - 0.02, edge, edge + 0.02], near(2.8), near(2.8)), strict=True))
+    )
     assert documented.quality_threshold(found.arms, drawn)["threshold"] is not None
     twin = documented.quality_threshold_interval(found.arms, drawn)
     assert twin["threshold"] is None and "straddles 0.9" in twin["reasons"]["threshold"]
@@ -113,9 +114,18 @@ def test_scoring_is_charged_to_those_who_use_it(study: Any, base: Path) -> None:
 
 @pytest.mark.parametrize(
     ("share", "expected"),
-    [(0, "0%"), (1, "100%"), (0.0525, "5.2%"), (0.17, "17%"), (0.001, "0.1%"), (0.9996, "over 99%"),
-     (-0.05, "−5%"), (0.1, "10%"), (2.5e-5, "0.0025%")],
-)  # fmt: skip
+    [
+        (0, "0%"),
+        (1, "100%"),
+        (0.0525, "5.2%"),
+        (0.17, "17%"),
+        (0.001, "0.1%"),
+        (0.9996, "over 99%"),
+        (-0.05, "−5%"),
+        (0.1, "10%"),
+        (2.5e-5, "0.0025%"),
+    ],
+)
 def test_percent(share: float, expected: str) -> None:
     assert words.percent(share) == expected
 
@@ -124,7 +134,11 @@ def test_numbers_in_words() -> None:
     assert words.signed(-0.0001) == "0.000" and words.signed(0.02) == "+0.020"
     assert words.decimal(-0.5) == "−0.500"
     assert [words.figures(x) for x in (8.2131, 56.1, 1234.2, 0.5)] == [
-        "8.213", "56.10", "1,234", "0.500"]  # fmt: skip
+        "8.213",
+        "56.10",
+        "1,234",
+        "0.500",
+    ]
     assert [words.duration(x) for x in (0.5, 42, 150, 9000)] == [
         "0.5 s",
         "42 s",

@@ -40,18 +40,15 @@ def test_variances_are_those_of_a_plain_count_over_pairs(num_arms: int) -> None:
     found = power.spread(losses, tokens, 0.9)
     seeds, items, boths = [], [], []
     for a, b in itertools.combinations(range(num_arms), 2):
-        per_token = [
-            [losses[x, s].sum() / tokens.sum() for s in range(3)] for x in (a, b)
-        ]  # fmt: skip
+        per_token = [[losses[x, s].sum() / tokens.sum() for s in range(3)] for x in (a, b)]
         seeds.append(np.var([per_token[0][s] - per_token[1][s] for s in range(3)], ddof=1))
         influence = [
             [
-                [(losses[x, s, i] - per_token[k][s] * tokens[i]) / tokens.mean()
-                 for i in range(40)]
+                [(losses[x, s, i] - per_token[k][s] * tokens[i]) / tokens.mean() for i in range(40)]
                 for s in range(3)
             ]
             for k, x in enumerate((a, b))
-        ]  # fmt: skip
+        ]
         rows = np.array(influence[0]) - np.array(influence[1])
         items.append(np.var(rows.mean(axis=0), ddof=1))
         rest = rows - rows.mean(axis=0)
@@ -89,9 +86,13 @@ def test_one_arm_counts_twice() -> None:
 
 @pytest.mark.parametrize(
     ("num_seeds", "num_items", "seed", "item", "both"),
-    [(2, 100, 0.05, 0.1, 0.1), (3, 100, 0.05, 0.1, 0.1), (3, 60, 0.005, 0.5, 0.1),
-     (3, 60, 0.0, 0.05, 0.6)],
-)  # fmt: skip
+    [
+        (2, 100, 0.05, 0.1, 0.1),
+        (3, 100, 0.05, 0.1, 0.1),
+        (3, 60, 0.005, 0.5, 0.1),
+        (3, 60, 0.0, 0.05, 0.6),
+    ],
+)
 def test_the_least_effect_is_seen_in_80_of_100_grids(
     num_seeds: int, num_items: int, seed: float, item: float, both: float
 ) -> None:
@@ -103,8 +104,9 @@ def test_the_least_effect_is_seen_in_80_of_100_grids(
     for grid in range(500):
         losses = made(dice, (2, num_seeds, num_items), seed, item, both)
         losses[1] += effect
-        drawn = Bootstrap.of(["a", "b"], losses * tokens, tokens, resamples=250, confidence=0.9,
-                             seed=grid)  # fmt: skip
+        drawn = Bootstrap.of(
+            ["a", "b"], losses * tokens, tokens, resamples=250, confidence=0.9, seed=grid
+        )
         seen += drawn.margin("a", "b").above_zero
     assert 0.75 <= seen / 500 <= 0.85
 
@@ -133,16 +135,23 @@ def test_the_command_reads_what_is_finished_and_writes_nothing(
 ) -> None:
     names = [*TOPS, "ultra_300_4M"]
     build(tmp_path, names, [0, 1, 2])
-    for gone in ("high_1k_1M/2", "medium_4k_1M/1", "medium_4k_1M/2",
-                 "ultra_300_4M/1", "ultra_300_4M/2"):  # fmt: skip
+    for gone in (
+        "high_1k_1M/2",
+        "medium_4k_1M/1",
+        "medium_4k_1M/2",
+        "ultra_300_4M/1",
+        "ultra_300_4M/2",
+    ):
         shutil.rmtree(Path("results") / gone)
     assert main(["analyze", "--power"]) == 0
     said = capsys.readouterr().out
     small, large = said.split("4M:")
     assert f"pilot: 2 experiments of 2 seeds on {TESTED} test rows (paired)" in small
     assert "200 rows" in small and "800 rows" in small and "this grid, 3 seeds: 0." in small
-    times = [json.loads(Path(f"results/{name}/0/train_results.json").read_text())["train_time"]
-             for name in ("high_1k_1M", "medium_4k_1M")]  # fmt: skip
+    times = [
+        json.loads(Path(f"results/{name}/0/train_results.json").read_text())["train_time"]
+        for name in ("high_1k_1M", "medium_4k_1M")
+    ]
     assert f"still to be paid: 3 trainings, about {times[0] + 2 * times[1]:.2g} s\n" in small
     assert "least margin: not defined, no two finished seeds" in large
     assert "still to be paid: 2 trainings, about" in large

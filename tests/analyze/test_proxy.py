@@ -52,9 +52,12 @@ def test_a_small_model_that_misranks_one_tier(study: Any) -> None:
 
 def test_regimes_are_not_mixed_and_one_shared_tier_is_not_enough(study: Any) -> None:
     losses = {
-        "ultra_300_1M": near(3.0), "high_1k_1M": near(2.8), "ultra_300_4M": near(2.5),
-        "ultra_300_1M_300_steps": near(3.0), "high_1k_1M_300_steps": near(2.8),
-    }  # fmt: skip
+        "ultra_300_1M": near(3.0),
+        "high_1k_1M": near(2.8),
+        "ultra_300_4M": near(2.5),
+        "ultra_300_1M_300_steps": near(3.0),
+        "high_1k_1M_300_steps": near(2.8),
+    }
     found = proxy.proxy_trust(*study(losses))
     assert list(found) == ["epochs"]
     meter = found["epochs"]["1M"]
@@ -65,8 +68,12 @@ def test_regimes_are_not_mixed_and_one_shared_tier_is_not_enough(study: Any) -> 
 
 
 def test_a_large_model_that_decides_nothing_is_said_so(study: Any) -> None:
-    losses = {"ultra_300_1M": near(3.0), "high_1k_1M": near(2.8),
-              "ultra_300_4M": [2.9, 2.7, 2.8], "high_1k_4M": [2.7, 2.9, 2.8]}  # fmt: skip
+    losses = {
+        "ultra_300_1M": near(3.0),
+        "high_1k_1M": near(2.8),
+        "ultra_300_4M": [2.9, 2.7, 2.8],
+        "high_1k_4M": [2.7, 2.9, 2.8],
+    }
     meter = proxy.proxy_trust(*study(losses))["epochs"]["1M"]
     assert meter["sure_pairs"] == 0 and meter["sure_pairs_agreed"] is None
     assert meter["reasons"]["sure_pairs_agreed"] == "4M surely decides no pair"

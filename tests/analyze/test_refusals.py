@@ -21,14 +21,20 @@ ALL = [f"{tier}_1M" for tier in TIERS]
 @pytest.mark.parametrize(
     ("missing", "said"),
     [
-        ("results/high_1k_1M/1",
-         "results/high_1k_1M/1 is missing: run `winnow train high_1k_1M --seed 1 && "
-         "winnow evaluate high_1k_1M --seed 1`"),
-        ("results/high_1k_1M/1/card.json",
-         "1 is missing or unfinished: run `winnow evaluate high_1k_1M --seed 1` first"),
-        ("results/high_1k_1M/1/evaluation/items.parquet",
-         "evaluation/items.parquet is not what its card says: "
-         "run `winnow evaluate high_1k_1M --seed 1` again"),
+        (
+            "results/high_1k_1M/1",
+            "results/high_1k_1M/1 is missing: run `winnow train high_1k_1M --seed 1 && "
+            "winnow evaluate high_1k_1M --seed 1`",
+        ),
+        (
+            "results/high_1k_1M/1/card.json",
+            "1 is missing or unfinished: run `winnow evaluate high_1k_1M --seed 1` first",
+        ),
+        (
+            "results/high_1k_1M/1/evaluation/items.parquet",
+            "evaluation/items.parquet is not what its card says: "
+            "run `winnow evaluate high_1k_1M --seed 1` again",
+        ),
         ("artifacts/score/card.json", "run `winnow score` first"),
         ("artifacts/score/train.parquet", "run `winnow score`"),
         ("artifacts/score_metrics.json", "score_metrics.json is missing: run `winnow score`"),
@@ -37,7 +43,7 @@ ALL = [f"{tier}_1M" for tier in TIERS]
         ("artifacts/select/ultra_300_scores.csv", "run `winnow select`"),
         ("corpora/truth.jsonl", "analyze.truth: no file or folder 'corpora/truth.jsonl'"),
     ],
-)  # fmt: skip
+)
 def test_what_is_missing_is_named_with_the_command(
     tmp_path: Path, tracker: Any, missing: str, said: str
 ) -> None:
@@ -68,9 +74,13 @@ def change(path: str, column: str, values: Any) -> None:
 
 @pytest.mark.parametrize(
     ("column", "value", "said"),
-    [("id", "x", "judged on other test rows"), ("num_tokens", 1, "judged on other test rows"),
-     ("loss", math.nan, "diverged"), ("loss", 1e9, "diverged")],
-)  # fmt: skip
+    [
+        ("id", "x", "judged on other test rows"),
+        ("num_tokens", 1, "judged on other test rows"),
+        ("loss", math.nan, "diverged"),
+        ("loss", 1e9, "diverged"),
+    ],
+)
 def test_losses_that_cannot_be_compared(
     tmp_path: Path, tracker: Any, column: str, value: Any, said: str
 ) -> None:
@@ -101,9 +111,15 @@ def test_a_torn_truth_is_named(tmp_path: Path, tracker: Any) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("resamples", 10), ("confidence", 1.0), ("confidence", 0.5), ("seed", -1),
-     ("perplexity_threshold", 1.0), ("perplexity_threshold", math.inf)],
-)  # fmt: skip
+    [
+        ("resamples", 10),
+        ("confidence", 1.0),
+        ("confidence", 0.5),
+        ("seed", -1),
+        ("perplexity_threshold", 1.0),
+        ("perplexity_threshold", math.inf),
+    ],
+)
 def test_settings_that_make_no_interval(key: str, value: float) -> None:
     with pytest.raises(Refusal, match=f"analyze.{key}: expected"):
         config.build(stage.AnalyzeConfig, {key: value}, "analyze")

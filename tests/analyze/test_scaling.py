@@ -120,11 +120,13 @@ def test_a_planted_exchange_rate_is_found() -> None:
 
 @pytest.mark.parametrize(
     ("own", "control", "said"),
-    [(3.5, [4.0], "one size of length-matched random rows was run"),
-     (3.5, [4.0, 4.1, 3.0], "does not fall with every size"),
-     (4.2, [4.0, 3.0], "outside the sizes of length-matched random rows that were run"),
-     (1.0, [4.0, 3.5, 3.0], "more than 10 times beyond")],
-)  # fmt: skip
+    [
+        (3.5, [4.0], "one size of length-matched random rows was run"),
+        (3.5, [4.0, 4.1, 3.0], "does not fall with every size"),
+        (4.2, [4.0, 3.0], "outside the sizes of length-matched random rows that were run"),
+        (1.0, [4.0, 3.5, 3.0], "more than 10 times beyond"),
+    ],
+)
 def test_what_is_not_defined_has_its_reason(own: float, control: list[float], said: str) -> None:
     found = rate(own, control)
     assert found["value"] is None and said in found["reasons"]["value"]
@@ -158,9 +160,12 @@ def test_intervals_of_a_rate_cover_it() -> None:
 
 def test_a_study_is_priced_within_its_model_and_budget(study: Any) -> None:
     losses = {
-        "ultra_300_1M": near(3.05), "matched_300_1M": near(3.2), "matched_1k_1M": near(2.9),
-        "ultra_300_1M_300_steps": near(2.5), "matched_300_1M_300_steps": near(2.5),
-    }  # fmt: skip
+        "ultra_300_1M": near(3.05),
+        "matched_300_1M": near(3.2),
+        "matched_1k_1M": near(2.9),
+        "ultra_300_1M_300_steps": near(2.5),
+        "matched_300_1M_300_steps": near(2.5),
+    }
     found = scaling.scaling(*study(losses))
     assert list(found) == ["1M", "1M_300_steps"]
     worth = slowly([300, 1000], [3.2, 2.9], 3.05) / 300
@@ -172,8 +177,13 @@ def test_a_study_is_priced_within_its_model_and_budget(study: Any) -> None:
 
 
 def test_the_report_marks_what_is_extrapolated(tmp_path: Path, tracker: Any) -> None:
-    losses = {"ultra_300": 3.1, "high_1k": 2.9, "medium_4k": 2.7, "matched_300": 3.0,
-              "matched_1k": 2.75}  # fmt: skip
+    losses = {
+        "ultra_300": 3.1,
+        "high_1k": 2.9,
+        "medium_4k": 2.7,
+        "matched_300": 3.0,
+        "matched_1k": 2.75,
+    }
     names = [f"{tier}_1M" for tier in TIERS if not tier.startswith("random")]
     build(tmp_path, names, [0, 1, 2], losses=losses)
     stage.run()

@@ -100,8 +100,11 @@ def test_code_in_a_folder_is_never_run(tmp_path: Path) -> None:
     table = some_rows(3)
     plainly = classifier(table, np.arange(3), model=str(folder), minimum=1e9)
     (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w')\nclass Evil: pass\n")
-    for name, key in (("config", "AutoModelForSequenceClassification"), ("config", "AutoConfig"),
-                      ("tokenizer_config", "AutoTokenizer")):  # fmt: skip
+    for name, key in (
+        ("config", "AutoModelForSequenceClassification"),
+        ("config", "AutoConfig"),
+        ("tokenizer_config", "AutoTokenizer"),
+    ):
         path = folder / f"{name}.json"
         config = json.loads(path.read_text())
         config.setdefault("auto_map", {})[key] = "evil.Evil"

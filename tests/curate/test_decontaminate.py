@@ -23,8 +23,9 @@ from winnow.words import bare, cut
 
 def table(*responses: str) -> pa.Table:
     """Rows of which only the response differs."""
-    return pa.table({name: responses if name == "response" else [""] * len(responses)
-                     for name in PARTS})  # fmt: skip
+    return pa.table(
+        {name: responses if name == "response" else [""] * len(responses) for name in PARTS}
+    )
 
 
 def grams(text: str, size: int) -> Iterator[tuple[str, ...]]:

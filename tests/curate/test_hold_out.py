@@ -16,10 +16,12 @@ from winnow.errors import Refusal
 def table(sizes: list[int], sources: list[str]) -> pa.Table:
     """Clusters of these sizes, each of one source."""
     cluster = [number for number, size in enumerate(sizes) for _ in range(size)]
-    return pa.table({
-        "cluster": [f"c{number}" for number in cluster],
-        "source": [sources[number] for number in cluster],
-    })  # fmt: skip
+    return pa.table(
+        {
+            "cluster": [f"c{number}" for number in cluster],
+            "source": [sources[number] for number in cluster],
+        }
+    )
 
 
 def hold_out(rows: pa.Table, asked: dict[str, int], seed: int = 0) -> Any:

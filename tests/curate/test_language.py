@@ -22,8 +22,9 @@ TEXTS = {
 
 def table(*responses: str) -> pa.Table:
     """Rows of which only the response is filled."""
-    return pa.table({name: responses if name == "response" else [""] * len(responses)
-                     for name in PARTS})  # fmt: skip
+    return pa.table(
+        {name: responses if name == "response" else [""] * len(responses) for name in PARTS}
+    )
 
 
 def test_rows_of_other_languages_go() -> None:

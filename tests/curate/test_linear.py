@@ -23,8 +23,9 @@ def some_rows(number: int, seed: int = 0) -> list[dict[str, Any]]:
     rows = []
     for place in range(number):
         label = place % 3 > 0
-        words = [dice.choice(HALVES[label if dice.random() < 0.95 else not label])
-                 for _ in range(40)]  # fmt: skip
+        words = [
+            dice.choice(HALVES[label if dice.random() < 0.95 else not label]) for _ in range(40)
+        ]
         rows.append(
             {"instruction": " ".join(words[:9]), "response": " ".join(words[9:]), "label": label}
         )

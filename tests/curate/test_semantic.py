@@ -161,9 +161,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=16
     ).save_pretrained(folder / "bert")
     config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=16,
-    )  # fmt: skip
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=16,
+    )
     BertModel(config).save_pretrained(folder / "bert")
     made = SentenceTransformer(modules=[Transformer(str(folder / "bert")), Pooling(32)])
     made.save(str(folder / "sentences"))

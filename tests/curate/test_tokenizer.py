@@ -54,16 +54,25 @@ def test_nothing_that_names_code_or_files_is_copied(source: Path) -> None:
     code = {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}, "custom_pipelines": {"evil": {}}}
     (source / "config.json").write_text(json.dumps({"model_type": "gpt2"} | code))
     say(
-        source, **code, tokenizer_class="Evil", tokenizer_file="/etc/passwd", add_bos_token=True,
-        fast_tokenizer_files=["tokenizer.4.json"], chat_template="{{ cycler.__init__ }}",
-        model_max_length=77, unk_token={"content": END, "__type": "AddedToken"},
-    )  # fmt: skip
+        source,
+        **code,
+        tokenizer_class="Evil",
+        tokenizer_file="/etc/passwd",
+        add_bos_token=True,
+        fast_tokenizer_files=["tokenizer.4.json"],
+        chat_template="{{ cycler.__init__ }}",
+        model_max_length=77,
+        unk_token={"content": END, "__type": "AddedToken"},
+    )
     copy = copied(source)
     assert {path.name for path in copy.iterdir()} == {"tokenizer.json", "tokenizer_config.json"}
     assert json.loads((copy / "tokenizer_config.json").read_text()) == {
-        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END,
-        "unk_token": {"content": END, "__type": "AddedToken"}, "model_max_length": 77,
-    }  # fmt: skip
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": END,
+        "eos_token": END,
+        "unk_token": {"content": END, "__type": "AddedToken"},
+        "model_max_length": 77,
+    }
     assert Vocabulary.read(copy).size == Vocabulary.read(source).size
     read = AutoTokenizer.from_pretrained(copy, trust_remote_code=False)
     ids = Tokenizer.from_file(str(source / "tokenizer.json")).encode("a river").ids

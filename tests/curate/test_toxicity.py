@@ -211,13 +211,19 @@ def test_no_answer_is_no_low_score(service: Service) -> None:
     assert verdict.gone.tolist() == [0, 1, 2, 3]
     assert verdict.reasons == ["toxicity not known"] * 4
     assert verdict.because.to_pylist() == [
-        "LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE", "no answer", "no answer", "no answer"
-    ]  # fmt: skip
+        "LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE",
+        "no answer",
+        "no answer",
+        "no answer",
+    ]
     assert verdict.warnings == (f"rows without a score go: {counts}",)
     # What is a matter of the text is kept; what was no answer is asked for again.
     assert service.asked.count(TEXTS[0]) == 1 and service.asked.count(TEXTS[2]) == 3
-    (first,) = [path for path in Path(".winnow/perspective").rglob("*.json")
-                if "LANGUAGE" in path.read_text()]  # fmt: skip
+    (first,) = [
+        path
+        for path in Path(".winnow/perspective").rglob("*.json")
+        if "LANGUAGE" in path.read_text()
+    ]
     assert json.loads(first.read_text()) == {"unscored": "LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE"}
     service.answer = unsupported
     with pytest.raises(ValueError, match="scored no row: 5 LANGUAGE"):

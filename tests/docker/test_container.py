@@ -89,8 +89,11 @@ def mlflow_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
     program = str(Path(sys.executable).with_name("mlflow"))
     return subprocess.run(
         [program, "run", ".", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.fixture
@@ -135,8 +138,9 @@ def test_mlflow_runs_the_stages(backend: str, clone: Path, request: pytest.Fixtu
     runs = client.search_runs(ids, order_by=["attributes.start_time"])
     projects = [run for run in runs if "mlflow.project.entryPoint" in run.data.tags]
     ended = {run.data.tags["mlflow.project.entryPoint"]: run.info.status for run in projects[:-1]}
-    assert ended == dict.fromkeys(("ingest", "curate", "score", "select", "train", "evaluate"),
-                                  "FINISHED")  # fmt: skip
+    assert ended == dict.fromkeys(
+        ("ingest", "curate", "score", "select", "train", "evaluate"), "FINISHED"
+    )
     assert projects[-1].info.status == "FAILED"
 
     mlflow.set_tracking_uri(f"sqlite:///{clone / 'mlflow.db'}")

@@ -106,11 +106,14 @@ def plain_items(local: Path) -> dict[str, list[tuple[str, list[str], int]]]:
     first = "The following are multiple choice questions (with answers) about abstract algebra.\n\n"
     question = "Find the degree for the given field extension Q(sqrt(2), sqrt(3), sqrt(18)) over Q."
     shown = [
-        "\n".join([text, *(f"{letter}. {choice}" for letter, choice in zip("ABCD", four,
-                                                                              strict=True))])
-        for text, four in [(solved["question"], [solved[f"choice{i}"] for i in range(4)]),
-                           (question, ["0", "4", "2", "6"])]
-    ]  # fmt: skip
+        "\n".join(
+            [text, *(f"{letter}. {choice}" for letter, choice in zip("ABCD", four, strict=True))]
+        )
+        for text, four in [
+            (solved["question"], [solved[f"choice{i}"] for i in range(4)]),
+            (question, ["0", "4", "2", "6"]),
+        ]
+    ]
     example = f"{shown[0]}\nAnswer: {'ABCD'[int(solved['answer'])]}\n\n"
     found["mmlu_abstract_algebra"] = [
         (f"{first}{example}{shown[1]}\nAnswer:", ["A", "B", "C", "D"], 1)
@@ -119,10 +122,7 @@ def plain_items(local: Path) -> dict[str, list[tuple[str, list[str], int]]]:
 
 
 def test_figures_are_lm_evals_and_those_of_a_plain_computation(
-    local: Path,
-    model: GPT2LMHeadModel,
-    vocabulary: Vocabulary,
-    monkeypatch: pytest.MonkeyPatch,
+    local: Path, model: GPT2LMHeadModel, vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import lm_eval
 

@@ -120,12 +120,17 @@ def test_a_summary_is_per_token_and_strata_add_up(model: GPT2LMHeadModel) -> Non
 def test_fifths_of_length_keep_equal_lengths_together() -> None:
     lengths = [5, 5, 5, 5, 9, 9, 12, 30, 31, 100]
     numbers = {name: 1 for name in ("num_bytes", "response_tokens", "quintile")}
-    rows = [numbers | {"source": "a", "num_tokens": n, "loss": n * 2.0, "response_loss": 1.0}
-            for n in lengths]  # fmt: skip
+    rows = [
+        numbers | {"source": "a", "num_tokens": n, "loss": n * 2.0, "response_loss": 1.0}
+        for n in lengths
+    ]
     fifths = perplexity.strata(pd.DataFrame(rows))["length"]
     assert {name: part["num_tokens"] for name, part in fifths.items()} == {
-        "1": 20, "3": 18, "4": 12 + 30, "5": 31 + 100
-    }  # fmt: skip
+        "1": 20,
+        "3": 18,
+        "4": 12 + 30,
+        "5": 31 + 100,
+    }
     backwards = perplexity.strata(pd.DataFrame(rows[::-1]))["length"]
     assert backwards == fifths
 
@@ -243,10 +248,15 @@ def test_the_stage_writes_what_is_documented(
     out = project / "results/high_40_tiny/0"
     names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert names == {
-        "card.json", "experiment_config.json", "train_results.json", "evaluation/metrics.json",
-        "evaluation/items.parquet", "quality_analysis/strata.json",
-        "generation_analysis/metrics.json", "generation_analysis/samples.jsonl",
-    }  # fmt: skip
+        "card.json",
+        "experiment_config.json",
+        "train_results.json",
+        "evaluation/metrics.json",
+        "evaluation/items.parquet",
+        "quality_analysis/strata.json",
+        "generation_analysis/metrics.json",
+        "generation_analysis/samples.jsonl",
+    }
     metrics = json.loads((out / "evaluation/metrics.json").read_text())
     assert metrics["num_rows"] == 20 and metrics["loss"] < metrics["baseline_loss"] + 1
     items = pq.read_table(out / "evaluation/items.parquet")

@@ -175,8 +175,10 @@ def test_bombs_do_not_go_off(bomb: str) -> None:
     assert sandbox.passes(caught, said, "f")
 
 
-@pytest.mark.parametrize("loop", ["while True: pass", "import time; time.sleep(99)", "input()",
-                                  "import signal; signal.pause()"])  # fmt: skip
+@pytest.mark.parametrize(
+    "loop",
+    ["while True: pass", "import time; time.sleep(99)", "input()", "import signal; signal.pause()"],
+)
 @pytest.mark.usefixtures("no_process_left")
 def test_time_is_limited(loop: str) -> None:
     started = time.monotonic()
@@ -281,9 +283,15 @@ def test_a_plain_user_has_the_same() -> None:
         code = "import sandbox; sandbox.demand(); assert not sandbox.passes("
         code += f"{FORK!r}, {TESTS!r}, 'f'); print(sandbox.os.getuid())"
         done = subprocess.run(
-            ["/usr/bin/python3", "-B", "-c", code], cwd=folder, user=65534, group=65534,
-            extra_groups=[], capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+            ["/usr/bin/python3", "-B", "-c", code],
+            cwd=folder,
+            user=65534,
+            group=65534,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
     assert done.stdout == "65534\n", done.stderr
 
 

@@ -127,8 +127,10 @@ def _text_faults() -> Iterator[Bad]:
 
 def _packed_faults() -> Iterator[Bad]:
     text = many(8000)
-    for suffix, data in (("gz", gzip.compress(text, mtime=0)),
-                         ("zst", pa.compress(text, "zstd", asbytes=True))):  # fmt: skip
+    for suffix, data in (
+        ("gz", gzip.compress(text, mtime=0)),
+        ("zst", pa.compress(text, "zstd", asbytes=True)),
+    ):
         broken = ("compressed file is broken from here",)
         middle = len(data) // 2
         yield Bad(f"two_members.jsonl.{suffix}", data + data, 16000)

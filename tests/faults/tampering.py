@@ -39,29 +39,47 @@ READ: dict[str, tuple[str, ...]] = {
     "curate": ("artifacts/ingest",),
     "score": ("artifacts/curate",),
     "select": (
-        "artifacts/score", "artifacts/curate/train.parquet", "artifacts/curate/validation.parquet",
+        "artifacts/score",
+        "artifacts/curate/train.parquet",
+        "artifacts/curate/validation.parquet",
         "artifacts/curate/card.json",
     ),
     "train": (
-        f"artifacts/select/{TIER}", "artifacts/select/card.json", "artifacts/curate/tokenizer",
-        "artifacts/curate/test.parquet", "artifacts/curate/card.json",
+        f"artifacts/select/{TIER}",
+        "artifacts/select/card.json",
+        "artifacts/curate/tokenizer",
+        "artifacts/curate/test.parquet",
+        "artifacts/curate/card.json",
     ),
     "evaluate": (
-        f"models/{CELL}/{SEED}", f"artifacts/select/{TIER}", "artifacts/select/card.json",
-        "artifacts/curate/tokenizer", "artifacts/curate/test.parquet", "artifacts/curate/card.json",
-        "artifacts/score/test.parquet", "artifacts/score/card.json",
+        f"models/{CELL}/{SEED}",
+        f"artifacts/select/{TIER}",
+        "artifacts/select/card.json",
+        "artifacts/curate/tokenizer",
+        "artifacts/curate/test.parquet",
+        "artifacts/curate/card.json",
+        "artifacts/score/test.parquet",
+        "artifacts/score/card.json",
     ),
     "analyze": (
-        "artifacts/ingest", "artifacts/curate", "artifacts/curate_metrics.json", "artifacts/score",
-        "artifacts/score_metrics.json", "artifacts/select/statistics.json",
-        f"artifacts/select/{TIER}_scores.csv", f"artifacts/select/{OTHER}_scores.csv",
-        "artifacts/select/card.json", f"results/{CELL}/{SEED}",
+        "artifacts/ingest",
+        "artifacts/curate",
+        "artifacts/curate_metrics.json",
+        "artifacts/score",
+        "artifacts/score_metrics.json",
+        "artifacts/select/statistics.json",
+        f"artifacts/select/{TIER}_scores.csv",
+        f"artifacts/select/{OTHER}_scores.csv",
+        "artifacts/select/card.json",
+        f"results/{CELL}/{SEED}",
     ),
     "plan": (
-        "artifacts/select/statistics.json", "artifacts/select/card.json",
-        f"models/{CELL}/{SEED}/experiment_config.json", f"models/{CELL}/{SEED}/train_results.json",
+        "artifacts/select/statistics.json",
+        "artifacts/select/card.json",
+        f"models/{CELL}/{SEED}/experiment_config.json",
+        f"models/{CELL}/{SEED}/train_results.json",
     ),
-}  # fmt: skip
+}
 """The files and folders that each command reads of what others wrote."""
 SWAPPED = {
     "evaluate": (f"models/{CELL}/0", f"models/{CELL}/1"),
@@ -71,10 +89,14 @@ SWAPPED = {
 }
 """Whole folders in each other's place, by a command that reads both or the first."""
 CARDS = {
-    "{}": b"{}", "[]": b"[]", "null": b"null", "number": b"7", "nested": b"[" * 100_000,
+    "{}": b"{}",
+    "[]": b"[]",
+    "null": b"null",
+    "number": b"7",
+    "nested": b"[" * 100_000,
     "other types": b'{"files": {"x": 3}, "folder": 7, "ledger": [], "sha256": {}}',
     "no files": b'{"stage": "score", "folder": "artifacts/score", "files": {}}',
-}  # fmt: skip
+}
 
 
 GOOD = ("refused", "made again")
@@ -139,10 +161,12 @@ def sibling(path: Path) -> bytes:
     near = sorted(
         (file for file in files if file.is_file() and file.read_bytes() != data),
         key=lambda file: (
-            file.name != path.name, file.suffix != path.suffix,
-            -len(os.path.commonpath([file, path])), str(file),
+            file.name != path.name,
+            file.suffix != path.suffix,
+            -len(os.path.commonpath([file, path])),
+            str(file),
         ),
-    )  # fmt: skip
+    )
     return near[0].read_bytes()
 
 
@@ -242,8 +266,13 @@ def campaign(number: int) -> Iterator[dict[str, Any]]:
     for case in random.Random(0).sample(found, number or len(found)):
         end, line = fate(case)
         command = " ".join(case.command)
-        yield {"command": command, "file": str(case.path), "harm": case.harm, "fate": end,
-               "line": line}  # fmt: skip
+        yield {
+            "command": command,
+            "file": str(case.path),
+            "harm": case.harm,
+            "fate": end,
+            "line": line,
+        }
         if end == "refused" and not case.other:
             case.path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(Path("../whole", case.path), case.path)

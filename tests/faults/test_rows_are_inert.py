@@ -52,8 +52,11 @@ def test_a_hostile_corpus_through_the_data_stages(project: Path, winnow: Winnow)
         assert not any(text in said for text in EVIL) and "\x1b[2J" not in said
     assert {path for path in project.parent.iterdir()} == before
     assert {path.name for path in project.iterdir()} == {
-        "data", "params.yaml", "artifacts", ".winnow"
-    }  # fmt: skip
+        "data",
+        "params.yaml",
+        "artifacts",
+        ".winnow",
+    }
     for path in (project / "artifacts").rglob("*"):
         assert re.fullmatch(r"[\w.-]+", path.name) and not path.is_symlink(), path
     kept = pq.read_table(project / "artifacts/ingest/rows-00000.parquet").to_pylist()

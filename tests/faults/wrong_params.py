@@ -9,15 +9,72 @@ from typing import Any
 from ruamel.yaml import YAML
 
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 2, 3, 1.5, 0.5, -0.0, 1e-320, 1e308, 2**31, 2**63, 2**64, 10**30,
-    10**99, float("nan"), float("inf"), -float("inf"), "", " ", "x", "all", "nan", "é", "e\u0301",
-    "中文", "a\tb", "a\nb", "\x00", "\u202e", "\ud800", "L" * 300, "L" * 4000, "../../x",
-    "/etc/passwd", "/dev/zero", "/dev/stdin", ".", "..", "data", "$(touch x)", "'; touch x; '",
-    "-x", "<b>", "1k_steps", "9" * 90, "org/name@" + "0" * 40, [], [[]], [None], [1, 2],
-    ["x", "x"], {}, {"x": 1}, {1: 2}, {"": 0}, {None: None}, [{"name": ["near"]}],
-    [{"name": "near", "threshold": float("nan")}], [{"name": "exact"}] * 40, list(range(200)),
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    3,
+    1.5,
+    0.5,
+    -0.0,
+    1e-320,
+    1e308,
+    2**31,
+    2**63,
+    2**64,
+    10**30,
+    10**99,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    "",
+    " ",
+    "x",
+    "all",
+    "nan",
+    "é",
+    "e\u0301",
+    "中文",
+    "a\tb",
+    "a\nb",
+    "\x00",
+    "\u202e",
+    "\ud800",
+    "L" * 300,
+    "L" * 4000,
+    "../../x",
+    "/etc/passwd",
+    "/dev/zero",
+    "/dev/stdin",
+    ".",
+    "..",
+    "data",
+    "$(touch x)",
+    "'; touch x; '",
+    "-x",
+    "<b>",
+    "1k_steps",
+    "9" * 90,
+    "org/name@" + "0" * 40,
+    [],
+    [[]],
+    [None],
+    [1, 2],
+    ["x", "x"],
+    {},
+    {"x": 1},
+    {1: 2},
+    {"": 0},
+    {None: None},
+    [{"name": ["near"]}],
+    [{"name": "near", "threshold": float("nan")}],
+    [{"name": "exact"}] * 40,
+    list(range(200)),
     {f"k{number}": 1 for number in range(200)},
-)  # fmt: skip
+)
 """What a key may be given instead."""
 
 NUMBERS: tuple[Any, ...] = (
@@ -50,15 +107,40 @@ def _bomb(line: str, first: str, levels: int, times: int) -> str:
 
 
 TEXTS = (
-    "", "5", "null", "[]", "- a", "seeds: [", "a: b: c", "\t", "%YAML 9.9\n---\na: 1", "---\n---\n",
-    "a: &a [*a]", "<<: &a {<<: *a}", "a: !!python/object/apply:os.system [x]", "a: !!binary x",
-    "a: 2001-99-99", "a: ._", "a: -_", "a: !!int x", "? {a: 1}\n: 2", "? [[1]]\n: 2", "a: <<",
+    "",
+    "5",
+    "null",
+    "[]",
+    "- a",
+    "seeds: [",
+    "a: b: c",
+    "\t",
+    "%YAML 9.9\n---\na: 1",
+    "---\n---\n",
+    "a: &a [*a]",
+    "<<: &a {<<: *a}",
+    "a: !!python/object/apply:os.system [x]",
+    "a: !!binary x",
+    "a: 2001-99-99",
+    "a: ._",
+    "a: -_",
+    "a: !!int x",
+    "? {a: 1}\n: 2",
+    "? [[1]]\n: 2",
+    "a: <<",
     "a: =",
-    "a: " + "[" * 20_000, "a: " + "{a: " * 5_000, "- " * 20_000, "a: " + "1" * 100_000,
-    "a: 0x" + "f" * 100_000, "a: [" + "1," * 60_000 + "]", "a: '" + "x" * 100_000 + "'",
+    "a: " + "[" * 20_000,
+    "a: " + "{a: " * 5_000,
+    "- " * 20_000,
+    "a: " + "1" * 100_000,
+    "a: 0x" + "f" * 100_000,
+    "a: [" + "1," * 60_000 + "]",
+    "a: '" + "x" * 100_000 + "'",
     "#" * 10**7,
-    _bomb("[%s]", "[x]", 12, 9), _bomb("{<<: [%s]}", "{x: 1}", 9, 9), _bomb("[%s]", "x", 2_000, 1),
-)  # fmt: skip
+    _bomb("[%s]", "[x]", 12, 9),
+    _bomb("{<<: [%s]}", "{x: 1}", 9, 9),
+    _bomb("[%s]", "x", 2_000, 1),
+)
 """Whole files, or lines at their ends."""
 
 
@@ -93,10 +175,17 @@ def _spoil(text: str, rng: random.Random) -> bytes:
     line = rng.choice(text.splitlines() or [""])
     more = rng.choice(TEXTS).encode()
     sign = rng.choice([b"\x00", b"\xff", *(bytes([sign]) for sign in b"[]{}:#&*!|>%@`\t\n-?,'\"")])
-    return rng.choice([
-        data[:at], data[:at] + sign + data[at:], text.encode("utf-16", "replace"), more,
-        data + line.encode(errors="surrogatepass"), data + b"\n" + more, data * 2,
-    ])  # fmt: skip
+    return rng.choice(
+        [
+            data[:at],
+            data[:at] + sign + data[at:],
+            text.encode("utf-16", "replace"),
+            more,
+            data + line.encode(errors="surrogatepass"),
+            data + b"\n" + more,
+            data * 2,
+        ]
+    )
 
 
 def wrong_params(base: Any, number: int, seed: int) -> Iterator[bytes]:

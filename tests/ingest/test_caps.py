@@ -66,14 +66,18 @@ def ingest_measured(project: Path, **changes: Any) -> tuple[int, str, float]:
     return done.returncode, said, int(done.stdout.split()[-1]) / 1024
 
 
-PACK = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress,
-        "zst": lambda text: bytes(pa.compress(text, "zstd", asbytes=True))}  # fmt: skip
+PACK = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda text: bytes(pa.compress(text, "zstd", asbytes=True)),
+}
 
 
 @pytest.mark.parametrize(
-    ("packed", "filler"), [("gz", b"\n"), ("bz2", b" "), ("xz", b'"'), ("zst", b"{}\n"),
-                           ("bz2", b"a,b\n")]
-)  # fmt: skip
+    ("packed", "filler"),
+    [("gz", b"\n"), ("bz2", b" "), ("xz", b'"'), ("zst", b"{}\n"), ("bz2", b"a,b\n")],
+)
 def test_a_packed_file_gives_no_more_than_its_ratio(
     data: Path, project: Path, packed: str, filler: bytes
 ) -> None:
@@ -165,21 +169,24 @@ def test_columns_without_end_are_counted_together(
     for columns in (None, {"response": "output"}, {"response": "k8"}):
         _, _, card = ingest(project, columns=columns)
         if columns != {"response": "k8"}:
-            assert card["columns_not_used"] == {
-                "aside": 9, "k0": 1, "k1": 1, "(other columns)": 7
-            }  # fmt: skip
+            assert card["columns_not_used"] == {"aside": 9, "k0": 1, "k1": 1, "(other columns)": 7}
 
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.lists(st.recursive(
-        st.integers() | st.floats(allow_nan=False) | st.text() | st.booleans() | st.none(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-        max_leaves=6,
-    ), max_size=12),
+    st.lists(
+        st.recursive(
+            st.integers() | st.floats(allow_nan=False) | st.text() | st.booleans() | st.none(),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+            ),
+            max_leaves=6,
+        ),
+        max_size=12,
+    ),
     st.integers(32, 99),
     st.sampled_from([None, 1]),
-)  # fmt: skip
+)
 def test_an_array_is_read_through_any_window(
     tmp_path_factory: pytest.TempPathFactory, array: list[Any], window: int, indent: int | None
 ) -> None:

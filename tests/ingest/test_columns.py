@@ -22,11 +22,28 @@ TEXTS = (
     st.none()
     | st.text(max_size=8)
     | st.sampled_from(
-        ["", " ", "\u3000\x1c\x85", "\u200b", "N/A", " <noinput>\n", "none.", "false", "0", "B",
-         "1", "nan", "Human: a\nAssistant:", "\n\nHuman: a\n\nAssistant: b", "[|Human|] a [|AI|]",
-         "### Instruction:\na\n### Response:\n", "ai\n", '[{"role": "user", "content": "u"}]']
+        [
+            "",
+            " ",
+            "\u3000\x1c\x85",
+            "\u200b",
+            "N/A",
+            " <noinput>\n",
+            "none.",
+            "false",
+            "0",
+            "B",
+            "1",
+            "nan",
+            "Human: a\nAssistant:",
+            "\n\nHuman: a\n\nAssistant: b",
+            "[|Human|] a [|AI|]",
+            "### Instruction:\na\n### Response:\n",
+            "ai\n",
+            '[{"role": "user", "content": "u"}]',
+        ]
     )
-)  # fmt: skip
+)
 KINDS = st.sampled_from([pa.string(), pa.large_string(), pa.string_view()])
 MEANT = sorted({name for names in NAMES.values() for name in names} | {*BAD, "title"})
 USUAL = [name for part in ("instruction", "input", "response") for name in NAMES[part]]
@@ -120,18 +137,22 @@ VALUES = st.recursive(
     TEXTS
     | OTHERS
     | st.fixed_dictionaries({"type": st.sampled_from(["text", "image"]), "text": TEXTS}),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from([*MEANT, "text", "role", "replies"]), inner, max_size=3)
-    | st.lists(
-        st.dictionaries(
-            st.sampled_from([name for names in TURN_NAMES.values() for name in names] + ["weight"]),
-            inner | ROLES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*MEANT, "text", "role", "replies"]), inner, max_size=3)
+        | st.lists(
+            st.dictionaries(
+                st.sampled_from(
+                    [name for names in TURN_NAMES.values() for name in names] + ["weight"]
+                ),
+                inner | ROLES,
+                max_size=4,
+            ),
             max_size=4,
-        ),
-        max_size=4,
+        )
     ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -273,9 +273,25 @@ def test_torn_parquet_is_read_whole_or_refused(tmp_path: Path) -> None:
 
 
 PIECES = st.sampled_from(
-    [json.dumps(GOOD).encode(), b'{"instruction":', b"instruction,output", b'"', b"[", b"]", b",",
-     b"{}", b"null", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\0", b"i,o", b"NaN", b'"\\ud800"']
-)  # fmt: skip
+    [
+        json.dumps(GOOD).encode(),
+        b'{"instruction":',
+        b"instruction,output",
+        b'"',
+        b"[",
+        b"]",
+        b",",
+        b"{}",
+        b"null",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        b"\r",
+        b"\0",
+        b"i,o",
+        b"NaN",
+        b'"\\ud800"',
+    ]
+)
 SUFFIXES = [*sources.READERS, ".txt"]
 
 

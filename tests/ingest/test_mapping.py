@@ -30,8 +30,10 @@ def chat(*turns: tuple[str, Any], role: str = "role", content: str = "content") 
 @pytest.mark.parametrize("content", ["content", "value", "text"])
 def test_a_conversation_by_any_of_its_keys(key: str, role: str, content: str) -> None:
     assert to_pair({key: chat(("user", Q), ("assistant", A), role=role, content=content)})[:3] == (
-        Q, "", A,
-    )  # fmt: skip
+        Q,
+        "",
+        A,
+    )
 
 
 @pytest.mark.parametrize("user", ["human", "User", "prompter", "HUMAN"])
@@ -44,53 +46,89 @@ def test_roles_without_regard_to_case(user: str, assistant: str) -> None:
 
 TURNS: dict[str, tuple[list[Any], tuple[str, str, str]]] = {
     "a trailing question is cut": (
-        chat(("user", Q), ("gpt", A), ("user", "And that?")), (Q, "", A)),
+        chat(("user", Q), ("gpt", A), ("user", "And that?")),
+        (Q, "", A),
+    ),
     "answers in a row are joined": (
-        chat(("user", Q), ("gpt", "It is"), ("gpt", "a lime.")), (Q, "", "It is\na lime.")),
+        chat(("user", Q), ("gpt", "It is"), ("gpt", "a lime.")),
+        (Q, "", "It is\na lime."),
+    ),
     "questions in a row are joined": (
-        chat(("user", "Look."), ("user", Q), ("gpt", A)), (f"Look.\n{Q}", "", A)),
+        chat(("user", "Look."), ("user", Q), ("gpt", A)),
+        (f"Look.\n{Q}", "", A),
+    ),
     "what comes earlier is the input": (
-        chat(("developer", "Be short."), ("gpt", "Hello."), ("user", "Hi."), ("gpt", "Yes?"),
-             ("user", Q), ("gpt", A)),
-        (Q, "system: Be short.\nassistant: Hello.\nuser: Hi.\nassistant: Yes?", A)),
+        chat(
+            ("developer", "Be short."),
+            ("gpt", "Hello."),
+            ("user", "Hi."),
+            ("gpt", "Yes?"),
+            ("user", Q),
+            ("gpt", A),
+        ),
+        (Q, "system: Be short.\nassistant: Hello.\nuser: Hi.\nassistant: Yes?", A),
+    ),
     "ShareGPT's calls and results": (
         chat(("human", Q), ("function_call", "look()"), ("observation", "lime"), ("gpt", A)),
-        (Q, "tool call: look()\ntool: lime", A)),
+        (Q, "tool call: look()\ntool: lime", A),
+    ),
     "OpenAI's calls and results": (
-        [{"role": "user", "content": Q},
-         {"role": "assistant", "content": None, "tool_calls": [CALL]},
-         {"role": "tool", "content": "lime"},
-         {"role": "assistant", "content": A}],
-        (Q, f"{CALLED}\ntool: lime", A)),
+        [
+            {"role": "user", "content": Q},
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {"role": "tool", "content": "lime"},
+            {"role": "assistant", "content": A},
+        ],
+        (Q, f"{CALLED}\ntool: lime", A),
+    ),
     "Anthropic's calls, results and thoughts": (
-        [{"role": "user", "content": Q},
-         {"role": "assistant", "content": [
-             {"type": "thinking", "thinking": "A leaf."},
-             {"type": "tool_use", "name": "look", "input": {"at": "tree"}}]},
-         {"role": "user", "content": [{"type": "tool_result", "content": "lime"}]},
-         {"role": "assistant", "content": [{"type": "text", "text": A}]}],
-        (Q, f"reasoning: A leaf.\n{CALLED}\ntool: lime", A)),
+        [
+            {"role": "user", "content": Q},
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "thinking", "thinking": "A leaf."},
+                    {"type": "tool_use", "name": "look", "input": {"at": "tree"}},
+                ],
+            },
+            {"role": "user", "content": [{"type": "tool_result", "content": "lime"}]},
+            {"role": "assistant", "content": [{"type": "text", "text": A}]},
+        ],
+        (Q, f"reasoning: A leaf.\n{CALLED}\ntool: lime", A),
+    ),
     "reasoning beside the answer": (
-        [{"role": "user", "content": Q},
-         {"role": "assistant", "content": A, "reasoning_content": "A leaf."}],
-        (Q, "reasoning: A leaf.", A)),
+        [
+            {"role": "user", "content": Q},
+            {"role": "assistant", "content": A, "reasoning_content": "A leaf."},
+        ],
+        (Q, "reasoning: A leaf.", A),
+    ),
     "parts of a text": (
-        chat(("user", [{"type": "text", "text": "Look."}, {"type": "text", "text": Q}]),
-             ("gpt", A)),
-        (f"Look.\n{Q}", "", A)),
+        chat(
+            ("user", [{"type": "text", "text": "Look."}, {"type": "text", "text": Q}]), ("gpt", A)
+        ),
+        (f"Look.\n{Q}", "", A),
+    ),
     "a bad answer is what was said before a good one": (
-        [*chat(("user", Q)), {"role": "gpt", "content": "An ash.", "weight": 0},
-         *chat(("user", "Again."), ("gpt", A))],
-        ("Again.", f"user: {Q}\nassistant: An ash.", A)),
+        [
+            *chat(("user", Q)),
+            {"role": "gpt", "content": "An ash.", "weight": 0},
+            *chat(("user", "Again."), ("gpt", A)),
+        ],
+        ("Again.", f"user: {Q}\nassistant: An ash.", A),
+    ),
     "a good answer before a bad one is taken": (
-        [*chat(("user", Q), ("gpt", A), ("user", "Sure?")),
-         {"role": "gpt", "content": "No.", "weight": 0.0}],
-        (Q, "", A)),
+        [
+            *chat(("user", Q), ("gpt", A), ("user", "Sure?")),
+            {"role": "gpt", "content": "No.", "weight": 0.0},
+        ],
+        (Q, "", A),
+    ),
     "texts by turns": ([Q, A], (Q, "", A)),
     "pairs of texts": ([["Hi.", "Yes?"], [Q, A]], (Q, "user: Hi.\nassistant: Yes?", A)),
     "exchanges by role": ([{"human": Q, "assistant": A}], (Q, "", A)),
     "exchanges by part": ([{"input": Q, "output": A}], (Q, "", A)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TURNS)
@@ -127,88 +165,158 @@ def test_a_conversation_written_as_one_text(text: str, column: str) -> None:
 
 def test_a_prompt_that_is_a_conversation_so_far() -> None:
     prompt = f"Human:Hi.\nAssistant:Yes?\nHuman:{Q}\nAssistant:"
-    assert to_pair({"instruction": prompt, "output": A})[:3] == (
-        Q, "user: Hi.\nassistant: Yes?", A,
-    )  # fmt: skip
+    assert to_pair({"instruction": prompt, "output": A})[:3] == (Q, "user: Hi.\nassistant: Yes?", A)
     assert to_pair({"inputs": f"Q: {Q} A:", "targets": A}).instruction == f"Q: {Q} A:"
 
 
 RECORDS: dict[str, tuple[Any, tuple[str, str, str]]] = {
     "FLAN": ({"inputs": Q, "targets": A}, (Q, "", A)),
-    "P3": ({"inputs": [1, 2], "inputs_pretokenized": Q, "targets": [3],
-            "targets_pretokenized": A}, (Q, "", A)),
+    "P3": (
+        {"inputs": [1, 2], "inputs_pretokenized": Q, "targets": [3], "targets_pretokenized": A},
+        (Q, "", A),
+    ),
     "Firefly": ({"kind": "qa", "input": Q, "target": A}, (Q, "", A)),
     "Super-NaturalInstructions": (
-        {"definition": "Answer.", "inputs": Q, "targets": A}, ("Answer.", Q, A)),
+        {"definition": "Answer.", "inputs": Q, "targets": A},
+        ("Answer.", Q, A),
+    ),
     "MATH": ({"problem": Q, "solution": A, "level": "1"}, (Q, "", A)),
-    "MMLU": ({"question": Q, "choices": ["Ash", "Lime"], "answer": 1},
-             (Q, "A. Ash\nB. Lime", "Lime")),
-    "by letter": ({"question": Q, "options": ["Ash", "Lime"], "answer": "B"},
-                  (Q, "A. Ash\nB. Lime", "Lime")),
-    "ARC": ({"question": Q, "choices": {"text": ["Ash", "Lime"], "label": ["1", "2"]},
-             "answerKey": "2"}, (Q, "1. Ash\n2. Lime", "Lime")),
-    "MedQA": ({"question": Q, "options": {"A": "Ash", "B": "Lime"}, "answer_idx": "B"},
-              (Q, "A. Ash\nB. Lime", "Lime")),
-    "MedMCQA": ({"question": Q, "opa": "Ash", "opb": "Lime", "opc": "Oak", "opd": "Fir", "cop": 1},
-                (Q, "A. Ash\nB. Lime\nC. Oak\nD. Fir", "Lime")),
-    "PIQA": ({"goal": Q, "sol1": "Ash", "sol2": "Lime", "label": 1},
-             (Q, "A. Ash\nB. Lime", "Lime")),
-    "WinoGrande": ({"sentence": Q, "option1": "Ash", "option2": "Lime", "answer": "2"},
-                   (Q, "A. Ash\nB. Lime", "Lime")),
-    "AQuA": ({"question": Q, "options": ["A)Ash", "B)Lime"], "correct": "B"},
-             (Q, "A. Ash\nB. Lime", "Lime")),
-    "RACE": ({"article": "A leaf.", "question": Q, "options": ["Ash", "Lime"], "answer": "B"},
-             (Q, "A leaf.\nA. Ash\nB. Lime", "Lime")),
-    "SQuAD": ({"context": "A lime.", "question": Q, "answers": {"text": ["lime"],
-               "answer_start": [2]}}, (Q, "A lime.", "lime")),
+    "MMLU": (
+        {"question": Q, "choices": ["Ash", "Lime"], "answer": 1},
+        (Q, "A. Ash\nB. Lime", "Lime"),
+    ),
+    "by letter": (
+        {"question": Q, "options": ["Ash", "Lime"], "answer": "B"},
+        (Q, "A. Ash\nB. Lime", "Lime"),
+    ),
+    "ARC": (
+        {
+            "question": Q,
+            "choices": {"text": ["Ash", "Lime"], "label": ["1", "2"]},
+            "answerKey": "2",
+        },
+        (Q, "1. Ash\n2. Lime", "Lime"),
+    ),
+    "MedQA": (
+        {"question": Q, "options": {"A": "Ash", "B": "Lime"}, "answer_idx": "B"},
+        (Q, "A. Ash\nB. Lime", "Lime"),
+    ),
+    "MedMCQA": (
+        {"question": Q, "opa": "Ash", "opb": "Lime", "opc": "Oak", "opd": "Fir", "cop": 1},
+        (Q, "A. Ash\nB. Lime\nC. Oak\nD. Fir", "Lime"),
+    ),
+    "PIQA": (
+        {"goal": Q, "sol1": "Ash", "sol2": "Lime", "label": 1},
+        (Q, "A. Ash\nB. Lime", "Lime"),
+    ),
+    "WinoGrande": (
+        {"sentence": Q, "option1": "Ash", "option2": "Lime", "answer": "2"},
+        (Q, "A. Ash\nB. Lime", "Lime"),
+    ),
+    "AQuA": (
+        {"question": Q, "options": ["A)Ash", "B)Lime"], "correct": "B"},
+        (Q, "A. Ash\nB. Lime", "Lime"),
+    ),
+    "RACE": (
+        {"article": "A leaf.", "question": Q, "options": ["Ash", "Lime"], "answer": "B"},
+        (Q, "A leaf.\nA. Ash\nB. Lime", "Lime"),
+    ),
+    "SQuAD": (
+        {"context": "A lime.", "question": Q, "answers": {"text": ["lime"], "answer_start": [2]}},
+        (Q, "A lime.", "lime"),
+    ),
     "TriviaQA": ({"question": Q, "answer": {"value": A, "aliases": []}}, (Q, "", A)),
     "NQ": ({"question": Q, "answer": [A, "lime"]}, (Q, "", A)),
-    "PubMedQA": ({"question": Q, "context": {"contexts": ["A.", "B."]}, "long_answer": A},
-                 (Q, "A.\nB.", A)),
+    "PubMedQA": (
+        {"question": Q, "context": {"contexts": ["A.", "B."]}, "long_answer": A},
+        (Q, "A.\nB.", A),
+    ),
     "BoolQ": ({"question": Q, "passage": "A leaf.", "answer": True}, (Q, "A leaf.", "true")),
     "CNN": ({"article": Q, "highlights": A}, (Q, "", A)),
     "HumanEval": ({"prompt": Q, "canonical_solution": A}, (Q, "", A)),
-    "DROP": ({"passage": "A leaf.", "question": Q, "answers_spans": {"spans": ["lime"]}},
-             (Q, "A leaf.", "lime")),
+    "DROP": (
+        {"passage": "A leaf.", "question": Q, "answers_spans": {"spans": ["lime"]}},
+        (Q, "A leaf.", "lime"),
+    ),
     "SAMSum": ({"dialogue": "Ann: hi\nBob: hey", "summary": A}, ("Ann: hi\nBob: hey", "", A)),
     "DPO": ({"prompt": Q, "chosen": A, "rejected": "No."}, (Q, "", A)),
     "UltraFeedback": ({"prompt": Q, "chosen": chat(("user", Q), ("assistant", A))}, (Q, "", A)),
     "TRL": ({"prompt": chat(("user", Q)), "completion": chat(("assistant", A))}, (Q, "", A)),
     "KTO": ({"prompt": Q, "completion": A, "label": True}, (Q, "", A)),
     "UltraChat": ({"id": "0", "data": [Q, A]}, (Q, "", A)),
-    "OASST": ({"prompt": {"role": "prompter", "text": Q, "replies": [
-        {"role": "assistant", "text": "Ash.", "rank": 1, "replies": []},
-        {"role": "assistant", "text": A, "rank": 0, "replies": []}]}}, (Q, "", A)),
+    "OASST": (
+        {
+            "prompt": {
+                "role": "prompter",
+                "text": Q,
+                "replies": [
+                    {"role": "assistant", "text": "Ash.", "rank": 1, "replies": []},
+                    {"role": "assistant", "text": A, "rank": 0, "replies": []},
+                ],
+            }
+        },
+        (Q, "", A),
+    ),
     "MOSS": ({"conversation": {"turn_1": {"Human": Q, "MOSS": A}}}, (Q, "", A)),
-    "self-instruct": ({"instruction": "Answer.", "instances": [{"input": Q, "output": A}]},
-                      ("Answer.", Q, A)),
-    "Orca": ({"system_prompt": "Be short.", "question": Q, "response": A},
-             (Q, "system: Be short.", A)),
-    "history": ({"system": "Be short.", "instruction": Q, "input": "A leaf.", "output": A,
-                 "history": [["Hi.", "Yes?"]]},
-                (Q, "system: Be short.\nuser: Hi.\nassistant: Yes?\nA leaf.", A)),
-    "tools": ({"tools": '[{"name": "look"}]', "conversations": chat(("human", Q), ("gpt", A))},
-              (Q, 'tools: [{"name": "look"}]', A)),
-    "reasoning": ({"Question": Q, "Complex_CoT": "A leaf.", "Response": A},
-                  (Q, "reasoning: A leaf.", A)),
+    "self-instruct": (
+        {"instruction": "Answer.", "instances": [{"input": Q, "output": A}]},
+        ("Answer.", Q, A),
+    ),
+    "Orca": (
+        {"system_prompt": "Be short.", "question": Q, "response": A},
+        (Q, "system: Be short.", A),
+    ),
+    "history": (
+        {
+            "system": "Be short.",
+            "instruction": Q,
+            "input": "A leaf.",
+            "output": A,
+            "history": [["Hi.", "Yes?"]],
+        },
+        (Q, "system: Be short.\nuser: Hi.\nassistant: Yes?\nA leaf.", A),
+    ),
+    "tools": (
+        {"tools": '[{"name": "look"}]', "conversations": chat(("human", Q), ("gpt", A))},
+        (Q, 'tools: [{"name": "look"}]', A),
+    ),
+    "reasoning": (
+        {"Question": Q, "Complex_CoT": "A leaf.", "Response": A},
+        (Q, "reasoning: A leaf.", A),
+    ),
     "an empty conversation": ({"conversations": [], "instruction": Q, "output": A}, (Q, "", A)),
     "null beside a filled twin": (
-        {"instruction": None, "prompt": Q, "output": "", "completion": A}, (Q, "", A)),
+        {"instruction": None, "prompt": Q, "output": "", "completion": A},
+        (Q, "", A),
+    ),
     "the input is the instruction": ({"instruction": "", "input": Q, "output": A}, (Q, "", A)),
     "a number": ({"instruction": "Add.", "input": 12, "output": 2.5}, ("Add.", "12", "2.5")),
     "a missing number": ({"prompt": Q, "input": float("nan"), "output": A}, (Q, "", A)),
     "labelled turns": ({"messages": [["user", Q], ["assistant", A]]}, (Q, "", A)),
-    "Gemini": ({"contents": [{"role": "user", "parts": [{"text": Q}]},
-                             {"role": "model", "parts": [{"text": A}]}]}, (Q, "", A)),
+    "Gemini": (
+        {
+            "contents": [
+                {"role": "user", "parts": [{"text": Q}]},
+                {"role": "model", "parts": [{"text": A}]},
+            ]
+        },
+        (Q, "", A),
+    ),
     "E2E": ({"meaning_representation": Q, "human_reference": A}, (Q, "", A)),
     "Chinese": ({"问题": Q, "答案": A}, (Q, "", A)),
-    "Llama 2": ({"text": f"<s>[INST] <<SYS>>\nBe short.\n<</SYS>>\n\n{Q} [/INST] {A} </s>"},
-                (Q, "system: Be short.", A)),
-    "Llama 3": ({"text": f"<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{Q}"
-                         f"<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n{A}"},
-                (Q, "", A)),
+    "Llama 2": (
+        {"text": f"<s>[INST] <<SYS>>\nBe short.\n<</SYS>>\n\n{Q} [/INST] {A} </s>"},
+        (Q, "system: Be short.", A),
+    ),
+    "Llama 3": (
+        {
+            "text": f"<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{Q}"
+            f"<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n{A}"
+        },
+        (Q, "", A),
+    ),
     "bytes": ({"prompt": Q.encode(), "output": A.encode()}, (Q, "", A)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -303,8 +411,14 @@ def test_columns_that_are_not_used_are_counted(
     ]
     rows.append({"prompt": Q, "output": A, "completion": "", "stars": 5})
     rows.append({"prompt": Q, "stars": 5})
-    table = pa.table({"instruction": [Q, "", Q], "output": [A, A, A], "input": [Q, Q, "N/A"],
-                      "vector": [[1.0]] * 3})  # fmt: skip
+    table = pa.table(
+        {
+            "instruction": [Q, "", Q],
+            "output": [A, A, A],
+            "input": [Q, Q, "N/A"],
+            "vector": [[1.0]] * 3,
+        }
+    )
     pq.write_table(table, project / "data/b.parquet")
     mapped, card = ingest(project, rows)
     assert [row["input"] for row in mapped[4:]] == [Q, "", ""]

@@ -105,16 +105,26 @@ NESTED = {
         [(f"{n}?", "The first." if n < 3 else "Another.", f"{n}!") for n in range(4)],
     ),
     "Super-NaturalInstructions": (
-        [{"Definition": ["Add."], "Positive Examples": [{"input": "0+0", "output": "0"}],
-          "Instances": [{"input": "1+1", "output": ["2"]}, {"input": "1+2", "output": ["3"]}]}],
+        [
+            {
+                "Definition": ["Add."],
+                "Positive Examples": [{"input": "0+0", "output": "0"}],
+                "Instances": [{"input": "1+1", "output": ["2"]}, {"input": "1+2", "output": ["3"]}],
+            }
+        ],
         [("Add.", "1+1", "2"), ("Add.", "1+2", "3")],
     ),
     "self-instruct": (
-        [{"instruction": f"Name {n}.", "instances": [
-            {"input": "", "output": f"{m}"} for m in range(n)]} for n in (1, 2)],
+        [
+            {
+                "instruction": f"Name {n}.",
+                "instances": [{"input": "", "output": f"{m}"} for m in range(n)],
+            }
+            for n in (1, 2)
+        ],
         [("Name 1.", "", "0"), ("Name 2.", "", "0"), ("Name 2.", "", "1")],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NESTED)
@@ -163,8 +173,13 @@ def test_a_bad_value_costs_no_other_one(tmp_path: Path) -> None:
         None if n in (3, 6) else row for n, row in enumerate(ROWS)
     ]
     assert [record.position for record in records] == [1 + 4 * n for n in range(3)] + [
-        13, 17, 21, 25, 28, 32,
-    ]  # fmt: skip
+        13,
+        17,
+        21,
+        25,
+        28,
+        32,
+    ]
 
 
 def test_values_longer_than_a_window_and_than_the_line_cap(
@@ -310,13 +325,26 @@ def test_a_long_list_of_files_is_cut_on_screen_and_whole_in_the_card(
 
 def test_what_is_no_data_is_skipped_and_counted(data: Path, project: Path) -> None:
     kinds = {
-        "hidden": (".ipynb_checkpoints/train-checkpoint.jsonl", ".cache/x/train.jsonl", ".DS_Store",
-                   "._train.jsonl", ".gitattributes", "__MACOSX/train.jsonl", "deep/.x/y.jsonl"),
+        "hidden": (
+            ".ipynb_checkpoints/train-checkpoint.jsonl",
+            ".cache/x/train.jsonl",
+            ".DS_Store",
+            "._train.jsonl",
+            ".gitattributes",
+            "__MACOSX/train.jsonl",
+            "deep/.x/y.jsonl",
+        ),
         "cache": ("__pycache__/x.pyc", "train/cache-0123456789abcdef.arrow", "x.jsonl.lock"),
         "checkpoint": ("checkpoint-500/trainer_state.json", "run/checkpoints/a.jsonl"),
-        "furniture": ("README.md", "LICENSE", "licence.txt", "dataset_infos.json",
-                      "deep/dataset_info.json", "deep/state.json"),
-    }  # fmt: skip
+        "furniture": (
+            "README.md",
+            "LICENSE",
+            "licence.txt",
+            "dataset_infos.json",
+            "deep/dataset_info.json",
+            "deep/state.json",
+        ),
+    }
     for names in kinds.values():
         for name in names:
             (data / name).parent.mkdir(parents=True, exist_ok=True)
@@ -353,9 +381,13 @@ AWKWARD = [
 
 @pytest.mark.parametrize(
     ("end", "quoting"),
-    [("\r\n", csv.QUOTE_MINIMAL), ("\n", csv.QUOTE_MINIMAL), ("\n", csv.QUOTE_ALL),
-     ("\r", csv.QUOTE_ALL)],
-)  # fmt: skip
+    [
+        ("\r\n", csv.QUOTE_MINIMAL),
+        ("\n", csv.QUOTE_MINIMAL),
+        ("\n", csv.QUOTE_ALL),
+        ("\r", csv.QUOTE_ALL),
+    ],
+)
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_the_delimiter_is_told(tmp_path: Path, delimiter: str, end: str, quoting: int) -> None:
     text = io.StringIO(newline="")

@@ -169,8 +169,11 @@ def test_the_answer_and_the_pages_are_with_the_analysis(grid: Grid) -> None:
     assert grid_of(grid.folder).data.tags["mlflow.note.content"] == answer
     artifacts = client(grid.folder).list_artifacts(runs["analyze"].info.run_id)
     assert {item.path for item in artifacts} == {
-        "analysis.json", "figures", "removed.html", "report.html",
-    }  # fmt: skip
+        "analysis.json",
+        "figures",
+        "removed.html",
+        "report.html",
+    }
 
 
 def test_a_model_says_its_loss_and_why_it_is_champion(grid: Grid) -> None:

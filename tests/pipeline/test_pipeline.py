@@ -67,8 +67,9 @@ def test_metrics_and_plots_show(grid: Grid) -> None:
 
 
 def test_an_experiment_in_a_copy_trains_nothing_anew_and_is_compared(grid: Grid) -> None:
-    output = shell(grid.folder, "dvc", "exp", "run", "--temp", "-n", "surer",
-                   "-S", "analyze.confidence=0.95")  # fmt: skip
+    output = shell(
+        grid.folder, "dvc", "exp", "run", "--temp", "-n", "surer", "-S", "analyze.confidence=0.95"
+    )
     assert ran(output) == {"analyze"} and not git_changes(grid.folder)
     difference = shell(grid.folder, "dvc", "exp", "diff", "master", "surer", "--md")
     assert "90% interval" in difference and "95% interval" in difference

@@ -16,10 +16,12 @@ from winnow.score.scorer import SCORES
 ROWS = corpus(30)
 EXPECTED = SCORER.score_rows(
     pa.RecordBatch.from_pylist(
-        [{"instruction": r["instruction"], "input": r["input"], "response": r["output"]}
-         for r in ROWS]
+        [
+            {"instruction": r["instruction"], "input": r["input"], "response": r["output"]}
+            for r in ROWS
+        ]
     )
-).to_pylist()  # fmt: skip
+).to_pylist()
 FRAME = pd.DataFrame(ROWS, index=range(100, 130))
 
 

@@ -51,9 +51,31 @@ def difference(
 
 
 PIECES = st.sampled_from(
-    ["first", "Then", "step", "explain", "why", "python", "def ", "```", "\n\n", "\n1.", "- ", "?",
-     ". ", "a_b", "_", " ", "word", "Straße", "日本", "\x00", "1.", "how"]
-)  # fmt: skip
+    [
+        "first",
+        "Then",
+        "step",
+        "explain",
+        "why",
+        "python",
+        "def ",
+        "```",
+        "\n\n",
+        "\n1.",
+        "- ",
+        "?",
+        ". ",
+        "a_b",
+        "_",
+        " ",
+        "word",
+        "Straße",
+        "日本",
+        "\x00",
+        "1.",
+        "how",
+    ]
+)
 TEXTS = st.text(max_size=60) | st.lists(PIECES, max_size=40).map(" ".join)
 
 
@@ -147,9 +169,31 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(project: Path) -> None:
 
 
 WORDS = st.sampled_from(
-    ["river", "River's", "don't", "'ve", "'", "naïve", "İstanbul", "\u212aelvin", "x1", "42", "a_b",
-     "e.g.", "...", "?!", "-", "(yes)", "日本語", "\u2028", "\x1c", "unhappiness", "rhythm", "ﬁsh"]
-)  # fmt: skip
+    [
+        "river",
+        "River's",
+        "don't",
+        "'ve",
+        "'",
+        "naïve",
+        "İstanbul",
+        "\u212aelvin",
+        "x1",
+        "42",
+        "a_b",
+        "e.g.",
+        "...",
+        "?!",
+        "-",
+        "(yes)",
+        "日本語",
+        "\u2028",
+        "\x1c",
+        "unhappiness",
+        "rhythm",
+        "ﬁsh",
+    ]
+)
 
 
 @settings(max_examples=400, deadline=None)

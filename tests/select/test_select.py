@@ -70,8 +70,10 @@ def test_a_matched_control_has_the_tiers_lengths_but_not_its_scores() -> None:
     lengths = dice.integers(5, 400, 5000)
     scores = lengths / 400 + dice.normal(0, 0.2, 5000)
     table = pool(scores.tolist(), lengths.tolist())
-    named = {"top_500": Tier(rule="top", count=500, recipe="r"),
-             "matched_500": Tier(rule="matched", of="top_500", recipe="r")}  # fmt: skip
+    named = {
+        "top_500": Tier(rule="top", count=500, recipe="r"),
+        "matched_500": Tier(rule="matched", of="top_500", recipe="r"),
+    }
     top, matched = (table.loc[tiers.cut(name, named, table, 0)] for name in named)
     assert abs(top["num_tokens"].mean() / matched["num_tokens"].mean() - 1) < 0.01
     quantiles = np.linspace(0.05, 0.95, 10)
@@ -130,8 +132,9 @@ def test_another_order_of_the_corpus_gives_the_same_tiers(project: Path) -> None
     def found() -> dict[str, list[str]]:
         make_until("select", "random_30_tiny", "all_100pct_tiny")
         tiers = (project / "artifacts/select").glob("*/dataset_dict.json")
-        return {path.parent.name: sorted(load_from_disk(path.parent)["train"]["hash"])
-                for path in tiers}  # fmt: skip
+        return {
+            path.parent.name: sorted(load_from_disk(path.parent)["train"]["hash"]) for path in tiers
+        }
 
     lines = (project / "data/a.jsonl").read_text().splitlines(keepends=True)
     one = found()

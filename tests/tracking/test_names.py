@@ -19,9 +19,29 @@ from winnow.evaluate import stage as evaluate
 from winnow.train import stage as train
 
 ODD = (
-    "Q&A", "a\tb", "a b", "../../x", "/etc", "..", "a.", " a", "a", "A", "x:26", "x&", "50%", "é",
-    "e\u0301", "中文", "nul\x00", "line\nend", "n" * 400, "n" * 401, "<b>", "$(touch x)",
-)  # fmt: skip
+    "Q&A",
+    "a\tb",
+    "a b",
+    "../../x",
+    "/etc",
+    "..",
+    "a.",
+    " a",
+    "a",
+    "A",
+    "x:26",
+    "x&",
+    "50%",
+    "é",
+    "e\u0301",
+    "中文",
+    "nul\x00",
+    "line\nend",
+    "n" * 400,
+    "n" * 401,
+    "<b>",
+    "$(touch x)",
+)
 TEXTS = st.text(st.characters(), max_size=300)
 
 

@@ -26,9 +26,14 @@ from winnow import spool, tracking
 from winnow.errors import Refusal
 
 DESCRIPTION = {
-    "experiment": "high_40_tiny", "seed": 0, "tier_name": "high_40", "data_sha256": "0" * 64,
-    "tier": {"rule": "top", "count": 40}, "device": "cpu", "recipe": {"learning_rate": 0.1},
-}  # fmt: skip
+    "experiment": "high_40_tiny",
+    "seed": 0,
+    "tier_name": "high_40",
+    "data_sha256": "0" * 64,
+    "tier": {"rule": "top", "count": 40},
+    "device": "cpu",
+    "recipe": {"learning_rate": 0.1},
+}
 
 
 class Server:
@@ -52,9 +57,12 @@ class Server:
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True,
+                command,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
                 env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            )  # fmt: skip
+            )
         end = time.monotonic() + 90
         while True:
             try:

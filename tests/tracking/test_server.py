@@ -138,8 +138,18 @@ def container_server(postgres: int, engine: None) -> Iterator[Server]:
     """The server in its image, with every restriction that compose.yaml puts on it."""
     port = free_port()
     service, command, environment = described(port, postgres)
-    run("docker", "build", "-q", "--network=host", "-t", service["image"],
-        "-f", service["build"]["dockerfile"], ".", cwd=ROOT)  # fmt: skip
+    run(
+        "docker",
+        "build",
+        "-q",
+        "--network=host",
+        "-t",
+        service["image"],
+        "-f",
+        service["build"]["dockerfile"],
+        ".",
+        cwd=ROOT,
+    )
     name = f"winnow-server-{port}"
     flags = [f"--{key}={value}" for key, value in (("name", name), ("user", service["user"]))]
     flags += [f"--tmpfs={path}" for path in service["tmpfs"]]
@@ -156,8 +166,7 @@ def container_server(postgres: int, engine: None) -> Iterator[Server]:
         check = [part.replace(":5000", f":{port}") for part in service["healthcheck"]["test"][1:]]
         run("docker", "exec", name, *check)
         yield Server(
-            f"http://127.0.0.1:{port}",
-            ["docker", "exec", name, "find", "/artifacts", "-type", "f"],
+            f"http://127.0.0.1:{port}", ["docker", "exec", name, "find", "/artifacts", "-type", "f"]
         )
     finally:
         log = subprocess.run(["docker", "logs", name], capture_output=True, text=True)

@@ -152,8 +152,9 @@ def test_a_budget_ends_the_training_and_is_compared_within_itself(project: Path)
     assert tokens["curve"][-1]["tokens"] == tokens["tokens_seen"]
     compared = read_study(arms, [0]).models()
     assert [(n, len(found)) for n, found in compared.items()] == [
-        ("tiny_3k_tokens", 1), ("tiny_7_steps", 1)
-    ]  # fmt: skip
+        ("tiny_3k_tokens", 1),
+        ("tiny_7_steps", 1),
+    ]
 
 
 @given(st.lists(st.lists(st.integers(1, 50), max_size=30), min_size=1, max_size=9))
@@ -200,15 +201,24 @@ def test_gradient_checkpointing_changes_no_bit(tmp_path: Path) -> None:
         torch.manual_seed(0)
         sequences = data.pack(documents, 32, 0)
         recipe = Recipe(
-            learning_rate=0.01, num_train_epochs=2, per_device_train_batch_size=4,
-            gradient_accumulation_steps=1, eval_steps=1, save_steps=100,
+            learning_rate=0.01,
+            num_train_epochs=2,
+            per_device_train_batch_size=4,
+            gradient_accumulation_steps=1,
+            eval_steps=1,
+            save_steps=100,
             gradient_checkpointing=checkpointing,
-        )  # fmt: skip
+        )
         plan = loop.Plan(
-            model=models.build(replace(TINY_MODEL, dropout=0.1), 64, 0), recipe=recipe,
-            train=sequences, validation=sequences, seed=0, precision="fp32",
-            state=tmp_path / str(checkpointing), key={},
-        )  # fmt: skip
+            model=models.build(replace(TINY_MODEL, dropout=0.1), 64, 0),
+            recipe=recipe,
+            train=sequences,
+            validation=sequences,
+            seed=0,
+            precision="fp32",
+            state=tmp_path / str(checkpointing),
+            key={},
+        )
         curve = loop.train(plan, lambda point: None).curve
         curves.append([(point["train_loss"], point["validation_loss"]) for point in curve])
         assert plan.model.is_gradient_checkpointing is checkpointing  # type: ignore[operator]
@@ -340,9 +350,7 @@ def test_a_hub_model_is_taken_at_its_commit(
     assert base.identity(init) == init
 
 
-def test_a_vocabulary_that_is_not_padded_gets_rows_that_change_nothing_else(
-    project: Path,
-) -> None:
+def test_a_vocabulary_that_is_not_padded_gets_rows_that_change_nothing_else(project: Path) -> None:
     make_until("curate")
     vocabulary = replace(Vocabulary.read(stage.TOKENIZER), size=300)
     model = models.build(TINY_MODEL, 300, 0).eval()

@@ -176,8 +176,13 @@ def header(start: Path, described: Any, size: int | None = None) -> None:
         ({}, 2**40),
         ({}, 100),
         ([], None),
-        ({"a": {"dtype": "F32", "shape": [8], "data_offsets": [0, 32]},
-          "b": {"dtype": "F32", "shape": [8], "data_offsets": [16, 48]}}, None),
+        (
+            {
+                "a": {"dtype": "F32", "shape": [8], "data_offsets": [0, 32]},
+                "b": {"dtype": "F32", "shape": [8], "data_offsets": [16, 48]},
+            },
+            None,
+        ),
         ({"a": {"dtype": "F32", "shape": [16], "data_offsets": [0, 4096]}}, None),
         ({"a": {"dtype": "F32", "shape": [2**62, 8], "data_offsets": [0, 64]}}, None),
         ({"a": {"dtype": "PICKLE", "shape": [16], "data_offsets": [0, 64]}}, None),
@@ -185,7 +190,7 @@ def header(start: Path, described: Any, size: int | None = None) -> None:
         ({"a": {"dtype": "F4", "shape": [128], "data_offsets": [0, 64]}}, None),
         ({"a": {"dtype": "F32", "shape": [-16], "data_offsets": [0, 64]}}, None),
     ],
-)  # fmt: skip
+)
 def test_a_header_that_lies_is_refused(start: Path, described: Any, size: int | None) -> None:
     header(start, described, size)
     assert "cannot be loaded" in refusal(start) or "has no weights for" in refusal(start)

@@ -56,9 +56,15 @@ def plan_in(folder: Path) -> loop.Plan:
     sequences = data.pack(documents, 48, 0)
     tiny = Model(num_layers=1, hidden_size=32, num_heads=2, context=48, dropout=0.1)
     return loop.Plan(
-        model=models.build(tiny, 64, 0), recipe=RECIPE, train=sequences, validation=sequences,
-        seed=0, precision="fp32", state=folder, key={"recipe": "a"},
-    )  # fmt: skip
+        model=models.build(tiny, 64, 0),
+        recipe=RECIPE,
+        train=sequences,
+        validation=sequences,
+        seed=0,
+        precision="fp32",
+        state=folder,
+        key={"recipe": "a"},
+    )
 
 
 def fit(folder: Path, stop_at: int | None = None) -> checkpoint.Position:
@@ -204,8 +210,9 @@ def start_and_kill(project: Path, after: str) -> None:
     """Start the command, and kill it when the path is there."""
     process = subprocess.Popen(
         [sys.executable, "-m", "winnow", *COMMAND],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     while not list(project.glob(after)):
         assert process.poll() is None
         time.sleep(0.001)
@@ -225,9 +232,11 @@ def test_a_signal_writes_a_checkpoint_from_which_the_same_command_goes_on(
     shutil.rmtree(ready / "models")
     process = subprocess.Popen(
         [sys.executable, "-m", "winnow", *COMMAND],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    )
     state = ready / ".winnow/train/high_40_tiny-1"
     while not (state / "points.jsonl").exists():
         assert process.poll() is None

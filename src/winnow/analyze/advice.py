@@ -12,8 +12,9 @@ from winnow.analyze.results import Arm, Study
 def _threshold_advice(prefix: str, arms: tuple[Arm, ...], rule: Json, careful: Json) -> list[str]:
     """What the documented rule says, and whether its interval-aware twin agrees."""
     if rule["threshold"] is None:
-        return [f"{prefix}the documented threshold rule does not apply: "
-                f"{rule['reasons']['threshold']}."]  # fmt: skip
+        return [
+            f"{prefix}the documented threshold rule does not apply: {rule['reasons']['threshold']}."
+        ]
     found = levels(arms)
     meaning = {
         "ultra_high": "a perplexity at least 10% below that of the next tier",
@@ -25,8 +26,9 @@ def _threshold_advice(prefix: str, arms: tuple[Arm, ...], rule: Json, careful: J
         f"{prefix}the documented 10% rule picks {rule['threshold']}, {words.rows(arm)}: {meaning}."
     ]
     if careful["threshold"] is None:
-        sentences.append(f"{prefix}with intervals that rule is undecided: "
-                         f"{careful['reasons']['threshold']}.")  # fmt: skip
+        sentences.append(
+            f"{prefix}with intervals that rule is undecided: {careful['reasons']['threshold']}."
+        )
     elif careful["threshold"] != rule["threshold"]:
         sentences.append(f"{prefix}with intervals that rule picks {careful['threshold']}.")
     return sentences
@@ -38,8 +40,10 @@ def _score_advice(prefix: str, verdict: Verdict) -> list[str]:
     if verdict.best.is_unfiltered and not verdict.tied:
         return [f"{prefix}spare the scoring: all rows are kept."]
     if verdict.control is None and verdict.best.is_top:
-        return [f"{prefix}run the length-matched control of {verdict.best.tier_name} before "
-                "trusting the score."]  # fmt: skip
+        return [
+            f"{prefix}run the length-matched control of {verdict.best.tier_name} before "
+            "trusting the score."
+        ]
     if verdict.score_helped and verdict.best.is_top:
         return [f"{prefix}keep the score: it beats a random draw of as many rows."]
     return [f"{prefix}spare the scoring, unless a larger run shows that it beats a random draw."]
@@ -64,14 +68,16 @@ def _tie_advice(prefix: str, verdict: Verdict, study: Study) -> list[str]:
 
 def recommendations(study: Study, verdicts: dict[str, Verdict], figures: Json) -> list[str]:
     """All recommendations, model by model; one about seeds where there are too few."""
-    sentences = [f"do not act on what depends on the regime: {flip}."
-                 for flip in flips(figures["confounds"])]  # fmt: skip
+    sentences = [
+        f"do not act on what depends on the regime: {flip}." for flip in flips(figures["confounds"])
+    ]
     models = study.models()
     for name, arms in models.items():
         prefix = f"{name}: " if len(models) > 1 else ""
         verdict = verdicts[name]
-        rule, careful = (figures[k][name] for k in
-                         ("quality_threshold", "quality_threshold_interval"))  # fmt: skip
+        rule, careful = (
+            figures[k][name] for k in ("quality_threshold", "quality_threshold_interval")
+        )
         sentences += _tie_advice(prefix, verdict, study)
         sentences += _score_advice(prefix, verdict)
         sentences += _threshold_advice(prefix, arms, rule, careful)

@@ -245,9 +245,10 @@ def judge(model_name: str, arms: Sequence[Arm], losses: Bootstrap) -> Verdict:
     tested = controls(arms, losses)
     beaten = {arm for arm, control in tested.items() if control and control.wins}
     tied = tuple(
-        arm for arm in arms
+        arm
+        for arm in arms
         if arm is not best and not margins[arm.name].above_zero and arm not in beaten
-    )  # fmt: skip
+    )
     control = next(iter(tested.values()), None)
     is_refuted = (
         control is not None and control.wins and not any(arm.is_top for arm in (best, *tied))
@@ -309,5 +310,11 @@ def headline(verdicts: Mapping[str, Verdict], num_seeds: int) -> dict[str, Any]:
     details = [detail for detail in details if detail]
     text = " ".join([opening, *details, *([flag] if flag else [])])
     kept = [v.model_name for v in judged if v.kind == "keep"]
-    return {"opening": opening, "details": details, "flag": flag, "text": text,
-            "agreed": agreed, "kept": kept[:1] if agreed else kept}  # fmt: skip
+    return {
+        "opening": opening,
+        "details": details,
+        "flag": flag,
+        "text": text,
+        "agreed": agreed,
+        "kept": kept[:1] if agreed else kept,
+    }

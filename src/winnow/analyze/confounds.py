@@ -170,10 +170,7 @@ def _model(
 
 
 def confound_grid(
-    study: Study,
-    losses: Bootstrap,
-    verdicts: Mapping[str, Verdict],
-    budgets: Mapping[str, Budget],
+    study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict], budgets: Mapping[str, Budget]
 ) -> Json:
     """Per model: the verdict and every margin under each regime, and which conclusions flip.
 

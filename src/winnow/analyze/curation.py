@@ -145,6 +145,10 @@ def removed_page(environment: Environment, steps: list[Json], style: Markup) -> 
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
-        rows=rows, steps=steps, style=style, script=Markup(SCRIPT), digest=digest,
+        rows=rows,
+        steps=steps,
+        style=style,
+        script=Markup(SCRIPT),
+        digest=digest,
         per_reason=PER_REASON,
-    )  # fmt: skip
+    )

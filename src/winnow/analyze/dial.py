@@ -48,15 +48,32 @@ class Dial:
 
     def to_json(self) -> Json:
         """The answer as it is written."""
-        known = {"verdict": self.kind, "sentence": self.sentence, "model": self.model,
-                 "hours": self.seconds / 3600, "flops": self.flops, "device": self.device
-                 }  # fmt: skip
+        known = {
+            "verdict": self.kind,
+            "sentence": self.sentence,
+            "model": self.model,
+            "hours": self.seconds / 3600,
+            "flops": self.flops,
+            "device": self.device,
+        }
         if self.verdict is None:
-            return with_reasons(known, {key: "it was not trained" for key in ("flops", "device")
-                                        if known[key] is None})  # fmt: skip
+            return with_reasons(
+                known,
+                {key: "it was not trained" for key in ("flops", "device") if known[key] is None},
+            )
         found = self.verdict.to_json()
-        keys = ("best", "num_rows", "share", "tied", "margins", "control", "score_helped",
-                "score_refuted", "has_all_rows", "score_sentence")  # fmt: skip
+        keys = (
+            "best",
+            "num_rows",
+            "share",
+            "tied",
+            "margins",
+            "control",
+            "score_helped",
+            "score_refuted",
+            "has_all_rows",
+            "score_sentence",
+        )
         low, high = self.between
         found = {key: found[key] for key in keys} | {"share_from": low, "share_to": high}
         why = {
@@ -149,8 +166,13 @@ def dial(study: Study, losses: Bootstrap, model: str, seconds: float) -> Dial:
         "flops": seconds * speed(study, model) if tiers else None,
     }
     if len({at[name][0].num_rows for name in measured}) < 2:
-        return Dial(**known, kind="refused", verdict=None, between=(None, None),
-                    sentence=prefix + _refusal(study, model, tiers))  # fmt: skip
+        return Dial(
+            **known,
+            kind="refused",
+            verdict=None,
+            between=(None, None),
+            sentence=prefix + _refusal(study, model, tiers),
+        )
     arms = tuple(arm for arm, _, _ in at.values())
     there = Bootstrap(
         {arm.name: i for i, arm in enumerate(arms)},

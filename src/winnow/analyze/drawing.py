@@ -24,12 +24,22 @@ from matplotlib.patheffects import withStroke  # noqa: E402
 
 MARKERS = {"top": "o", "matched": "D", "random": "s", "longest": "^", "bottom": "v"}
 STYLE: Any = {
-    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.labelsize": 9,
-    "axes.titlesize": 10, "axes.titlelocation": "left", "axes.linewidth": 0.8,
-    "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "lines.linewidth": 1.6,
-    "svg.fonttype": "none", "text.parse_math": False, "figure.dpi": 100,
-}  # fmt: skip
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.labelsize": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.linewidth": 0.8,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "lines.linewidth": 1.6,
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "figure.dpi": 100,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +57,29 @@ class Palette:
 
 
 LIGHT = Palette(
-    ink="#1b1b1b", muted="#5c5c5c", line="#d9d6cf", paper="#ffffff",
-    rules={"top": "#0072b2", "matched": "#b34a00", "random": "#8a6100", "longest": "#007a5a",
-           "bottom": "#a1467c"},
+    ink="#1b1b1b",
+    muted="#5c5c5c",
+    line="#d9d6cf",
+    paper="#ffffff",
+    rules={
+        "top": "#0072b2",
+        "matched": "#b34a00",
+        "random": "#8a6100",
+        "longest": "#007a5a",
+        "bottom": "#a1467c",
+    },
     medals={"ultra": "#e0b000", "high": "#b4b8bd", "medium": "#cd7f32"},
-)  # fmt: skip
+)
 _VARIABLES = ("ink", "muted", "line", "paper", *LIGHT.rules, *LIGHT.medals)
 _PLACES = {name: f"#fe{index:02x}01" for index, name in enumerate(_VARIABLES)}
 INLINE = Palette(
-    ink=_PLACES["ink"], muted=_PLACES["muted"], line=_PLACES["line"], paper=_PLACES["paper"],
+    ink=_PLACES["ink"],
+    muted=_PLACES["muted"],
+    line=_PLACES["line"],
+    paper=_PLACES["paper"],
     rules={name: _PLACES[name] for name in LIGHT.rules},
     medals={name: _PLACES[name] for name in LIGHT.medals},
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +97,12 @@ class Drawing:
         with matplotlib.rc_context(STYLE):
             figure = self.draw(LIGHT)
             figure.suptitle(self.title, x=0.01, ha="left", fontsize=10.5, weight="bold", wrap=True)
-            figure.savefig(path, dpi=300, bbox_inches="tight",
-                           metadata={"Software": None, "Description": receipt})  # fmt: skip
+            figure.savefig(
+                path,
+                dpi=300,
+                bbox_inches="tight",
+                metadata={"Software": None, "Description": receipt},
+            )
             plt.close(figure)
 
     def svg(self) -> str:
@@ -86,9 +111,12 @@ class Drawing:
         with matplotlib.rc_context(STYLE | {"svg.hashsalt": self.name}):
             figure = self.draw(INLINE)
             figure.savefig(
-                buffer, format="svg", bbox_inches="tight", transparent=True,
+                buffer,
+                format="svg",
+                bbox_inches="tight",
+                transparent=True,
                 metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
-            )  # fmt: skip
+            )
             plt.close(figure)
         return inline(buffer.getvalue(), self.name, self.title)
 
@@ -162,7 +190,13 @@ def place_labels(axes: Axes, labels: list[Label], palette: Palette, size: float 
                 height = max(height, other + 1.3 * size)
         taken.append((left, width, height))
         axes.annotate(
-            label.text, (label.x, label.y), xytext=(8, height - bottom), va="center",
-            textcoords="offset points", color=label.colour, fontsize=size,
-            annotation_clip=False, path_effects=halo,
-        )  # fmt: skip
+            label.text,
+            (label.x, label.y),
+            xytext=(8, height - bottom),
+            va="center",
+            textcoords="offset points",
+            color=label.colour,
+            fontsize=size,
+            annotation_clip=False,
+            path_effects=halo,
+        )

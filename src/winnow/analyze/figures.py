@@ -35,8 +35,9 @@ def _row_ticks(axes: Axes, sizes: Sequence[int]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _joined(axes: Axes, arms: tuple[Arm, ...], losses: Bootstrap, palette: Palette
-            ) -> dict[str, float]:  # fmt: skip
+def _joined(
+    axes: Axes, arms: tuple[Arm, ...], losses: Bootstrap, palette: Palette
+) -> dict[str, float]:
     """Join the top tiers and all rows; by arm, which way its name must give way to the line."""
     tops = [arm for arm in arms if arm.is_top or arm.is_unfiltered]
     heights = [math.exp(losses.loss(arm.name).value) for arm in tops]
@@ -47,8 +48,9 @@ def _joined(axes: Axes, arms: tuple[Arm, ...], losses: Bootstrap, palette: Palet
     }
 
 
-def _size_panel(axes: Axes, arms: tuple[Arm, ...], study: Study, losses: Bootstrap,
-                palette: Palette) -> None:  # fmt: skip
+def _size_panel(
+    axes: Axes, arms: tuple[Arm, ...], study: Study, losses: Bootstrap, palette: Palette
+) -> None:
     sizes = [arm.num_rows for arm in arms]
     axes.set_xscale("log")
     room = 0.15 * len(study.models())  # for the label of the rightmost arm
@@ -62,8 +64,16 @@ def _size_panel(axes: Axes, arms: tuple[Arm, ...], study: Study, losses: Bootstr
         seeds = [math.exp(loss) for loss in study.seed_losses(arm)]
         axes.plot([x, x], [found.low, found.high], color=colour, lw=1.2, zorder=3)
         axes.plot([x] * len(seeds), seeds, "o", color=colour, alpha=0.4, ms=3.2, mew=0, zorder=3)
-        axes.plot(x, found.value, MARKERS[arm.rule], color=colour, ms=7.5, mec=palette.paper,
-                  mew=1, zorder=4)  # fmt: skip
+        axes.plot(
+            x,
+            found.value,
+            MARKERS[arm.rule],
+            color=colour,
+            ms=7.5,
+            mec=palette.paper,
+            mew=1,
+            zorder=4,
+        )
         labels.append(Label(x, found.value, arm.tier_name, colour, shifts.get(arm.name, 0.0)))
     _row_ticks(axes, sizes)
     axes.set_xlabel("Training rows (log scale)")
@@ -101,8 +111,9 @@ def quality_vs_quantity(study: Study, losses: Bootstrap, verdict: Verdict) -> Dr
     return Drawing("exp2_quality_vs_quantity", title, caption, draw)
 
 
-def comparisons(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict]
-                ) -> list[tuple[str, str, Interval]]:  # fmt: skip
+def comparisons(
+    study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict]
+) -> list[tuple[str, str, Interval]]:
     """Kind, label and margin of every comparison that the answer rests on."""
     found = []
     several = len(verdicts) > 1
@@ -181,10 +192,13 @@ def margins(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict]) ->
 def mean_curve(arm: Arm) -> tuple[list[float], list[float]]:
     """Tokens seen and validation loss, the mean over seeds point by point."""
     curves = [
-        [(p["tokens"], p["validation_loss"]) for p in run.train["curve"]
-         if p["validation_loss"] is not None]
+        [
+            (p["tokens"], p["validation_loss"])
+            for p in run.train["curve"]
+            if p["validation_loss"] is not None
+        ]
         for run in arm.runs
-    ]  # fmt: skip
+    ]
     points = list(zip(*curves, strict=False))
     tokens = [sum(t for t, _ in point) / len(point) for point in points]
     return tokens, [sum(loss for _, loss in point) / len(point) for point in points]
@@ -219,8 +233,15 @@ def learning_curves(study: Study) -> Drawing | None:
                     panel.plot(
                         tokens, loss, color=colour, ls="-" if arm.rule == "top" else (0, (4, 2))
                     )
-                    panel.plot(tokens[-1], loss[-1], MARKERS[arm.rule], color=colour, ms=6,
-                               mec=palette.paper, mew=1)  # fmt: skip
+                    panel.plot(
+                        tokens[-1],
+                        loss[-1],
+                        MARKERS[arm.rule],
+                        color=colour,
+                        ms=6,
+                        mec=palette.paper,
+                        mew=1,
+                    )
                     labels.append(Label(tokens[-1], loss[-1], arm.tier_name, colour))
             panel.set_xlim(0, 1.3 * max((label.x for label in labels), default=1))
             panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: words.short(x)))
@@ -275,8 +296,12 @@ def training_efficiency(study: Study, efficiency: Json, threshold: float) -> Dra
             row = efficiency[arm.name]
             documented, measured = row["time_to_threshold"], row["measured_time_to_threshold"]
             _bar(axes, y + 0.2, arm, documented, unit, palette)
-            axes.annotate(words.duration(documented), (documented / unit, y + 0.2),
-                          color=palette.muted, **note)  # fmt: skip
+            axes.annotate(
+                words.duration(documented),
+                (documented / unit, y + 0.2),
+                color=palette.muted,
+                **note,
+            )
             axes.barh(y - 0.2, (measured or 0) / unit, 0.4, color=palette.ink, lw=0)
             text = "measured: not reached" if measured is None else words.duration(measured)
             axes.annotate(text, ((measured or 0) / unit, y - 0.2), color=palette.ink, **note)
@@ -331,9 +356,15 @@ def score_audit(found: Json, length: Json) -> Drawing:
                 value = found[name][key]
                 colour = palette.rules["top"] if name == "score" else palette.muted
                 axes.barh(y, value or 0, 0.6, color=colour, lw=0)
-                axes.annotate(_share(value, signed), (max(value or 0, 0), y), xytext=(4, 0),
-                              textcoords="offset points", va="center", color=palette.ink,
-                              fontsize=8.5)  # fmt: skip
+                axes.annotate(
+                    _share(value, signed),
+                    (max(value or 0, 0), y),
+                    xytext=(4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    color=palette.ink,
+                    fontsize=8.5,
+                )
             axes.set_title(title, color=palette.ink, fontsize=9)
             axes.set_xlim(-1 if signed else 0, 1.5)
             ticks = (-1, 0, 1) if signed else (0, 0.5, 1)
@@ -352,8 +383,13 @@ def score_audit(found: Json, length: Json) -> Drawing:
     return Drawing("score_audit", _audit_title(length), caption, draw)
 
 
-def all_figures(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict], analysis: Json,
-                threshold: float) -> dict[str, Drawing]:  # fmt: skip
+def all_figures(
+    study: Study,
+    losses: Bootstrap,
+    verdicts: Mapping[str, Verdict],
+    analysis: Json,
+    threshold: float,
+) -> dict[str, Drawing]:
     """Every figure that this study has data for, by name, in the report's order."""
     largest = next(iter(verdicts.values()))
     found = [

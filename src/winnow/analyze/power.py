@@ -108,8 +108,9 @@ def _cell(found: Spread, num_seeds: int, num_items: int, confidence: float) -> J
     """The least effect at the spread that was found, and at the seeds' highest one."""
     if num_seeds < 2:
         why = "one seed knows nothing of how seeds differ"
-        return with_reasons({"effect": None, "effect_high": None},
-                            {"effect": why, "effect_high": why})  # fmt: skip
+        return with_reasons(
+            {"effect": None, "effect_high": None}, {"effect": why, "effect_high": why}
+        )
     effects = (
         least_effect(variance, found, num_seeds, num_items, confidence)
         for variance in (found.seed, found.seed_high)
@@ -167,9 +168,7 @@ def _model(
         keys = ("pilot", "planned", "grid")
         unknown = with_reasons(dict.fromkeys(keys), dict.fromkeys(keys, why))
         return unknown | {"to_pay": payment}
-    losses = np.stack([
-        [run.losses for run in arm.runs if run.seed in shared] for arm in several
-    ])  # fmt: skip
+    losses = np.stack([[run.losses for run in arm.runs if run.seed in shared] for arm in several])
     found = spread(losses, tokens, confidence)
     return {
         "pilot": {
@@ -214,10 +213,11 @@ def power(
     by_name = {arm.name: arm for arm in arms}
     models = dict.fromkeys(grid.values())
     return {
-        model: _model([name for name, own in grid.items() if own == model],
-                      by_name, seeds, tokens, confidence)
+        model: _model(
+            [name for name, own in grid.items() if own == model], by_name, seeds, tokens, confidence
+        )
         for model in models
-    }  # fmt: skip
+    }
 
 
 def _rows_of(found: Json, confidence: float) -> list[str]:
@@ -240,9 +240,11 @@ def _rows_of(found: Json, confidence: float) -> list[str]:
         lines.append(f"  {seeds:>5}{shown}")
     if planned["effect"] is None:
         return [*lines, f"  this grid: not defined, {planned['reasons']['effect']}"]
-    return [*lines,
-            f"  this grid, {words.plural(planned['seeds'], 'seed')}: {planned['effect']:.4f} "
-            f"({planned['effect_high']:.4f})"]  # fmt: skip
+    return [
+        *lines,
+        f"  this grid, {words.plural(planned['seeds'], 'seed')}: {planned['effect']:.4f} "
+        f"({planned['effect_high']:.4f})",
+    ]
 
 
 def described(found: Json, confidence: float) -> str:

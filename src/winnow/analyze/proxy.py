@@ -99,8 +99,11 @@ def _sentence(small: str, large: str, regime: str, found: Json) -> str:
 
 def _meter(ours: tuple[Arm, ...], theirs: tuple[Arm, ...], losses: Bootstrap) -> Json:
     """One smaller model beside the largest of its regime."""
-    shared = [tier for tier in (arm.tier_name for arm in theirs)
-              if tier in {arm.tier_name for arm in ours}]  # fmt: skip
+    shared = [
+        tier
+        for tier in (arm.tier_name for arm in theirs)
+        if tier in {arm.tier_name for arm in ours}
+    ]
     small, large = (
         [next(arm for arm in arms if arm.tier_name == tier) for tier in shared]
         for arms in (ours, theirs)

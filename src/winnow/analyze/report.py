@@ -44,10 +44,19 @@ DEFINITIONS = {
     "(a definition of this project).",
 }
 DARK = {
-    "ink": "#e9e6df", "muted": "#a3a099", "line": "#3a3b3e", "paper": "#17181a",
-    "top": "#5bb4ec", "matched": "#ef8f4f", "random": "#d9ad3c", "longest": "#4fc3a1",
-    "bottom": "#dd8fbd", "ultra": "#d8ae1f", "high": "#b9bdc2", "medium": "#cd7f32",
-}  # fmt: skip
+    "ink": "#e9e6df",
+    "muted": "#a3a099",
+    "line": "#3a3b3e",
+    "paper": "#17181a",
+    "top": "#5bb4ec",
+    "matched": "#ef8f4f",
+    "random": "#d9ad3c",
+    "longest": "#4fc3a1",
+    "bottom": "#dd8fbd",
+    "ultra": "#d8ae1f",
+    "high": "#b9bdc2",
+    "medium": "#cd7f32",
+}
 Json = dict[str, Any]
 
 
@@ -71,10 +80,14 @@ def _strata(analysis: Json, arms: tuple[Arm, ...]) -> list[Json]:
         for group in sorted(shown):
             losses = {arm.name: groups[group]["loss"][arm.name] for arm in arms}
             known = [loss for loss in losses.values() if loss is not None]
-            rows.append({
-                "name": group, "num_rows": groups[group]["num_rows"],
-                "losses": losses, "lowest": min(known, default=None),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "name": group,
+                    "num_rows": groups[group]["num_rows"],
+                    "losses": losses,
+                    "lowest": min(known, default=None),
+                }
+            )
         found.append({"kind": kind, "rows": rows, "hidden": len(groups) - len(shown)})
     return found
 
@@ -121,9 +134,18 @@ def environment() -> Environment:
     made = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    for function in (words.count, words.short, words.percent, words.decimal, words.signed,
-                     words.figures, words.ratio, words.duration, words.plural,
-                     words.listed):  # fmt: skip
+    for function in (
+        words.count,
+        words.short,
+        words.percent,
+        words.decimal,
+        words.signed,
+        words.figures,
+        words.ratio,
+        words.duration,
+        words.plural,
+        words.listed,
+    ):
         made.filters[function.__name__] = function
     return made
 

@@ -21,8 +21,13 @@ LAW = 3
 """Sizes that make a law."""
 REACH = 10.0
 """Nothing is said of sizes this many times beyond the ones that were run."""
-CHOSEN = {"top": "top", "matched": "length-matched random", "random": "random",
-          "longest": "longest", "bottom": "lowest-scored"}  # fmt: skip
+CHOSEN = {
+    "top": "top",
+    "matched": "length-matched random",
+    "random": "random",
+    "longest": "longest",
+    "bottom": "lowest-scored",
+}
 """A rule, as it stands before `rows`."""
 Json = dict[str, Any]
 

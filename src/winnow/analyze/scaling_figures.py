@@ -26,8 +26,14 @@ def _law(axes: Axes, curve: Curve, losses: Bootstrap, palette: Palette) -> None:
     axes.fill_between(inside, low, high, color=colour, alpha=0.15, lw=0, zorder=1)
     axes.plot(inside, found[:, 0], color=colour, lw=1.4, zorder=2)
     for ends in ((first / BEYOND, first), (last, last * BEYOND)):
-        axes.plot(ends, predicted(curve, np.array(ends))[:, 0], color=colour, lw=1.1,
-                  ls=(0, (4, 3)), zorder=2)  # fmt: skip
+        axes.plot(
+            ends,
+            predicted(curve, np.array(ends))[:, 0],
+            color=colour,
+            lw=1.1,
+            ls=(0, (4, 3)),
+            zorder=2,
+        )
 
 
 def _panel(
@@ -43,8 +49,16 @@ def _panel(
         for arm, size in zip(curve.arms, curve.tokens, strict=True):
             loss = losses.loss(arm.name)
             axes.plot([size, size], [loss.low, loss.high], color=colour, lw=1.2, zorder=3)
-            axes.plot(size, loss.value, MARKERS[rule], color=colour, ms=6.5, mec=palette.paper,
-                      mew=1, zorder=4)  # fmt: skip
+            axes.plot(
+                size,
+                loss.value,
+                MARKERS[rule],
+                color=colour,
+                ms=6.5,
+                mec=palette.paper,
+                mew=1,
+                zorder=4,
+            )
         x, y = curve.tokens[-1], float(curve.losses[-1, 0])
         if len(curve.arms) >= LAW and fit(curve.tokens, curve.losses)[0][0] > 0:
             _law(axes, curve, losses, palette)
@@ -137,14 +151,32 @@ def exchange_rates(losses: Bootstrap, found: Json) -> Drawing | None:
         for y, (rule, _, rate) in enumerate(reversed(shown)):
             colour, guessed = palette.rules[rule], rate["extrapolated"]
             low, high = rate["low"] or left, rate["high"] or right
-            axes.plot([low, high], [y, y], color=colour, lw=2, solid_capstyle="butt",
-                      ls=(0, (2, 1.5)) if guessed else "-")  # fmt: skip
-            axes.plot(rate["value"], y, MARKERS[rule], color=palette.paper if guessed else colour,
-                      ms=7, mec=colour if guessed else palette.paper, mew=1.5)  # fmt: skip
+            axes.plot(
+                [low, high],
+                [y, y],
+                color=colour,
+                lw=2,
+                solid_capstyle="butt",
+                ls=(0, (2, 1.5)) if guessed else "-",
+            )
+            axes.plot(
+                rate["value"],
+                y,
+                MARKERS[rule],
+                color=palette.paper if guessed else colour,
+                ms=7,
+                mec=colour if guessed else palette.paper,
+                mew=1.5,
+            )
             axes.annotate(
-                words.ratio(rate["value"]), (rate["value"], y), xytext=(0, 7), ha="center",
-                textcoords="offset points", color=palette.ink, fontsize=8,
-            )  # fmt: skip
+                words.ratio(rate["value"]),
+                (rate["value"], y),
+                xytext=(0, 7),
+                ha="center",
+                textcoords="offset points",
+                color=palette.ink,
+                fontsize=8,
+            )
         axes.axvline(1, color=palette.ink, lw=1)
         axes.set_yticks(range(len(shown)), [label for _, label, _ in reversed(shown)])
         axes.set_ylim(-0.6, len(shown) - 0.2)

@@ -77,8 +77,9 @@ def documented_analysis(study: Study, losses: Bootstrap, threshold: float) -> Js
     return found
 
 
-def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], settings: AnalyzeConfig
-            ) -> Json:  # fmt: skip
+def analyse(
+    study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], settings: AnalyzeConfig
+) -> Json:
     """Everything that is known, as analysis.json holds it."""
     found = documented_analysis(study, losses, settings.perplexity_threshold)
     found["confounds"] = confounds.confound_grid(study, losses, verdicts, config.budgets())
@@ -122,14 +123,23 @@ def analyse(study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], setti
 
 def summary_of(analysis: Json) -> Json:
     """What results/experiment_summary.json holds: the documented names, and each experiment."""
-    keys = ("answer", "performance_vs_size", "efficiency_metrics", "quality_threshold",
-            "quality_threshold_interval", "hypothesis", "recommendations", "experiments",
-            "bootstrap")  # fmt: skip
+    keys = (
+        "answer",
+        "performance_vs_size",
+        "efficiency_metrics",
+        "quality_threshold",
+        "quality_threshold_interval",
+        "hypothesis",
+        "recommendations",
+        "experiments",
+        "bootstrap",
+    )
     return {key: analysis[key] for key in keys}
 
 
-def _publish(study: Study, analysis: Json, drawings: dict[str, Drawing], settings: AnalyzeConfig
-             ) -> None:  # fmt: skip
+def _publish(
+    study: Study, analysis: Json, drawings: dict[str, Drawing], settings: AnalyzeConfig
+) -> None:
     """Write the folder as a whole, then the two files beside it."""
     card = {
         "stage": "analyze",

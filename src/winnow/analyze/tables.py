@@ -22,10 +22,25 @@ GENERATION = (
     "length_appropriateness",
 )
 TIERS = (
-    "experiment", "model", "tier", "rule", "num_rows", "num_tokens", "share", "num_epochs",
-    "tokens_seen", "loss", "loss_low", "loss_high", "perplexity", "margin_over_matched",
-    "margin_low", "margin_high", "task_completion", "train_time",
-)  # fmt: skip
+    "experiment",
+    "model",
+    "tier",
+    "rule",
+    "num_rows",
+    "num_tokens",
+    "share",
+    "num_epochs",
+    "tokens_seen",
+    "loss",
+    "loss_low",
+    "loss_high",
+    "perplexity",
+    "margin_over_matched",
+    "margin_low",
+    "margin_high",
+    "task_completion",
+    "train_time",
+)
 Json = dict[str, Any]
 
 

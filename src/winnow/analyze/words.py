@@ -86,7 +86,11 @@ def rows(arm: Arm, whole: str = " of the curated pool") -> str:
     """What an arm keeps: `the top 500 rows (5% of the curated pool)`."""
     if arm.is_unfiltered:
         return f"all {count(arm.num_rows)} rows"
-    kept = {"top": "the top {} rows", "bottom": "the lowest-scored {} rows",
-            "random": "{} random rows", "longest": "the {} longest rows",
-            "matched": "{} random rows of matched lengths"}[arm.rule]  # fmt: skip
+    kept = {
+        "top": "the top {} rows",
+        "bottom": "the lowest-scored {} rows",
+        "random": "{} random rows",
+        "longest": "the {} longest rows",
+        "matched": "{} random rows of matched lengths",
+    }[arm.rule]
     return f"{kept.format(count(arm.num_rows))} ({percent(arm.share)}{whole})"

@@ -158,8 +158,14 @@ def read_items(sources: Sequence[str], ngram: int) -> Benchmarks:
         for name, path in _files(source).items():
             try:
                 records = _records(path)
-            except (OSError, ValueError, StopIteration, RecursionError, csv.Error,
-                    pa.ArrowException) as error:  # fmt: skip
+            except (
+                OSError,
+                ValueError,
+                StopIteration,
+                RecursionError,
+                csv.Error,
+                pa.ArrowException,
+            ) as error:
                 raise Refusal(f"the benchmark {path} cannot be read: {error}") from None
             for number, record in enumerate(records):
                 fields = [(unicodedata.normalize("NFKC", t), asked) for t, asked in _fields(record)]

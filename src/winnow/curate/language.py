@@ -43,8 +43,9 @@ def detect(texts: list[str], model: str | None = None) -> list[tuple[str, float]
         Refusal: the file is missing or no model.
     """
     found = (_detector(model).f.predict(text, 1, 0.0, "strict") for text in texts)
-    return [(top[0][1].removeprefix(LABEL), top[0][0]) if top else ("unknown", 0.0)
-            for top in found]  # fmt: skip
+    return [
+        (top[0][1].removeprefix(LABEL), top[0][0]) if top else ("unknown", 0.0) for top in found
+    ]
 
 
 def _unlike(name: str, code: str) -> tuple[bool, float]:

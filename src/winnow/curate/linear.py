@@ -66,8 +66,9 @@ def read_labelled(path: Path) -> tuple[pa.Table, NDArray[np.bool_]]:
                 f"{KEY}: {path}, row {number}: expected an instruction and a response that are "
                 f"not empty, maybe an input, and a label of true or false, found {found}"
             )
-    table = pa.table({name: pa.array([row.get(name) or "" for row in rows], pa.string())
-                      for name in PARTS})  # fmt: skip
+    table = pa.table(
+        {name: pa.array([row.get(name) or "" for row in rows], pa.string()) for name in PARTS}
+    )
     labels = np.array([bool(row["label"]) for row in rows], bool)
     hashes = np.array(content_hashes(table).to_pylist(), str)
     order = np.argsort(hashes, kind="stable")
@@ -113,12 +114,7 @@ def probabilities(model: Any, table: pa.Table, rows: Positions) -> NDArray[np.fl
 
 
 def linear(
-    table: pa.Table,
-    rows: Positions,
-    *,
-    labelled: Text,
-    minimum: Probability = 0.5,
-    seed: Seed = 0,
+    table: pa.Table, rows: Positions, *, labelled: Text, minimum: Probability = 0.5, seed: Seed = 0
 ) -> Verdict:
     """Drop rows that are less probable than `minimum` to be labelled true.
 
@@ -140,8 +136,12 @@ def linear(
     places = pc.index_in(table["hash"].take(rows), known["hash"].combine_chunks())
     given = places.fill_null(-1).to_numpy()
     gone = np.where(given < 0, found < minimum, ~labels[given])
-    reasons = [f"linear model below {minimum:g}" if place < 0 else "labelled false"
-               for place in given[gone]]  # fmt: skip
-    because = [f"{share:.2f}" if place < 0 else None
-               for share, place in zip(found[gone], given[gone], strict=True)]  # fmt: skip
+    reasons = [
+        f"linear model below {minimum:g}" if place < 0 else "labelled false"
+        for place in given[gone]
+    ]
+    because = [
+        f"{share:.2f}" if place < 0 else None
+        for share, place in zip(found[gone], given[gone], strict=True)
+    ]
     return Verdict(rows[gone], reasons, pa.array(because, pa.string()))

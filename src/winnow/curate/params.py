@@ -66,8 +66,11 @@ def _numbers(name: str) -> tuple[dict[str, Any], set[str]]:
     it works with.
     """
     source = Path(__file__).with_name(f"{STEPS[name]}.py").read_text(encoding="utf-8")
-    (function,) = (part for part in ast.parse(source).body
-                   if isinstance(part, ast.FunctionDef) and part.name == name)  # fmt: skip
+    (function,) = (
+        part
+        for part in ast.parse(source).body
+        if isinstance(part, ast.FunctionDef) and part.name == name
+    )
     numbers = dict(zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True))
     kinds = {
         number.arg: eval(ast.unparse(number.annotation or number), vars(config))

@@ -81,8 +81,9 @@ def _names(body: bytes) -> list[str]:
     """The names of what went wrong; what else the service says of it might quote the key."""
     try:
         error = json.loads(body)["error"]
-        found = [part.get(name) for part in error.get("details", [])
-                 for name in ("errorType", "reason")]  # fmt: skip
+        found = [
+            part.get(name) for part in error.get("details", []) for name in ("errorType", "reason")
+        ]
         found.append(error.get("status"))
     except (ValueError, TypeError, KeyError, AttributeError):
         return []

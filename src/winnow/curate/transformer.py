@@ -51,9 +51,12 @@ class Classifier:
         with loading(f"{key}: {name} cannot be loaded"):
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model, loaded = AutoModelForSequenceClassification.from_pretrained(
-                folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
+                folder,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
                 output_loading_info=True,
-            )  # fmt: skip
+            )
         if loaded["missing_keys"]:
             raise Refusal(
                 f"{key}: {name} is no trained classifier: it has no weights for "

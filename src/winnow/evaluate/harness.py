@@ -50,8 +50,9 @@ def pass_at(k: int, samples: int, passed: int) -> float:
 def _run_solutions(doc: dict[str, Any], results: list[list[str]]) -> dict[str, float]:
     """pass@1 of one problem of HumanEval."""
     tests = f"{doc['prompt']}\n{doc['test']}"
-    passed = [sandbox.passes(doc["prompt"] + text, tests, doc["entry_point"])
-              for text in results[0]]  # fmt: skip
+    passed = [
+        sandbox.passes(doc["prompt"] + text, tests, doc["entry_point"]) for text in results[0]
+    ]
     return {"accuracy": pass_at(1, len(passed), sum(passed))}
 
 
@@ -137,11 +138,15 @@ def _num_cut(task: Any, samples: list[Any], vocabulary: Vocabulary, context: int
     """Items whose prompt loses its beginning to make room for the answer."""
     chosen = task.config.doc_to_choice is not None
     room = context + 1 if chosen else context - task.config.generation_kwargs["max_gen_toks"]
-    asked = [(sample["doc_id"], arguments[0] + (arguments[1] if chosen else ""))
-             for sample in samples for arguments in sample["arguments"]]  # fmt: skip
+    asked = [
+        (sample["doc_id"], arguments[0] + (arguments[1] if chosen else ""))
+        for sample in samples
+        for arguments in sample["arguments"]
+    ]
     encodings = vocabulary.encodings([text for _, text in asked])
-    return len({item for (item, _), found in zip(asked, encodings, strict=True)
-                if len(found.ids) > room})  # fmt: skip
+    return len(
+        {item for (item, _), found in zip(asked, encodings, strict=True) if len(found.ids) > room}
+    )
 
 
 def _chosen(sample: dict[str, Any], choices: list[str]) -> dict[str, Any]:
@@ -218,16 +223,21 @@ def judge(
         split_special_tokens=True,
     )
     lm = HFLM(
-        model, tokenizer=tokenizer, max_length=context, batch_size=batch_size, add_bos_token=False,
+        model,
+        tokenizer=tokenizer,
+        max_length=context,
+        batch_size=batch_size,
+        add_bos_token=False,
         trust_remote_code=False,
-    )  # fmt: skip
+    )
     records: list[dict[str, Any]] = []
     counts: dict[str, dict[str, int]] = {}
     for one in asked:
         name = one.benchmark.name
         tasks = _tasks(one, seed)
-        fitting = {task: _fit(tasks[task], one.benchmark.limit, vocabulary, context)
-                   for task in tasks}  # fmt: skip
+        fitting = {
+            task: _fit(tasks[task], one.benchmark.limit, vocabulary, context) for task in tasks
+        }
         given = {task: tasks[task] for task, (places, _) in fitting.items() if places}
         torch.manual_seed(seed)
         # Not simple_evaluate, which collects what is known of the machine by running programs.

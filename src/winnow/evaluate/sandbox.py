@@ -68,9 +68,13 @@ def _file(content: bytes) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _sandboxed(
-    role: str, program: str, entry_point: str, stdin: int, stdout: int,
+    role: str,
+    program: str,
+    entry_point: str,
+    stdin: int,
+    stdout: int,
     stderr: int = subprocess.DEVNULL,
-) -> Iterator[subprocess.Popen[bytes]]:  # fmt: skip
+) -> Iterator[subprocess.Popen[bytes]]:
     """`inside.py` in a sandbox, killed when the block ends."""
     python = os.path.realpath(sys.executable)
     libraries = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", f"{sys.base_prefix}/lib")
@@ -86,8 +90,12 @@ def _sandboxed(
         command += ["--remount-ro", "/", "--chdir", "/"]
         process = subprocess.Popen(
             [*command, python, "-I", "-S", "/inside.py", role, entry_point],
-            stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(code, refused), env={},
-        )  # fmt: skip
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=(code, refused),
+            env={},
+        )
     try:
         yield process
     finally:
@@ -136,7 +144,8 @@ def demand() -> None:
 
 
 def _complaint() -> str:
-    with _sandboxed("judge", "def check(f): pass", "f", subprocess.DEVNULL, subprocess.DEVNULL,
-                    subprocess.PIPE) as process:  # fmt: skip
+    with _sandboxed(
+        "judge", "def check(f): pass", "f", subprocess.DEVNULL, subprocess.DEVNULL, subprocess.PIPE
+    ) as process:
         lines = process.communicate(timeout=SECONDS)[1].decode(errors="replace").split("\n")
     return next((line for line in reversed(lines) if line), "it says nothing")

@@ -116,9 +116,13 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> No
 
 
 def _evaluate(
-    arm: config.Experiment, seed: int, settings: EvaluateConfig, test: TestSet, key: dict[str, Any],
+    arm: config.Experiment,
+    seed: int,
+    settings: EvaluateConfig,
+    test: TestSet,
+    key: dict[str, Any],
     skip_existing: bool,
-) -> None:  # fmt: skip
+) -> None:
     source, target = MODELS / arm.name / str(seed), FOLDER / arm.name / str(seed)
     note = STATE / f"{arm.name}-{seed}"
     if not skip_existing or not publish.is_made_of(target, key):
@@ -133,9 +137,13 @@ def _evaluate(
 
 
 def _judge(
-    arm: config.Experiment, source: Path, target: Path, settings: EvaluateConfig, test: TestSet,
+    arm: config.Experiment,
+    source: Path,
+    target: Path,
+    settings: EvaluateConfig,
+    test: TestSet,
     card: dict[str, Any],
-) -> None:  # fmt: skip
+) -> None:
     """Judge a model, and publish what came of it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = GPT2LMHeadModel.from_pretrained(source, trust_remote_code=False, use_safetensors=True)
@@ -156,8 +164,10 @@ def _judge(
         if test.asked:
             write(folder / "benchmarks/metrics.json", figures)
             pq.write_table(answered, folder / "benchmarks/items.parquet")
-    print(f"evaluate: {arm.name} seed {target.name}: loss {metrics['loss']:.4f} nats a token, "
-          f"perplexity {metrics['perplexity']:.2f}")  # fmt: skip
+    print(
+        f"evaluate: {arm.name} seed {target.name}: loss {metrics['loss']:.4f} nats a token, "
+        f"perplexity {metrics['perplexity']:.2f}"
+    )
 
 
 def _record(cell: str, folder: Path, note: Path) -> None:

@@ -66,8 +66,10 @@ def _prompt(line: bytes) -> Prompt | None:
         if any(name in ifeval.UNCHECKED for name in names):
             return None
         # Some releases of the file name every argument and leave the others' null.
-        given = [{key: value for key, value in arguments.items() if value is not None}
-                 for arguments in task["kwargs"]]  # fmt: skip
+        given = [
+            {key: value for key, value in arguments.items() if value is not None}
+            for arguments in task["kwargs"]
+        ]
         prompt = Prompt(text, instructions=tuple(zip(names, given, strict=True)))
         for one in prompt.instructions:
             ifeval.follows("0", *one)  # refuses an unknown instruction and other arguments

@@ -237,8 +237,10 @@ def _instance(record: dict[str, Any], lists: Container[str], row: dict[str, Any]
     Super-NaturalInstructions lists an instance's right outputs.
     """
     task = {name: value for name, value in record.items() if name not in lists}
-    own = {"targets" if isinstance(value, list) and name == "output" else name: value
-           for name, value in row.items()}  # fmt: skip
+    own = {
+        "targets" if isinstance(value, list) and name == "output" else name: value
+        for name, value in row.items()
+    }
     return task | own
 
 

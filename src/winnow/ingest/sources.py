@@ -258,8 +258,9 @@ def _asking_hub(source: str, revision: str) -> Iterator[None]:
         ) from None
 
 
-def _download(source: str, revision: str, url: str, reader: Reader, cap: int
-              ) -> Iterator[Record | Batch]:  # fmt: skip
+def _download(
+    source: str, revision: str, url: str, reader: Reader, cap: int
+) -> Iterator[Record | Batch]:
     from datasets import DownloadManager
 
     with _asking_hub(source, revision):
@@ -268,13 +269,7 @@ def _download(source: str, revision: str, url: str, reader: Reader, cap: int
 
 
 def _from_hub(
-    source: str,
-    revision: str,
-    split: str,
-    config: str | None,
-    cap: int,
-    ratio: int,
-    layout: Layout,
+    source: str, revision: str, split: str, config: str | None, cap: int, ratio: int, layout: Layout
 ) -> Corpus:
     """The files of a hub dataset that its card or their names give to the split.
 

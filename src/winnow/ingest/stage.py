@@ -386,9 +386,14 @@ def run(max_samples: int | None = None) -> None:
     own = settings.own_columns()
     layout = Layout.of(own) if own else PUBLIC
     corpus = find(
-        settings.source, settings.revision, settings.split, cap, settings.max_ratio,
-        settings.config, layout,
-    )  # fmt: skip
+        settings.source,
+        settings.revision,
+        settings.split,
+        cap,
+        settings.max_ratio,
+        settings.config,
+        layout,
+    )
     ledger = publish.Ledger()
     card: dict[str, Any] = {"stage": "ingest", "params": settings, "max_samples": limit}
     with publish.lock("ingest"), publish.publish_folder(FOLDER, card) as folder:
@@ -398,9 +403,12 @@ def run(max_samples: int | None = None) -> None:
                 parts = sorter.sample(corpus.sources, limit)
                 for number, shard in enumerate(_shards(sorter.rows(parts))):
                     pq.write_table(
-                        shard, folder / f"rows-{number:05}.parquet",
-                        compression="zstd", compression_level=3, use_dictionary=["source"],
-                    )  # fmt: skip
+                        shard,
+                        folder / f"rows-{number:05}.parquet",
+                        compression="zstd",
+                        compression_level=3,
+                        use_dictionary=["source"],
+                    )
                     ledger.rows_out += shard.num_rows
             sorter.close()
         _check_columns(own, sorter.seen)

@@ -235,8 +235,10 @@ class QualityScorer:
     def explain(self, sample: Mapping[str, str]) -> dict[str, dict[str, float]]:
         """What moved the score of one pair: by dimension the three parts that it is the mean of."""
         parts, _ = self._parts(_canonical([sample]))
-        return {name: {part: float(values[0]) for part, values in three.items()}
-                for name, three in parts.items()}  # fmt: skip
+        return {
+            name: {part: float(values[0]) for part, values in three.items()}
+            for name, three in parts.items()
+        }
 
     def _parts(
         self, rows: pa.RecordBatch

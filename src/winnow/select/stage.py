@@ -110,11 +110,7 @@ def run(experiments: list[str]) -> None:
         "params": {"seed": settings.seed},
         "inputs": {str(SCORED): publish.fingerprint(scored["files"])},
     }
-    with (
-        publish.lock("select"),
-        engine.running(),
-        publish.publish_folder(FOLDER, card) as folder,
-    ):
+    with publish.lock("select"), engine.running(), publish.publish_folder(FOLDER, card) as folder:
         cuts = {name: tiers.cut(name, settings.tiers, scores, settings.seed) for name in wanted}
         rows = pq.read_table(CURATED / "train.parquet", columns=CURATED_SCHEMA.names)
         validation = pq.read_table(CURATED / "validation.parquet")

@@ -17,10 +17,21 @@ from winnow.vocabulary import Vocabulary
 IDENTITY = ("config.json", "*.safetensors", weights.INDEX)
 """What of a folder decides what a training from it becomes."""
 SHAPE = (
-    "n_layer", "n_embd", "n_head", "n_positions", "n_inner", "vocab_size", "layer_norm_epsilon",
-    "activation_function", "scale_attn_weights", "scale_attn_by_inverse_layer_idx",
-    "reorder_and_upcast_attn", "tie_word_embeddings", "bos_token_id", "eos_token_id",
-)  # fmt: skip
+    "n_layer",
+    "n_embd",
+    "n_head",
+    "n_positions",
+    "n_inner",
+    "vocab_size",
+    "layer_norm_epsilon",
+    "activation_function",
+    "scale_attn_weights",
+    "scale_attn_by_inverse_layer_idx",
+    "reorder_and_upcast_attn",
+    "tie_word_embeddings",
+    "bos_token_id",
+    "eos_token_id",
+)
 """What is taken of a start's config.json: what the model computes, and nothing else."""
 
 

@@ -115,9 +115,12 @@ def _difference(note: Path, key: dict[str, Any]) -> str:
 
 
 def save(
-    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, position: Position,
+    folder: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    position: Position,
     key: dict[str, Any],
-) -> None:  # fmt: skip
+) -> None:
     """Write `folder/step-N`, then remove all but the newest two; all of several processes call it.
 
     Args:

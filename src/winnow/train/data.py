@@ -90,9 +90,10 @@ def _filled(
     ramp = np.arange(length, dtype=np.int32)
     shape = (len(bins), length)
     packed = Sequences(
-        np.full(shape, end_of_text, np.int32), np.full(shape, IGNORED, np.int32),
+        np.full(shape, end_of_text, np.int32),
+        np.full(shape, IGNORED, np.int32),
         np.zeros(shape, np.int32),
-    )  # fmt: skip
+    )
     for row, items in enumerate(bins):
         place = 0
         for item in items:

@@ -178,9 +178,14 @@ def memory_needed(
 
 
 def estimate(
-    model: Model, recipe: Recipe, vocab_size: int, sequences: int, targets: int, steps: int,
+    model: Model,
+    recipe: Recipe,
+    vocab_size: int,
+    sequences: int,
+    targets: int,
+    steps: int,
     kind: str,
-) -> Estimate:  # fmt: skip
+) -> Estimate:
     """Estimate a run: its FLOPs over the measured matrix rate and an assumed efficiency.
 
     Gradient checkpointing, which computes the forward pass twice, is on where the recipe says so,

@@ -118,9 +118,13 @@ def budget_of(arm: config.Experiment, settings: TrainConfig, vocab_size: int) ->
 
 
 def _key(
-    arm: config.Experiment, seed: int, precision: str, init: str, budget: Any,
+    arm: config.Experiment,
+    seed: int,
+    precision: str,
+    init: str,
+    budget: Any,
     hashes: dict[str, str],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What a run is made of: two runs of equal keys give equal bytes on one machine."""
     return {
         **hashes,
@@ -136,9 +140,12 @@ def _key(
 
 
 def _train(
-    arm: config.Experiment, seed: int, settings: TrainConfig, hashes: dict[str, str],
+    arm: config.Experiment,
+    seed: int,
+    settings: TrainConfig,
+    hashes: dict[str, str],
     skip_existing: bool,
-) -> None:  # fmt: skip
+) -> None:
     target, state = FOLDER / arm.name / str(seed), STATE / f"{arm.name}-{seed}"
     device = PartialState().device
     kind = models.precision(settings.precision, device)
