@@ -12,7 +12,7 @@ FULL_EXPERIMENTS := ultra_10k_500M, ultra_10k_1B, high_100k_500M, high_100k_1B, 
   matched_10k_500M, matched_100k_500M, random_10k_500M, random_100k_500M, longest_10k_500M
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo full ui test check format licences clean \
+.PHONY: help .venv demo full ui test check format dvc licences clean \
   bench-score bench-dedup bench-data bench-decontaminate bench-extract bench-language \
   bench-graders bench-classifier bench-semantic bench-train bench-generate bench-reliability \
   bench-crashes bench-params bench-truth
@@ -114,6 +114,9 @@ bench-params: .venv  ## try 2,000 random wrong params.yaml: [ARGS="--number 400"
 
 bench-truth: .venv  ## hold the answers against corpora whose best share is known, an hour: [ARGS="--seeds 12"]
 	@$(BIN)/python -m benchmarks.truth $(ARGS)
+
+dvc: .venv  ## write what each stage depends on into dvc.yaml, as its imports say
+	@$(BIN)/python -m winnow.core.sources dvc.yaml
 
 licences: .venv  ## write docs/licences.md: what the locked packages' metadata say
 	@$(BIN)/python docs/licences.py >docs/licences.md

@@ -32,11 +32,12 @@ EXPERIMENTS = (
     "all_100pct_1M",
 )
 PACK = f"""
-from winnow import config
+from winnow.core.layout import TOKENIZER
+from winnow.core.experiments import resolve_one
 from winnow.train import stage
-from winnow.vocabulary import Vocabulary
-arm = config.experiment("{EXPERIMENTS[-1]}")
-vocabulary = Vocabulary.read(stage.TOKENIZER)
+from winnow.models.tokenizer import Vocabulary
+arm = resolve_one("{EXPERIMENTS[-1]}")
+vocabulary = Vocabulary.read(TOKENIZER)
 documents = stage._read(arm, vocabulary)
 train = stage._sequences(arm, 0, vocabulary, documents["train"])
 print(f"pack: {{train.num_targets}} tokens in {{len(train)}} sequences")
@@ -44,10 +45,10 @@ print(f"pack: {{train.num_targets}} tokens in {{len(train)}} sequences")
 CHECK = """
 import time
 from pathlib import Path
-from winnow import publish
+from winnow.core import cards
 for stage in ("ingest", "curate", "score", "select"):
     began = time.process_time()
-    card = publish.read_card(Path("artifacts", stage), f"winnow {stage}")
+    card = cards.read_card(Path("artifacts", stage), f"winnow {stage}")
     size = sum(file["bytes"] for file in card["files"].values()) / 1e6
     print(f"check: artifacts/{stage}: {size:.0f} MB in {time.process_time() - began:.2f} s")
 """

@@ -24,11 +24,11 @@ import yaml
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2LMHeadModel
 
-from winnow.config import Model
-from winnow.evaluate import perplexity, sampling
-from winnow.records import Row
-from winnow.train import model as architecture
-from winnow.vocabulary import Vocabulary, encoder
+from winnow.core.experiments import Model
+from winnow.core.records import Row
+from winnow.evaluate import perplexity
+from winnow.models import device, gpt2, sampling
+from winnow.models.tokenizer import Vocabulary, encoder
 
 DATA = Path(os.environ["WINNOW_DATA"])
 DECLARED = yaml.safe_load(Path("params.yaml").read_text())["train"]["models"]
@@ -159,7 +159,7 @@ def main() -> None:
     tiny = Model(num_layers=2, hidden_size=32, num_heads=2, context=256)
     torch.manual_seed(0)
     with DEVICE:
-        model = architecture.build(
+        model = gpt2.build(
             tiny if options.dry else Model(**DECLARED[name]),
             vocabulary.size,
             vocabulary.end_of_text,
@@ -187,7 +187,7 @@ def main() -> None:
             speeds[side].append(number / (now() - began))
             asked = prompts if side == "ours" else few
             means[side] = number / len(asked) / SAMPLES
-    print(f"{'tiny' if options.dry else name}, fp32, {architecture.environment()}")
+    print(f"{'tiny' if options.dry else name}, fp32, {device.environment()}")
     base = statistics.median(speeds["generate, one by one"])
     for side, found in speeds.items():
         middle = statistics.median(found)

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.analyze.audit import MEASURES, auc
+from winnow.core.records import content_hash
 from winnow.curate.linear import fit, probabilities
-from winnow.records import content_hash
 from winnow.score import QualityScorer
 
 DATA = Path(os.environ["WINNOW_DATA"])

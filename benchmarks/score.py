@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import textstat
 from tokenizers import Tokenizer
 
-from winnow.records import WEIGHTS
+from winnow.core.records import WEIGHTS
 from winnow.score.flesch import flesch_reading_ease
 from winnow.score.scorer import QualityScorer
 

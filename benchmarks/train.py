@@ -39,11 +39,11 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.activations import ACT2FN
 from transformers.utils import logging
 
-from winnow.config import Model, Recipe
-from winnow.records import texts
-from winnow.train import data, loop, loss
-from winnow.train import model as architecture
-from winnow.vocabulary import Tokens, Vocabulary
+from winnow.core.experiments import Model, Recipe
+from winnow.core.records import texts
+from winnow.models import device, gpt2, loss, sequences
+from winnow.models.tokenizer import Tokens, Vocabulary
+from winnow.train import loop
 
 DATA = Path(os.environ["WINNOW_DATA"])
 DECLARED = yaml.safe_load(Path("params.yaml").read_text())["train"]["models"]
@@ -73,19 +73,19 @@ class Work:
         """Sequences of all steps."""
         return self.micro * self.accumulation * (self.warm + self.steps)
 
-    def packed(self) -> data.Sequences:
+    def packed(self) -> sequences.Sequences:
         """Packed sequences for all steps."""
-        rows = data.pack(self.documents, self.model.context, self.end)
+        rows = sequences.pack(self.documents, self.model.context, self.end)
         order = np.random.default_rng(0).permutation(len(rows))
         return rows[np.resize(order, self.num_sequences)]
 
-    def padded(self) -> data.Sequences:
+    def padded(self) -> sequences.Sequences:
         """The same number of sequences, of one document each."""
         size, context = self.num_sequences, self.model.context
-        rows = [data.pack([d[:context]], context, self.end) for d in self.documents[:size]]
+        rows = [sequences.pack([d[:context]], context, self.end) for d in self.documents[:size]]
         arrays = ("inputs", "labels", "positions")
         whole = (np.concatenate([getattr(row, name) for row in rows]) for name in arrays)
-        return data.Sequences(*whole)[np.resize(np.arange(len(rows)), size)]
+        return sequences.Sequences(*whole)[np.resize(np.arange(len(rows)), size)]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def build(work: Work) -> torch.nn.Module:
     """The model, made on the device: a thousand million random numbers take a CPU long."""
     torch.manual_seed(0)
     with DEVICE:
-        return architecture.build(work.model, work.vocab_size, work.end)
+        return gpt2.build(work.model, work.vocab_size, work.end)
 
 
 def with_activation(model: Any, name: str) -> None:
@@ -173,16 +173,20 @@ class Clock(TrainerCallback):  # type: ignore[misc]
         self.began = self.ended if state.global_step == self.warm else self.began
 
 
-def trainer(work: Work, rows: data.Sequences, padded: bool) -> Measured:
+def trainer(work: Work, rows: sequences.Sequences, padded: bool) -> Measured:
     """A turn of the plain Trainer; it shifts the labels itself, which costs it a row's last one."""
     model = build(work)
     with_activation(model, "gelu_new")
-    nothing = np.full((len(rows), 1), data.IGNORED, np.int32)
+    nothing = np.full((len(rows), 1), sequences.IGNORED, np.int32)
     labels = np.concatenate([nothing, rows.labels[:, :-1]], 1).astype(np.int64)
     items = [
         {"input_ids": i, "labels": label, "position_ids": p}
         if not padded
-        else {"input_ids": i, "labels": label, "attention_mask": (n != data.IGNORED).astype(int)}
+        else {
+            "input_ids": i,
+            "labels": label,
+            "attention_mask": (n != sequences.IGNORED).astype(int),
+        }
         for i, p, label, n in zip(
             rows.inputs.astype(np.int64),
             rows.positions.astype(np.int64),
@@ -292,7 +296,7 @@ def show(name: str, turns: list[Measured | None], work: Work, base: float) -> No
     text = f"  {name:32}{middle[0]:12,.0f}{middle[0] / base:9.2f}"
     text += f"{middle[1]:9.2%}" if middle[1] == middle[1] else f"{'':9}"
     if DEVICE.type == "cuda":
-        size = architecture.num_parameters(work.model, work.vocab_size)
+        size = gpt2.num_parameters(work.model, work.vocab_size)
         shape = work.model.num_layers * work.model.hidden_size
         flops = 6 * size + 12 * shape * work.model.context
         text += f"{middle[0] * flops / PEAK:8.1%}{top:9.1f} GB"
@@ -329,7 +333,7 @@ def measure(name: str, options: argparse.Namespace, limit: float | None) -> None
     tokens, size, end = documents(large, number)
     micro, accumulation = (8, 4) if large else (4, 1)
     warm, steps = (1, 2) if options.dry else (2, 5) if large else (3, options.steps)
-    kind = architecture.precision("auto", DEVICE)
+    kind = device.precision("auto", DEVICE)
     work = Work(model, tokens, size, end, micro, accumulation, kind, warm, steps)
     packed, padded = work.packed(), work.padded()
     sides: dict[str, Callable[[], Measured]] = {
@@ -343,9 +347,9 @@ def measure(name: str, options: argparse.Namespace, limit: float | None) -> None
     for _ in range(1 if options.dry else options.rounds):
         for side, run in sides.items():
             turns[side].append(turn(run))
-    print(f"{name}: {architecture.num_parameters(model, size) / 1e6:.1f}M parameters", end="")
+    print(f"{name}: {gpt2.num_parameters(model, size) / 1e6:.1f}M parameters", end="")
     print(f", context {model.context}, {micro} x {accumulation} sequences a step, {kind}, ", end="")
-    print(f"{architecture.environment()}, median of {len(turns['ours'])} turns of {steps} steps")
+    print(f"{device.environment()}, median of {len(turns['ours'])} turns of {steps} steps")
     print(f"  {'':32}{'tokens/s':>12}{'ratio':>9}{'waiting':>9}", end="")
     print(f"{'MFU':>8}{'peak':>12}" if DEVICE.type == "cuda" else "")
     plain = [turn.tokens for turn in turns["plain Trainer, packed"] if turn]

@@ -18,7 +18,7 @@ from tiny import TINY, Winnow, change, make_until, write_params
 
 from winnow import __version__, check
 from winnow.__main__ import main
-from winnow.errors import Refusal, at, loading
+from winnow.core.errors import Refusal, at, loading
 
 HEAVY = {"torch", "transformers", "mlflow", "pandas", "numpy", "pyarrow", "numba", "datasets"}
 

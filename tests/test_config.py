@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import ROOT, TINY, write_params
 
-from winnow import check, config
+from winnow import check
+from winnow.core import params
+from winnow.core.experiments import (
+    Model,
+    Recipe,
+    Tier,
+    declared_seeds,
+    experiment_names,
+    resolve,
+    resolve_one,
+)
 from winnow.curate.params import STEPS, _numbers
 from winnow.evaluate.params import Benchmark
 from winnow.train.stage import TrainConfig
@@ -55,22 +65,22 @@ def _write(folder: Path, path: str, value: Any) -> None:
 def test_a_wrong_key_or_value_is_named(project: Path, path: str, value: Any, message: str) -> None:
     _write(project, path, value)
     with pytest.raises(ValueError) as error:
-        config.load("train", TrainConfig)
+        params.load("train", TrainConfig)
     assert message in str(error.value)
 
 
 @given(st.floats(allow_nan=True), st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))
 def test_a_range_holds_what_its_interval_says(value: float, least: float, most: float) -> None:
     ends = f"{least!r}, {most!r}"
-    assert (value in config.Range(f"[{ends}]")) == (least <= value <= most)
-    assert (value in config.Range(f"({ends})")) == (least < value < most)
-    assert (least in config.Range(f"[{ends}]")) == (least <= most)
-    assert least not in config.Range(f"({ends}]")
+    assert (value in params.Range(f"[{ends}]")) == (least <= value <= most)
+    assert (value in params.Range(f"({ends})")) == (least < value < most)
+    assert (least in params.Range(f"[{ends}]")) == (least <= most)
+    assert least not in params.Range(f"({ends}]")
 
 
 def test_every_number_and_text_of_params_has_its_range() -> None:
     sections = {name: kind for name, kind in check.SECTIONS.items()}
-    classes = (*sections.values(), config.Tier, config.Model, config.Recipe, Benchmark)
+    classes = (*sections.values(), Tier, Model, Recipe, Benchmark)
     hints = [(kind.__name__, typing.get_type_hints(kind, include_extras=True)) for kind in classes]
     hints += [(step, _numbers(step)[0]) for step in STEPS]
 
@@ -102,30 +112,30 @@ def test_a_name_that_is_no_file_name_everywhere_is_refused(project: Path, name: 
     tier = TINY["select"]["tiers"]["high_40"]  # type: ignore[index]
     _write(project, "select.tiers", {name: tier})
     with pytest.raises(ValueError, match="^params.yaml: select.tiers: expected text of 1 to 100"):
-        config.experiments(["high_40_tiny"])
+        resolve(["high_40_tiny"])
     _write(project, "experiments", [name])
     with pytest.raises(ValueError, match=r"^params.yaml: experiments\[0\]: expected text of 1"):
-        config.experiment_names()
+        experiment_names()
 
 
 def test_names_that_a_file_system_or_a_reader_takes_for_one_are_refused(project: Path) -> None:
     tier = {"rule": "top", "count": 40, "recipe": "quick"}
     _write(project, "select.tiers", {"high_40": tier, "HIGH_40": tier})
     with pytest.raises(ValueError, match="select.tiers: high_40 and HIGH_40 are one name where"):
-        config.experiment("high_40_tiny")
+        resolve_one("high_40_tiny")
     model = TINY["train"]["models"]["tiny"]  # type: ignore[index]
     params: Any = copy.deepcopy(TINY)
     params["select"]["tiers"] = {"x_40": tier, "x_40_40": tier}
     params["train"]["models"] = {"tiny": model, "40_tiny": model}
     write_params(project, params)
-    assert config.experiment("x_40_tiny").tier_name == "x_40"
+    assert resolve_one("x_40_tiny").tier_name == "x_40"
     with pytest.raises(ValueError, match="x_40_40_tiny is both tier x_40 and model 40_tiny and"):
-        config.experiment("x_40_40_tiny")
+        resolve_one("x_40_40_tiny")
 
 
 def test_the_name_of_a_stage_of_dvc_names_its_experiment(project: Path) -> None:
-    assert config.experiment("train@high_40_tiny").name == "high_40_tiny"
-    assert len(config.experiments(["all", "dvc.yaml:evaluate@matched_40_tiny"])) == 2
+    assert resolve_one("train@high_40_tiny").name == "high_40_tiny"
+    assert len(resolve(["all", "dvc.yaml:evaluate@matched_40_tiny"])) == 2
 
 
 def test_an_alias_means_what_it_names(project: Path) -> None:
@@ -135,30 +145,30 @@ def test_an_alias_means_what_it_names(project: Path) -> None:
     merged = "      <<: *quick\n      gradient_accumulation_steps: 1\n"
     lines = tail[tail.index("evaluate:") :]
     (project / "params.yaml").write_text(f"{head}    quick: &quick\n{recipe}{slow}{merged}{lines}")
-    settings = config.load("train", TrainConfig)
+    settings = params.load("train", TrainConfig)
     assert settings.recipes["slow"].learning_rate == settings.recipes["quick"].learning_rate
     assert settings.recipes["slow"].gradient_accumulation_steps == 1
 
 
 def test_a_missing_key_is_named(project: Path) -> None:
-    params: Any = copy.deepcopy(TINY)
-    del params["train"]["max_hours"]
-    write_params(project, params)
+    document: Any = copy.deepcopy(TINY)
+    del document["train"]["max_hours"]
+    write_params(project, document)
     with pytest.raises(ValueError, match=r"train\.max_hours is missing"):
-        config.load("train", TrainConfig)
+        params.load("train", TrainConfig)
 
 
 def test_an_unknown_experiment_gets_its_nearest_names(project: Path) -> None:
     with pytest.raises(
         ValueError, match="unknown experiment 'hihg_40_tiny'; nearest: high_40_tiny"
     ):
-        config.experiment("hihg_40_tiny")
+        resolve_one("hihg_40_tiny")
 
 
 def test_a_model_scales_the_learning_rate_of_every_recipe(project: Path) -> None:
     _write(project, "train.models.tiny.learning_rate_scale", 0.25)
-    assert config.experiment("high_40_tiny").recipe.learning_rate == 0.003 / 4
-    assert config.experiment("high_40_1B").recipe.learning_rate == 0.003
+    assert resolve_one("high_40_tiny").recipe.learning_rate == 0.003 / 4
+    assert resolve_one("high_40_1B").recipe.learning_rate == 0.003
 
 
 @pytest.mark.parametrize(
@@ -174,23 +184,23 @@ def test_a_model_scales_the_learning_rate_of_every_recipe(project: Path) -> None
 def test_a_tier_that_lies_is_refused(project: Path, tier: Any, message: str) -> None:
     _write(project, "select.tiers.high_40", tier)
     with pytest.raises(ValueError, match=message):
-        config.experiment("high_40_tiny")
+        resolve_one("high_40_tiny")
 
 
 def test_the_shipped_params_hold_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    params = config._document()
-    for tier in params["select"]["tiers"]:
-        for model in params["train"]["models"]:
-            config.experiment(f"{tier}_{model}")
+    document = params._document()
+    for tier in document["select"]["tiers"]:
+        for model in document["train"]["models"]:
+            resolve_one(f"{tier}_{model}")
     documented = """
         ultra_10k_500M ultra_10k_1B high_100k_500M high_100k_1B medium_1M_500M medium_1M_1B
         ultra_5k_500M low_100k_500M matched_10k_500M random_10k_500M longest_10k_500M
     """
     results = (ROOT / "docs/results/README.md").read_text()
     for name in [*documented.split(), *re.findall(r"\b[a-z]+_\d+pct_\d+M\b", results)]:
-        assert config.experiment(name).name == name
-    assert len(config.seeds()) >= 3
+        assert resolve_one(name).name == name
+    assert len(declared_seeds()) >= 3
 
 
 def test_dvc_writes_a_value_into_the_shipped_file_and_changes_nothing_else(tmp_path: Path) -> None:

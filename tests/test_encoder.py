@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
-from winnow.vocabulary import encoder
+from winnow.models.tokenizer import encoder
 
 END = "<|endoftext|>"
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import TINY, Winnow, write_params
 
-from winnow import engine
+from winnow.core import engine
 
 STAGES = ("curate", "score", "select")
 STEPS = [

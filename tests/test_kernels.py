@@ -10,8 +10,8 @@ from tiny import ROOT
 
 KERNEL = """
 import numpy as np
-from winnow.kernels import njit
-from winnow.utf8 import code_point
+from winnow.core.kernels import njit
+from winnow.core.utf8 import code_point
 
 @njit(cache=True)
 def size(data):
@@ -34,7 +34,7 @@ def test_a_changed_function_of_another_module_is_seen(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src/winnow", package, ignore=shutil.ignore_patterns("__pycache__"))
     (package / "score/probe.py").write_text(KERNEL)
     assert [_run(package), _run(package)] == ["1 0", "1 1"]
-    source = package / "utf8.py"
+    source = package / "core/utf8.py"
     source.write_text(source.read_text().replace("return first, 1\n", "return first, 100\n"))
     assert [_run(package), _run(package)] == ["100 0", "100 1"]
 

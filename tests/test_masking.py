@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import Winnow
 
-from winnow.masking import SHORTEST, mask
+from winnow.core.masking import SHORTEST, mask
 
 SIGNS = "abcXYZ019.-_~!$%&()*+,;=:@/?#[]|^"
 
@@ -62,7 +62,7 @@ def test_a_variable_whose_name_says_so_is_secret(monkeypatch: pytest.MonkeyPatch
 
 PROGRAM = """
 import logging, sys, threading, warnings
-from winnow.masking import mask_output
+from winnow.core.masking import mask_output
 mask_output()
 mask_output()
 print("1", "https://me:canary@host", sep=" ", end="\\n")

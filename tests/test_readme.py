@@ -155,7 +155,7 @@ def champion(clone: Path) -> None:
     name = "all_100pct_1M_150k_tokens"
     for arguments in (["select", name], ["train", name, "--seed", "0"]):
         run(clone, sys.executable, "-m", "winnow", *arguments)
-    crown = f"from winnow.tracking import *; crown(connect()[0], '{name}', {{0: 3.5}})"
+    crown = f"from winnow.record.runs import *; crown(connect()[0], '{name}', {{0: 3.5}})"
     run(clone, sys.executable, "-c", crown)
 
 
@@ -165,13 +165,13 @@ def test_the_python_runs(block: str, clone: Path, champion: None) -> None:
 
 
 def test_full_chooses_declared_experiments(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from winnow import config
+    from winnow.core.experiments import resolve_one
 
     said = run(clone, "make", "--dry-run", "full", "SOURCE=data")
     (listed,) = re.findall(r"experiments=\[([^\]]*)", said)
     names = [name.strip() for name in listed.split(",")]
     monkeypatch.chdir(ROOT)
-    arms = [config.experiment(name) for name in names]
+    arms = [resolve_one(name) for name in names]
     for name in ("500M", "1B"):
         tiers = {arm.tier_name for arm in arms if arm.model_name == name}
         assert tiers >= {"ultra_10k", "high_100k", "medium_1M"}

@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winnow.records import Row, content_hash, questions, texts
+from winnow.core.records import Row, content_hash, questions, texts
 
 
 @given(st.text(), st.text(), st.text())

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from tiny import ROOT, TINY, Winnow, change, corpus, make_until, write_jsonl, write_params
 
-from winnow import publish, terminal
+from winnow.core import cards, terminal
 
 STAGES = ("ingest", "curate", "score", "select")
 
@@ -59,7 +59,7 @@ def run(project: Path, *arguments: str, close: tuple[int, ...] = (), **streams: 
 
 
 @pytest.fixture(scope="module")
-def cards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the data stages publish where all that they say is read."""
     folder = tmp_path_factory.mktemp("read")
     write_params(folder, TINY)
@@ -71,21 +71,23 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("close", [(1,), (2,), (0, 1, 2)], ids=str)
 def test_streams_that_were_never_open_cost_no_work(
-    close: tuple[int, ...], project: Path, cards: dict[str, bytes]
+    close: tuple[int, ...], project: Path, undisturbed: dict[str, bytes]
 ) -> None:
     for stage in STAGES:
         assert run(project, stage, close=close) == 0
         folder = project / "artifacts" / stage
-        assert publish.is_complete(folder) and (folder / "card.json").read_bytes() == cards[stage]
+        assert (
+            cards.is_complete(folder) and (folder / "card.json").read_bytes() == undisturbed[stage]
+        )
 
 
 @pytest.mark.parametrize("gone", [unread, hung_up])
 def test_a_reader_that_goes_away_costs_no_work(
-    gone: Callable[[], int], project: Path, cards: dict[str, bytes]
+    gone: Callable[[], int], project: Path, undisturbed: dict[str, bytes]
 ) -> None:
     for stage in STAGES:
         assert run(project, stage, stdout=gone(), stderr=gone()) == 0
-        assert (project / "artifacts" / stage / "card.json").read_bytes() == cards[stage]
+        assert (project / "artifacts" / stage / "card.json").read_bytes() == undisturbed[stage]
 
 
 @pytest.mark.parametrize("reader", ["2>&1 | head -c 1", "2>&- | true", ">&- 2>&-"])
@@ -96,7 +98,7 @@ def test_a_training_and_its_evaluation_need_nobody_who_reads(reader: str, projec
         line = f"set -o pipefail; {sys.executable} -m winnow {stage} high_40_tiny --seed 0 {reader}"
         done = subprocess.run(["bash", "-c", line], cwd=project, capture_output=True, text=True)
         assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr
-    assert publish.is_complete(project / "results/high_40_tiny/0")
+    assert cards.is_complete(project / "results/high_40_tiny/0")
 
 
 def test_a_full_disk_for_its_words_is_one_line_after_the_work(project: Path) -> None:
@@ -105,7 +107,7 @@ def test_a_full_disk_for_its_words_is_one_line_after_the_work(project: Path) -> 
     os.close(write)
     said = os.read(read, 10_000).decode()
     assert said.splitlines()[-1].startswith("winnow ingest: No space left on device")
-    assert "Traceback" not in said and publish.is_complete(project / "artifacts/ingest")
+    assert "Traceback" not in said and cards.is_complete(project / "artifacts/ingest")
     assert run(project, "curate", stderr=full()) == 0
 
 
@@ -145,7 +147,7 @@ def test_a_file_in_the_place_of_a_folder_is_named_first(
 
 def test_a_folder_is_never_put_in_the_place_of_a_file(project: Path) -> None:
     (project / "mine").write_text("mine")
-    with pytest.raises(NotADirectoryError), publish.publish_folder(Path("mine"), {}):
+    with pytest.raises(NotADirectoryError), cards.publish_folder(Path("mine"), {}):
         raise AssertionError("it began to work")
     assert (project / "mine").read_text() == "mine"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from winnow import weights
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
+from winnow.models import pretrained
 
 
 def made(path: Path, **config: Any) -> Path:
@@ -23,7 +23,7 @@ def made(path: Path, **config: Any) -> Path:
 
 def test_a_plain_folder_is_taken(tmp_path: Path) -> None:
     plain = made(tmp_path / "plain", attn_implementation="sdpa", _attn_implementation_internal=None)
-    assert weights.folder(str(plain), None) == plain
+    assert pretrained.folder(str(plain), None) == plain
 
 
 @pytest.mark.parametrize(
@@ -36,27 +36,27 @@ def test_a_plain_folder_is_taken(tmp_path: Path) -> None:
 def test_a_configuration_that_names_code_is_refused(tmp_path: Path, asked: Any) -> None:
     path = made(tmp_path / "evil", **asked)
     with pytest.raises(ValueError, match=re.escape(f"own ({next(iter(asked))}), which is never")):
-        weights.folder(str(path), None)
+        pretrained.folder(str(path), None)
     inner = made(tmp_path / "outer")
     path.rename(inner / "1_Part")
     with pytest.raises(ValueError, match="asks for code of its own"):
-        weights.folder(str(inner), None)
+        pretrained.folder(str(inner), None)
 
 
 def test_pickles_and_models_without_a_commit_are_refused(tmp_path: Path) -> None:
     path = made(tmp_path / "pickled")
     (path / "model.safetensors").rename(path / "pytorch_model.bin")
     with pytest.raises(ValueError, match="weights in pickles are never opened"):
-        weights.folder(str(path), None)
+        pretrained.folder(str(path), None)
     for model, revision in (("org/name", None), ("org/name", "main"), (str(path), 40 * "0")):
         with pytest.raises(ValueError, match="expected a folder, or a hub id and a revision of 40"):
-            weights.folder(model, revision)
+            pretrained.folder(model, revision)
 
 
 def refusal(path: Path) -> str:
     """The one line by which a folder is refused."""
     with pytest.raises(Refusal) as error:
-        weights.folder(str(path), None)
+        pretrained.folder(str(path), None)
     assert "\n" not in str(error.value) and str(path) in str(error.value)
     return str(error.value)
 
@@ -70,9 +70,9 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
         assert "generation_config.json is a link out of its folder" in refusal(path)
     path = made(tmp_path / "inner")
     (path / "again.json").symlink_to("config.json")
-    assert weights.folder(str(path), None) == path
+    assert pretrained.folder(str(path), None) == path
     (tmp_path / "link").symlink_to(path)
-    assert weights.folder(str(tmp_path / "link"), None)
+    assert pretrained.folder(str(tmp_path / "link"), None)
 
 
 def test_the_links_of_a_hubs_cache_lead_to_its_blobs(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_the_links_of_a_hubs_cache_lead_to_its_blobs(tmp_path: Path) -> None:
     blobs.mkdir()
     (path / "config.json").rename(blobs / "1")
     (path / "config.json").symlink_to("../../blobs/1")
-    assert weights.folder(str(path), None) == path
+    assert pretrained.folder(str(path), None) == path
     (blobs / "2").symlink_to("/etc/passwd")
     (path / "vocab.json").symlink_to("../../blobs/2")
     assert "to /etc/passwd" in refusal(path)
@@ -127,16 +127,16 @@ def test_an_index_names_nothing_but_safetensors_beside_it(tmp_path: Path, name: 
     for file in ("pytorch_model.bin", "sub/x.safetensors"):
         (path / file).write_bytes(b"")
     index = {"metadata": {}, "weight_map": {"a": "model.safetensors", "b": name}}
-    (path / weights.INDEX).write_text(json.dumps(index))
+    (path / pretrained.INDEX).write_text(json.dumps(index))
     assert "index" in refusal(path)
     index["weight_map"]["b"] = "model.safetensors"
-    (path / weights.INDEX).write_text(json.dumps(index))
-    assert weights.folder(str(path), None) == path
+    (path / pretrained.INDEX).write_text(json.dumps(index))
+    assert pretrained.folder(str(path), None) == path
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "[" * 100_000, "\xff"])
 def test_an_index_or_a_configuration_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
-    for name in (weights.INDEX, "config.json"):
+    for name in (pretrained.INDEX, "config.json"):
         path = made(tmp_path / name)
         (path / name).write_text(text, encoding="latin-1")
         refusal(path)
@@ -160,7 +160,7 @@ def test_no_part_of_a_configuration_names_code_or_other_files(tmp_path: Path, te
 def test_a_part_whose_weights_are_pickled_is_refused(tmp_path: Path) -> None:
     path = made(tmp_path / "model")
     (path / "pytorch_model.bin").write_bytes(b"ignored")
-    assert weights.folder(str(path), None) == path
+    assert pretrained.folder(str(path), None) == path
     (path / "2_Dense").mkdir()
     (path / "2_Dense/pytorch_model.bin").write_bytes(b"opened")
     assert "pickles are never opened" in refusal(path)

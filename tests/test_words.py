@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from winnow.core.words import bare, classes, cut
 from winnow.curate import minhash, texts
 from winnow.score import QualityScorer
-from winnow.words import bare, classes, cut
 
 TEXTS = st.text(
     st.one_of(

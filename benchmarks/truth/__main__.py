@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.truth.corpora import NOISE, VOCABULARY
 from benchmarks.truth.decisions import SEEDS, Decision, Ranking, decisions, rankings
 from benchmarks.truth.trainings import BETWEEN, MODELS, PROXY_STEPS, STEPS, grid, train_all
-from winnow.train.model import flops_per_position
+from winnow.models.cost import flops_per_position
 
 FOLDER = Path(".winnow/truth")
 

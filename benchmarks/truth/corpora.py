@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from winnow.vocabulary import Tokens
+from winnow.models.tokenizer import Tokens
 
 TOPICS, WORDS, VOCABULARY = 4, 64, 69
 """Token 0 ends a text, then come the topics and the words."""

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.truth.corpora import NOISE, VOCABULARY, Corpus, corpus
-from winnow import publish
-from winnow.config import Model, Recipe, Tier, quantity
-from winnow.progress import progress
-from winnow.vocabulary import Tokens
+from winnow.core import files
+from winnow.core.experiments import Model, Recipe, Tier, quantity
+from winnow.core.progress import progress
+from winnow.models.tokenizer import Tokens
 
 SHARES = ("10pct", "25pct", "50pct", "100pct")
 TIERS = {f"top_{share}": Tier(rule="top", share=quantity(share), recipe="") for share in SHARES} | {
@@ -75,9 +75,9 @@ def _losses(model: Any, documents: list[Tokens]) -> NDArray[np.float64]:
     import torch
     from torch.nn import functional
 
-    from winnow.train import data
+    from winnow.models import sequences
 
-    padded = data.pad(documents, CONTEXT, 0)
+    padded = sequences.pad(documents, CONTEXT, 0)
     found = []
     for start in range(0, len(padded), 200):
         part = padded[start : start + 200]
@@ -93,13 +93,14 @@ def _trained(training: Training, state: Path) -> NDArray[np.float64]:
     """Train, and judge on the test rows."""
     import torch
 
-    from winnow.train import data, loop
-    from winnow.train.model import build
+    from winnow.models import sequences
+    from winnow.models.gpt2 import build
+    from winnow.train import loop
 
     torch.set_num_threads(1)
     planted, is_proxy = _corpus(training.kind), training.model == "proxy"
     documents = [planted.documents[row] for row in _rows(training.kind, training.tier)]
-    packed = data.pack(data.shuffled(documents, training.seed), CONTEXT, 0)
+    packed = sequences.pack(sequences.shuffled(documents, training.seed), CONTEXT, 0)
     steps = training.steps // PROXY_STEPS if is_proxy else training.steps
     torch.manual_seed(training.seed)
     plan = loop.Plan(
@@ -129,7 +130,7 @@ def _keep(training: Training, folder: Path) -> None:
     """Train in a process of a pool, and keep what came of it."""
     with tempfile.TemporaryDirectory() as state:
         losses = _trained(training, Path(state) / "state")
-    with publish.atomic_file(folder / training.file, "wb") as file:
+    with files.atomic_file(folder / training.file, "wb") as file:
         np.save(file, losses)
 
 

@@ -7,7 +7,7 @@ from corpora.planted import language, numbers, writing
 from corpora.planted.damage import DAMAGES, retyped, reworded
 from corpora.planted.dice import Dice
 from corpora.planted.family import FAMILIES, Item, passes
-from winnow.records import content_hash
+from winnow.core.records import content_hash
 
 FAMILY_MODULES = (numbers, language, writing)
 """Imported for the families that they register."""

@@ -13,9 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from winnow import STAGES, __version__, check, config, terminal
-from winnow.errors import Refusal, Stopped
-from winnow.masking import mask, mask_output
+from winnow import STAGES, __version__, check
+from winnow.core import params, terminal
+from winnow.core.errors import Refusal, Stopped
+from winnow.core.masking import mask, mask_output
 
 FULL_DISK = ("No space left on device", "database or disk is full")
 """As the system says it, and SQLite; safetensors and MLflow raise it as no OSError."""
@@ -109,7 +110,7 @@ def enter_project() -> Path:
         The way back, from the project's folder to where the command was given.
     """
     here = Path.cwd()
-    project = next((f for f in (here, *here.parents) if (f / config.PARAMS).exists()), here)
+    project = next((f for f in (here, *here.parents) if (f / params.PARAMS).exists()), here)
     os.chdir(project)
     return here.relative_to(project)
 

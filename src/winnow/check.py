@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from winnow import STAGES, config
+from winnow import STAGES
 from winnow.analyze.params import AnalyzeConfig
+from winnow.core import params
+from winnow.core.errors import Refusal
+from winnow.core.experiments import declared_seeds, resolve
 from winnow.curate.params import CurateConfig
-from winnow.errors import Refusal
 from winnow.evaluate.params import EvaluateConfig
 from winnow.ingest.params import IngestConfig
+from winnow.models.pretrained import check_init
 from winnow.score.params import ScoreConfig
 from winnow.select.params import SelectConfig
-from winnow.train.params import TrainConfig, check_init
+from winnow.train.params import TrainConfig
 
 SECTIONS: dict[str, Any] = {
     "ingest": IngestConfig,
@@ -84,16 +87,16 @@ def before(
     """
     _check_addresses(stage)
     _check_folders()
-    given = config.sections()
-    sections = {name: config.load(name, kind) for name, kind in SECTIONS.items() if name in given}
+    given = params.sections()
+    sections = {name: params.load(name, kind) for name, kind in SECTIONS.items() if name in given}
     if "engine" in given:
-        config.load("engine", ENGINES)
+        params.load("engine", ENGINES)
     if "seeds" in given:
-        config.seeds()
-    config.experiments(["all", *experiments] if "experiments" in given else experiments)
+        declared_seeds()
+    resolve(["all", *experiments] if "experiments" in given else experiments)
     for name, number, limit in (
-        ("seed", seed, config.SEEDS),
-        ("max-samples", max_samples, config.COUNTS),
+        ("seed", seed, params.SEEDS),
+        ("max-samples", max_samples, params.COUNTS),
     ):
         if number is not None and number not in limit:
             raise Refusal(f"--{name}: expected a whole number {limit}, found {number}")

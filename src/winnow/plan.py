@@ -10,31 +10,32 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from winnow import config, publish
 from winnow.analyze import power, words
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.results import read_pilot
+from winnow.core import cards, files, params
+from winnow.core.errors import Refusal
+from winnow.core.experiments import Experiment, declared_seeds, resolve
+from winnow.core.layout import MODELS, STATISTICS, TOKENIZER
+from winnow.core.records import Row
 from winnow.curate.params import CurateConfig
-from winnow.errors import Refusal
-from winnow.records import Row
+from winnow.models.cost import Estimate, estimate
+from winnow.models.device import environment, precision
+from winnow.models.tokenizer import Vocabulary
 from winnow.select.params import SelectConfig
-from winnow.train import model as models
 from winnow.train import stage as training
 from winnow.train.params import TrainConfig
-from winnow.vocabulary import Vocabulary
-
-STATISTICS = training.TIERS / "statistics.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """One arm, as far as it is known."""
 
-    arm: config.Experiment
+    arm: Experiment
     rows: int | None
     tokens: int | None
     """Of an epoch."""
-    cost: models.Estimate | None
+    cost: Estimate | None
     """Of one seed, or of one step where `seconds` is not known."""
     seconds: float | None
     """Of one seed, at the speed of the fastest finished training here, else as it is estimated."""
@@ -53,8 +54,8 @@ def run(experiments: list[str]) -> None:
     Raises:
         Refusal: an experiment is unknown.
     """
-    arms, seeds = config.experiments(experiments or ["all"]), config.seeds()
-    settings = config.load("train", TrainConfig)
+    arms, seeds = resolve(experiments or ["all"]), declared_seeds()
+    settings = params.load("train", TrainConfig)
     speeds = _speeds(arms, seeds)
     plans = [_plan(arm, seeds, settings, speeds.get(arm.model_name)) for arm in arms]
     print("\n".join(_table(plans, len(seeds))))
@@ -62,21 +63,21 @@ def run(experiments: list[str]) -> None:
     print("\n".join(_margins(arms, seeds)))
 
 
-def _folder(arm: config.Experiment, seed: int) -> Path:
-    return training.FOLDER / arm.name / str(seed)
+def _folder(arm: Experiment, seed: int) -> Path:
+    return MODELS / arm.name / str(seed)
 
 
-def _speeds(arms: Sequence[config.Experiment], seeds: Sequence[int]) -> dict[str, float]:
+def _speeds(arms: Sequence[Experiment], seeds: Sequence[int]) -> dict[str, float]:
     """By model the FLOP/s of its fastest finished training on this device, as analyze counts."""
     speeds: dict[str, float] = {}
     for arm in arms:
         for folder in (_folder(arm, seed) for seed in seeds):
-            if not (folder / publish.CARD).is_file():
+            if not (folder / cards.CARD).is_file():
                 continue
             again = f"winnow train {arm.name} --seed {folder.name}"
-            publish.read_card(folder, again, "experiment_config.json", "train_results.json")
-            if publish.read_json(folder / "experiment_config.json")["device"] == _device():
-                results = publish.read_json(folder / "train_results.json")
+            cards.read_card(folder, again, "experiment_config.json", "train_results.json")
+            if files.read_json(folder / "experiment_config.json")["device"] == _device():
+                results = files.read_json(folder / "train_results.json")
                 speed = results["flops"] / results["train_time"]
                 speeds[arm.model_name] = max(speed, speeds.get(arm.model_name, 0.0))
     return speeds
@@ -84,11 +85,11 @@ def _speeds(arms: Sequence[config.Experiment], seeds: Sequence[int]) -> dict[str
 
 def _device() -> str:
     PartialState()
-    return models.environment()
+    return environment()
 
 
 def _plan(
-    arm: config.Experiment, seeds: Sequence[int], settings: TrainConfig, speed: float | None
+    arm: Experiment, seeds: Sequence[int], settings: TrainConfig, speed: float | None
 ) -> Plan:
     rows, tokens = _size(arm)
     cost, seconds, notes = None, None, []
@@ -104,7 +105,7 @@ def _plan(
         notes.append(str(error))
     if cost and cost.memory_gb > cost.device_gb:
         notes.append(f"{arm.name} is refused: the device has {cost.device_gb:.1f} GB")
-    trained = sum((_folder(arm, seed) / publish.CARD).is_file() for seed in seeds)
+    trained = sum((_folder(arm, seed) / cards.CARD).is_file() for seed in seeds)
     return Plan(
         arm=arm,
         rows=rows,
@@ -116,14 +117,14 @@ def _plan(
     )
 
 
-def _size(arm: config.Experiment) -> tuple[int | None, int | None]:
+def _size(arm: Experiment) -> tuple[int | None, int | None]:
     """The rows of an arm's tier, and the tokens of an epoch: each row's words and their frame."""
     cut = {}
     if STATISTICS.parent.exists():
-        publish.read_card(STATISTICS.parent, "winnow select", STATISTICS.name)
-        cut = publish.read_json(STATISTICS)
+        cards.read_card(STATISTICS.parent, "winnow select", STATISTICS.name)
+        cut = files.read_json(STATISTICS)
     if arm.tier_name not in cut:
-        tiers = config.load("select", SelectConfig).tiers
+        tiers = params.load("select", SelectConfig).tiers
         return (tiers[arm.tier.of] if arm.tier.of else arm.tier).count, None
     frame = _vocabulary().encodings([Row("", "", "", "", "").text])[0]
     rows, tokens = (cut[arm.tier_name][key] for key in ("num_rows", "num_tokens"))
@@ -131,21 +132,21 @@ def _size(arm: config.Experiment) -> tuple[int | None, int | None]:
 
 
 def _vocabulary() -> Vocabulary:
-    publish.read_card(training.TOKENIZER.parent, "winnow curate", training.TOKENIZER.name)
-    return Vocabulary.read(training.TOKENIZER)
+    cards.read_card(TOKENIZER.parent, "winnow curate", TOKENIZER.name)
+    return Vocabulary.read(TOKENIZER)
 
 
 def _vocab_size() -> int:
     """Of the tokenizer that there is, or that will be."""
-    if training.TOKENIZER.parent.exists():
+    if TOKENIZER.parent.exists():
         return _vocabulary().size
-    settings = config.load("curate", CurateConfig)
+    settings = params.load("curate", CurateConfig)
     if settings.tokenizer != "bpe":
         raise Refusal("the tokenizer is not there yet: run `winnow curate`")
     return settings.vocab_size
 
 
-def _epoch(arm: config.Experiment, rows: int | None, tokens: int | None) -> tuple[int, int]:
+def _epoch(arm: Experiment, rows: int | None, tokens: int | None) -> tuple[int, int]:
     """Sequences and tokens of an epoch, as if sequences were filled to the last token; of one step
     where they are not known."""
     context, recipe = arm.model.context, arm.recipe
@@ -154,7 +155,7 @@ def _epoch(arm: config.Experiment, rows: int | None, tokens: int | None) -> tupl
 
 
 def _steps(
-    arm: config.Experiment,
+    arm: Experiment,
     settings: TrainConfig,
     vocab_size: int,
     rows: int | None,
@@ -176,16 +177,16 @@ def _steps(
 
 
 def _cost(
-    arm: config.Experiment,
+    arm: Experiment,
     settings: TrainConfig,
     vocab_size: int,
     rows: int | None,
     tokens: int | None,
     steps: int,
-) -> models.Estimate:
-    kind = models.precision(settings.precision, PartialState().device)
+) -> Estimate:
+    kind = precision(settings.precision, PartialState().device)
     sequences, epoch = _epoch(arm, rows, tokens)
-    return models.estimate(arm.model, arm.recipe, vocab_size, sequences, epoch, steps, kind)
+    return estimate(arm.model, arm.recipe, vocab_size, sequences, epoch, steps, kind)
 
 
 def _table(plans: Sequence[Plan], num_seeds: int) -> list[str]:
@@ -228,9 +229,9 @@ def _total(plans: Sequence[Plan], num_seeds: int, speeds: dict[str, float]) -> l
     return lines
 
 
-def _margins(arms: Sequence[config.Experiment], seeds: Sequence[int]) -> list[str]:
+def _margins(arms: Sequence[Experiment], seeds: Sequence[int]) -> list[str]:
     """By model the least margin that these arms could see, where a pilot tells it."""
-    confidence = config.load("analyze", AnalyzeConfig).confidence
+    confidence = params.load("analyze", AnalyzeConfig).confidence
     try:
         done, tokens = read_pilot([arm.name for arm in arms], seeds)
     except Refusal as error:

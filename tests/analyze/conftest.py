@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import Items, cards, pool, run
+from made_up import Items, pool, run, write_cards
 
-import winnow
+from winnow import record
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.results import Study, read_study
 
 
 class Tracker(types.ModuleType):
-    """Stands where winnow.tracking is, and remembers."""
+    """Stands where winnow.record.runs is, and remembers."""
 
     def __init__(self) -> None:
-        super().__init__("winnow.tracking")
+        super().__init__("winnow.record.runs")
         self.calls: list[tuple[Any, ...]] = []
 
     def record_analysis(self, *arguments: Any) -> None:
@@ -31,8 +31,8 @@ def tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
     """No mlflow; and the working folder is a fresh one."""
     monkeypatch.chdir(tmp_path)
     made = Tracker()
-    monkeypatch.setitem(sys.modules, "winnow.tracking", made)
-    monkeypatch.setattr(winnow, "tracking", made, raising=False)
+    monkeypatch.setitem(sys.modules, "winnow.record.runs", made)
+    monkeypatch.setattr(record, "runs", made, raising=False)
     return made
 
 
@@ -41,7 +41,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the stages before training left, made once."""
     root = tmp_path_factory.mktemp("base")
     pool(root)
-    cards(root)
+    write_cards(root)
     return root
 
 

@@ -13,8 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
-from winnow import publish
-from winnow.records import CURATED_SCHEMA, DIMENSIONS, DROPPED_SCHEMA, ITEM_SCHEMA, SCORE_SCHEMA
+from winnow.core import cards, files
+from winnow.core.records import (
+    CURATED_SCHEMA,
+    DIMENSIONS,
+    DROPPED_SCHEMA,
+    ITEM_SCHEMA,
+    SCORE_SCHEMA,
+)
 
 POOL = 6000
 TESTED = 200
@@ -82,15 +88,15 @@ def write(path: Path, value: Any) -> None:
 def seal(root: Path, folder: str, **card: Any) -> None:
     """Put the files of a folder, as they are now, on its card."""
     place = root / folder
-    files = {
+    entries = {
         str(path.relative_to(place)): {
             "bytes": path.stat().st_size,
-            "sha256": publish.file_hash(path),
+            "sha256": files.file_hash(path),
         }
         for path in sorted(place.rglob("*"))
-        if path.is_file() and path.name != publish.CARD
+        if path.is_file() and path.name != cards.CARD
     }
-    publish.write_sealed(place / publish.CARD, card | {"folder": folder, "files": files})
+    files.write_sealed(place / cards.CARD, card | {"folder": folder, "files": entries})
 
 
 def params(root: Path, experiments: list[str], seeds: list[int], **analyze: Any) -> None:
@@ -174,7 +180,7 @@ def _curated(root: Path, table: pa.Table) -> None:
     pq.write_table(gone.cast(DROPPED_SCHEMA), root / "artifacts/curate/dropped.parquet")
     pq.write_table(table.slice(0, DROPPED), root / "artifacts/score/dropped.parquet")
     costs = [{"step": "exact", "seconds": 1.5}, {"step": "near", "seconds": 2.5}]
-    publish.write_sealed(root / "artifacts/curate_metrics.json", {"steps": costs})
+    files.write_sealed(root / "artifacts/curate_metrics.json", {"steps": costs})
 
 
 def _tiers(root: Path, score: np.ndarray, generator: np.random.Generator) -> None:
@@ -204,7 +210,7 @@ def _tiers(root: Path, score: np.ndarray, generator: np.random.Generator) -> Non
     write(root / "artifacts/select/statistics.json", statistics)
 
 
-def cards(root: Path) -> None:
+def write_cards(root: Path) -> None:
     """The ledgers of the stages before, and the cost of scoring."""
     ledgers = {
         "ingest": {
@@ -236,11 +242,11 @@ def cards(root: Path) -> None:
         (root / "artifacts" / stage).mkdir(exist_ok=True)
         folder = f"artifacts/{stage}"
         seal(root, folder, **card)
-        files = publish.read_sealed(root / folder / publish.CARD, f"winnow {stage}")["files"]
-        inputs = {folder: publish.fingerprint(files)}
+        entries = files.read_sealed(root / folder / cards.CARD, f"winnow {stage}")["files"]
+        inputs = {folder: files.fingerprint(entries)}
     seal(root, "artifacts/select")
     cost = {"seconds": 8.2, "rows": POOL, "rows_per_second": POOL / 8.2}
-    publish.write_sealed(root / "artifacts/score_metrics.json", cost)
+    files.write_sealed(root / "artifacts/score_metrics.json", cost)
 
 
 class Items:
@@ -426,7 +432,7 @@ def build(
     settings = {"resamples": 400, "truth": "corpora/truth.jsonl"} | analyze
     params(root, experiments, seeds, **settings)
     pool(root)
-    cards(root)
+    write_cards(root)
     items = Items()
     chosen = LOSS | (losses or {})
     for seed in seeds:

@@ -21,10 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import DROPPED, POOL, TESTED, TIERS, build
 
-from winnow import publish
 from winnow.analyze import audit, figures, stage
 from winnow.analyze.curation import PER_REASON
-from winnow.records import DIMENSIONS
+from winnow.core import cards
+from winnow.core.records import DIMENSIONS
 
 ALL = [f"{tier}_1M" for tier in TIERS]
 
@@ -100,7 +100,7 @@ def test_everything_is_written_and_says_the_same(tmp_path: Path, tracker: Any, c
     assert metrics["1M.score_margin"] == pytest.approx(0.2, abs=0.02)
     assert metrics["loss.high_1k_1M"] == found["experiments"]["high_1k_1M"]["loss"]["value"]
     assert not any(isinstance(value, dict | list) for value in metrics.values())
-    assert publish.is_complete(Path("analysis"))
+    assert cards.is_complete(Path("analysis"))
     for name in stage.PUBLISHED:
         drawn = Path(f"analysis/figures/{name}.png").read_bytes()
         assert drawn.startswith(b"\x89PNG") and found["receipt"]["data"][:12].encode() in drawn

@@ -233,9 +233,9 @@ def test_a_control_that_shares_rows_is_called_out(
 
 
 def test_tiers_of_the_fixture_are_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from winnow import config
+    from winnow.core.experiments import resolve_one
 
     monkeypatch.chdir(tmp_path)
     params(tmp_path, TOPS, [0])
-    assert config.experiment("matched_1k_4M").tier.of == "high_1k"
+    assert resolve_one("matched_1k_4M").tier.of == "high_1k"
     assert set(TIERS) >= {"ultra_300"}

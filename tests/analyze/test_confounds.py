@@ -10,7 +10,7 @@ from test_analysis import analysis, page
 from winnow.analyze import answer, confounds, stage
 from winnow.analyze.bootstrap import Bootstrap, Interval
 from winnow.analyze.results import Study
-from winnow.config import Budget
+from winnow.core.experiments import Budget
 
 BUDGETS = {
     "300_steps": Budget(unit="steps", amount=300),

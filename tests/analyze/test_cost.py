@@ -12,7 +12,7 @@ from made_up import TIERS, build, near
 
 from winnow.analyze import cost, stage
 from winnow.analyze.results import Study
-from winnow.config import Tier
+from winnow.core.experiments import Tier
 
 ALL = [f"{tier}_1M" for tier in TIERS]
 BY_THE_CLOCK = ("wall_clock", "train_time", "tokens_per_second")

@@ -14,7 +14,7 @@ from winnow.analyze.advice import _score_advice
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.dial import dial, dials
 from winnow.analyze.results import Arm, Run, Study
-from winnow.config import Tier
+from winnow.core.experiments import Tier
 
 ROWS = {"top_5pct": 50, "top_25pct": 250, "all_100pct": 1000, "matched_25pct": 250}
 ITEMS, SEEDS = 40, (0, 1, 2)

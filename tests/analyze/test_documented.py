@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from made_up import near
 
-from winnow import publish
 from winnow.analyze import documented, words
 from winnow.analyze.bootstrap import Interval
+from winnow.core import files
 
 TOPS = ["ultra_300_1M", "high_1k_1M", "medium_4k_1M"]
 
@@ -99,7 +99,7 @@ def test_scoring_is_charged_to_those_who_use_it(study: Any, base: Path) -> None:
     cost = base / "artifacts/score_metrics.json"
     kept = cost.read_bytes()
     # As it is where a killed scoring had scored all and published nothing.
-    publish.write_sealed(cost, {"seconds": None})
+    files.write_sealed(cost, {"seconds": None})
     try:
         found, drawn = study({"high_1k_1M": near(2.7)})
         unknown = documented.efficiency_metrics(found, drawn, 20)["high_1k_1M"]

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from made_up import TIERS, build, seal, write
 
-from winnow import config
 from winnow.analyze import stage
-from winnow.errors import Refusal
+from winnow.core import params
+from winnow.core.errors import Refusal
 
 ALL = [f"{tier}_1M" for tier in TIERS]
 
@@ -122,12 +122,12 @@ def test_a_torn_truth_is_named(tmp_path: Path, tracker: Any) -> None:
 )
 def test_settings_that_make_no_interval(key: str, value: float) -> None:
     with pytest.raises(Refusal, match=f"analyze.{key}: expected"):
-        config.build(stage.AnalyzeConfig, {key: value}, "analyze")
+        params.build(stage.AnalyzeConfig, {key: value}, "analyze")
 
 
 def test_settings_come_from_params(tmp_path: Path, tracker: Any) -> None:
     build(tmp_path, ALL[:2], [0], confidence=0.8)
-    assert config.load("analyze", stage.AnalyzeConfig).confidence == 0.8
+    assert params.load("analyze", stage.AnalyzeConfig).confidence == 0.8
     with pytest.raises(ValueError, match="resample"):
         build(tmp_path, ALL[:2], [0], resample=3)
         stage.run()

@@ -11,7 +11,7 @@ from corpora.planted.dice import Dice
 from corpora.planted.family import FAMILIES, Item, passes
 from corpora.planted.files import BROKEN, write_corpus
 from corpora.planted.plant import NEAR, NUM_EXACT, NUM_NEAR, SOURCES, Planted, overlap, plant
-from winnow.records import content_hash
+from winnow.core.records import content_hash
 
 ROOT = Path(__file__).parents[2] / "corpora"
 FILES = ["sample/textbook.jsonl", "sample/chat.jsonl", "sample/forum.csv", "tasks.jsonl"]

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from tiny import TINY, corpus, make_until, write_jsonl, write_params
 from tokenizers import Tokenizer
 
-from winnow import publish
+from winnow.core import cards
+from winnow.core.records import content_hash, normalise
+from winnow.core.words import cut
 from winnow.curate import draws, duplicates, minhash, steps, texts
 from winnow.curate.params import check_step
 from winnow.curate.verdict import NONE
-from winnow.records import content_hash, normalise
-from winnow.words import cut
 
 
 def table(responses: list[str], sources: list[str] | None = None) -> pa.Table:
@@ -372,8 +372,8 @@ def test_neither_chunks_nor_threads_nor_shards_decide_anything(
     assert len(pq.read_table(pa.BufferReader(one["dropped.parquet"]))) > 300
     monkeypatch.setattr(texts, "CHUNK_ROWS", 7)
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
-    card = publish.read_card(folder, "winnow ingest")
-    with publish.publish_folder(folder, card) as other:
+    card = cards.read_card(folder, "winnow ingest")
+    with cards.publish_folder(folder, card) as other:
         pq.write_table(whole, other / shard.name, row_group_size=100)
     assert files() == one
 

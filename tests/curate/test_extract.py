@@ -13,8 +13,8 @@ import pytest
 from tiny import TINY, Winnow, corpus, write_jsonl, write_params
 
 from benchmarks.extract import shingle_counts, shingle_figures
+from winnow.core.records import content_hash
 from winnow.curate import extract, steps
-from winnow.records import content_hash
 
 ENGINES = ("trafilatura", "resiliparse")
 TEXT = "The sky is blue because air scatters the short waves of light more than the long ones. "

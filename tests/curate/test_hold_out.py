@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from winnow.core.errors import Refusal
 from winnow.curate import draws
-from winnow.errors import Refusal
 
 
 def table(sizes: list[int], sources: list[str]) -> pa.Table:

@@ -12,9 +12,9 @@ import pytest
 from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer
 
+from winnow.core.errors import Refusal
 from winnow.curate import tokenizer
-from winnow.errors import Refusal
-from winnow.vocabulary import Vocabulary
+from winnow.models.tokenizer import Vocabulary
 
 END = tokenizer.END_OF_TEXT
 

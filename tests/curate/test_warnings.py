@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import TINY, corpus, make_until, write_jsonl, write_params
 
-from winnow import publish
+from winnow.core import cards
+from winnow.core.errors import Refusal
 from winnow.curate import steps
 from winnow.curate.verdict import NONE, Positions, Verdict
-from winnow.errors import Refusal
 from winnow.evaluate import stage as evaluate
 
 
@@ -109,7 +109,7 @@ def test_a_test_set_that_lost_its_rows_judges_no_model(project: Path) -> None:
     make_until("select", "high_40_tiny")
     path = project / "artifacts/curate/test.parquet"
     pq.write_table(pq.read_table(path).slice(0, 0), path)
-    with publish.publish_folder(project / "models/high_40_tiny/0", {"stage": "train"}):
+    with cards.publish_folder(project / "models/high_40_tiny/0", {"stage": "train"}):
         pass
     with pytest.raises(Refusal, match="curate/test.parquet is not what its card says: run `winnow"):
         evaluate.run(["high_40_tiny"], 0, False)

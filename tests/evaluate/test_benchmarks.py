@@ -22,8 +22,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from winnow.evaluate import benchmarks, harness, sandbox, stage
 from winnow.evaluate.benchmarks import Asked, Benchmark
+from winnow.models.tokenizer import Vocabulary, encoder
 from winnow.train import stage as train
-from winnow.vocabulary import Vocabulary, encoder
 
 CONTEXT = 256
 COMMIT = "0" * 40

@@ -19,13 +19,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from winnow import config
-from winnow.errors import Refusal
+from winnow.core import params
+from winnow.core.errors import Refusal
+from winnow.core.records import Row
 from winnow.evaluate import generation, perplexity, stage
 from winnow.evaluate.tasks import Prompt
-from winnow.records import Row
+from winnow.models.tokenizer import Vocabulary, encoder
 from winnow.train import stage as train
-from winnow.vocabulary import Vocabulary, encoder
 
 CONTEXT = 48
 
@@ -219,7 +219,7 @@ def test_an_undefined_metric_is_null_with_its_reason() -> None:
 @pytest.mark.parametrize(("key", "value"), [("temperature", 0.0), ("top_p", 0.0), ("seed", -1)])
 def test_settings_that_sample_nothing_are_refused(key: str, value: float) -> None:
     with pytest.raises(Refusal, match=rf"evaluate.{key}: expected .* found {value}"):
-        config.build(stage.EvaluateConfig, {key: value}, "evaluate")
+        params.build(stage.EvaluateConfig, {key: value}, "evaluate")
 
 
 def _with_tasks(project: Path, lines: list[str]) -> None:

@@ -9,8 +9,8 @@ from test_evaluate import VOCABULARY
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from winnow.evaluate import sampling
-from winnow.vocabulary import Vocabulary, encoder
+from winnow.models import sampling
+from winnow.models.tokenizer import Vocabulary, encoder
 
 TEMPERATURE, TOP_P = 0.8, 0.9
 WORDS = "abcdefghijk"

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from winnow import publish
+from winnow.core import cards, layout
 
 POINTS = ("mkdir", "fsync", "replace", "unlink", "rmdir")
 """Calls of the system by which work becomes permanent or vanishes: a kill falls before one."""
@@ -49,7 +49,7 @@ def _hook(
             os.kill(os.getpid(), signal.SIGKILL)
         result = original(*arguments, **named)
         made = Path(os.fspath(arguments[-1])) if name == "replace" else Path()
-        is_chunk = made.match(f"{publish.STATE.name}/score/*/*") and made.is_file()
+        is_chunk = made.match(f"{layout.STATE.name}/score/*/*") and made.is_file()
         os.write(report, b"c" if is_chunk else sign)
         return result
 
@@ -106,9 +106,9 @@ def tree(folder: Path) -> dict[str, str]:
 
 def debris() -> list[str]:
     """What a finished run must not leave behind."""
-    roots = (Path("artifacts"), Path("results"), publish.STATE)
+    roots = (Path("artifacts"), Path("results"), layout.STATE)
     names = [path for root in roots for path in root.rglob("*")] + list(Path().iterdir())
-    return [str(path) for path in names if path.name.startswith(".") and path != publish.STATE]
+    return [str(path) for path in names if path.name.startswith(".") and path != layout.STATE]
 
 
 def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
@@ -119,7 +119,7 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
     if stage in ("select", "analyze"):
         late += ["datasets", "matplotlib.pyplot"]
     if stage in ("evaluate", "analyze"):
-        late += ["transformers.models.gpt2.modeling_gpt2", "winnow.tracking"]
+        late += ["transformers.models.gpt2.modeling_gpt2", "winnow.record.runs"]
     for name in late:
         importlib.import_module(name)
     if stage == "score":
@@ -134,7 +134,7 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
         return [tree(place) if place.is_dir() else place.read_bytes() for place in places]
 
     def fresh() -> None:
-        shutil.rmtree(publish.STATE, ignore_errors=True)
+        shutil.rmtree(layout.STATE, ignore_errors=True)
         if stage == "score":  # the others are killed while they replace an older folder
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -154,9 +154,9 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
     for point, delay in kills:
         fresh()
         ended, before = attempt(run, point, delay)
-        whole = not (folder / publish.CARD).exists() or publish.is_complete(folder)
+        whole = not (folder / cards.CARD).exists() or cards.is_complete(folder)
         # With the published scores in place, the chunks are given up: nothing is left to take over.
-        given_up = publish.is_complete(folder) and not (publish.STATE / stage).exists()
+        given_up = cards.is_complete(folder) and not (layout.STATE / stage).exists()
         done = 0 if given_up else before.count(b"c")
         resumed, after = (True, b"c" * chunks) if ended else attempt(run)
         yield {

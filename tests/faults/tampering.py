@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 from faults.kills import tree
 from tiny import TINY, corpus, write_jsonl, write_params
 
-from winnow import STAGES, publish
+from winnow import STAGES
 from winnow.__main__ import main
+from winnow.core import cards
 
 TIER, OTHER = "high_40", "matched_40"
 CELL, SEED = f"{TIER}_tiny", "0"
@@ -138,7 +139,11 @@ def prepare() -> None:
     """A grid of two experiments and two seeds, from its rows to the report."""
     write_params(Path(), TINY)
     write_jsonl(Path("data/a.jsonl"), corpus())
-    for module in (*(f"winnow.{name}.stage" for name in STAGES), "winnow.plan", "winnow.spool"):
+    for module in (
+        *(f"winnow.{name}.stage" for name in STAGES),
+        "winnow.plan",
+        "winnow.record.training",
+    ):
         importlib.import_module(module)
     every = {"train": ("all",), "evaluate": ("all",), "select": (COSTED,)}
     for name in STAGES:
@@ -176,7 +181,7 @@ def harms(path: Path) -> dict[str, bytes | None]:
     found: dict[str, bytes | None] = {"delete": None, "swap": sibling(path)}
     if data:
         found |= {"flip": flipped(data, str(path)), "cut": data[: len(data) // 2], "empty": b""}
-    return found | (CARDS if path.name == publish.CARD else {})
+    return found | (CARDS if path.name == cards.CARD else {})
 
 
 def cases() -> Iterator[Case]:
@@ -251,7 +256,7 @@ def fate(case: Case) -> tuple[str, str]:
         names = (folder / "model.safetensors", folder / "evaluation/items.parquet")
         files = [path for path in names if Path("../whole", path).exists()]
         same = all(path.read_bytes() == Path("../whole", path).read_bytes() for path in files)
-        return ("made again" if same and publish.is_complete(folder) else "taken"), last
+        return ("made again" if same and cards.is_complete(folder) else "taken"), last
     return ("taken" if code == 0 else "odd"), last
 
 

@@ -25,11 +25,12 @@ import torch
 import transformers.models.gpt2.modeling_gpt2  # noqa: F401
 from faults import kills
 
-from winnow import publish, spool, tracking
+from winnow.core import cards, files, layout
+from winnow.record import runs, training
 from winnow.train import stage
 
 CELL, SEED = "high_40_tiny", 1
-STATE = publish.STATE / "train" / f"{CELL}-{SEED}"
+STATE = layout.STATE / "train" / f"{CELL}-{SEED}"
 MODEL = Path("models") / CELL / str(SEED)
 MORE = ((torch.Tensor, "backward", b"b"), (torch.optim.AdamW, "step", b"s"))
 
@@ -40,7 +41,7 @@ def _not_registered(*_: Any) -> None:
 
 def train() -> None:
     """What `winnow train` runs, up to the model's registration."""
-    spool.Training._complete = _not_registered  # type: ignore[method-assign]
+    training.Training._complete = _not_registered  # type: ignore[method-assign]
     try:
         stage.run([CELL], SEED, False)
     except ValueError as error:
@@ -49,7 +50,7 @@ def train() -> None:
 
 def fresh(database: Path) -> None:
     """No trace of an earlier run; `database` is a record without runs."""
-    for folder in (publish.STATE, Path("models")):
+    for folder in (layout.STATE, Path("models")):
         shutil.rmtree(folder, ignore_errors=True)
     for left in Path().glob("mlflow.db*"):
         left.unlink()
@@ -59,10 +60,10 @@ def fresh(database: Path) -> None:
 def outcome() -> dict[str, Any]:
     """All that a finished run must have equal to an undisturbed one, but for its times."""
     last = max(STATE.glob("step-*"))
-    curve = publish.read_json(MODEL / "train_results.json")["curve"]
-    files = (MODEL / "model.safetensors", *sorted(last.glob("*.safetensors")))
+    curve = files.read_json(MODEL / "train_results.json")["curve"]
+    weights = (MODEL / "model.safetensors", *sorted(last.glob("*.safetensors")))
     return {
-        "files": {f"{path.parent.name}/{path.name}": publish.file_hash(path) for path in files},
+        "files": {f"{path.parent.name}/{path.name}": files.file_hash(path) for path in weights},
         "curve": [{k: v for k, v in point.items() if k != "seconds"} for point in curve],
         "record": record(),
     }
@@ -95,13 +96,13 @@ def kind(passed: bytes, point: int | None) -> str:
 def whole_checkpoints() -> bool:
     """Whether, once there was a checkpoint, at least one is whole."""
     found = list(STATE.glob("step-*"))
-    return not found or any(map(publish.is_complete, found))
+    return not found or any(map(cards.is_complete, found))
 
 
 def campaign(points: int, moments: int) -> Iterator[dict[str, Any]]:
     """Kill at points and at random moments; resume each time."""
     database = Path("empty.db")
-    kills.attempt(lambda: tracking.connect() and None)  # type: ignore[func-returns-value]
+    kills.attempt(lambda: runs.connect() and None)  # type: ignore[func-returns-value]
     shutil.copyfile("mlflow.db", database)
     fresh(database)
     assert kills.attempt(train, others=MORE)[0], "training does not run at all"

@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import TINY, need, write_params
 
-from winnow import progress
-from winnow.errors import Refusal
+from winnow.core import progress
+from winnow.core.errors import Refusal
+from winnow.core.mapping import to_pair
 from winnow.ingest import json_text, stage
-from winnow.mapping import to_pair
 
 GOOD = {"instruction": "Name the river.", "output": "It is the Wharfe."}
 LINE = json.dumps(GOOD).encode() + b"\n"

@@ -12,10 +12,10 @@ import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from winnow import publish
-from winnow.column_names import BAD, EMPTY, MISSING, NAMES, TURN_NAMES
+from winnow.core import cards
+from winnow.core.column_names import BAD, EMPTY, MISSING, NAMES, TURN_NAMES
+from winnow.core.mapping import PUBLIC, Layout, Unmapped, flat, is_filled, to_pair
 from winnow.ingest import sources, stage
-from winnow.mapping import PUBLIC, Layout, Unmapped, flat, is_filled, to_pair
 
 SIGNS = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
 TEXTS = (
@@ -113,7 +113,7 @@ def by_columns(source: sources.Source, batch: pa.RecordBatch, layout: Layout) ->
     read = batch.select(list(names.values())) if names else batch
     unread = tuple(name for name in batch.schema.names if name not in read.schema.names)
     quarantine = io.StringIO()
-    sorter = stage._Sorter(quarantine, publish.Ledger(), layout)
+    sorter = stage._Sorter(quarantine, cards.Ledger(), layout)
     made = list(sorter.rows([(source, sources.Batch(5, read, unread))]))
     rows = [row for batch in made for row in batch.to_pylist()]
     entries = [json.loads(line) for line in quarantine.getvalue().splitlines()]

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import TINY, corpus, write_jsonl, write_params
 
+from winnow.core.mapping import Unmapped, to_columns, to_pair
 from winnow.ingest import columns, sources, stage
-from winnow.mapping import Unmapped, to_columns, to_pair
 
 GOOD = {"instruction": "Add.", "input": "1 2", "output": "3"}
 

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import TINY, write_jsonl, write_params
 
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
+from winnow.core.mapping import Unmapped, to_pair
 from winnow.ingest import stage
-from winnow.mapping import Unmapped, to_pair
 
 Q, A = "Which tree is this?", "It is a lime."
 CALL = {"type": "function", "function": {"name": "look", "arguments": '{"at": "tree"}'}}

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import TINY, write_params
 
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
 from winnow.ingest import csv_text, json_text, stage
 
 ROWS = [{"instruction": f"Name {n}, please.", "output": f"It is {n * 7}."} for n in range(9)]

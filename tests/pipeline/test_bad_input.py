@@ -19,7 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 from tiny import ROOT, Winnow, change, corpus, make_until, need, write_jsonl
 
-from winnow import publish
+from winnow.core import cards
 
 Done = subprocess.CompletedProcess[str]
 
@@ -46,7 +46,7 @@ def whole(project: Path) -> None:
     for root in ("artifacts", "models", "results", ".winnow"):
         for path in (project / root).rglob("*"):
             assert not path.name.endswith((".tmp", ".partial", ".gone")), path
-            assert path.name != publish.CARD or publish.is_complete(path.parent), path
+            assert path.name != cards.CARD or cards.is_complete(path.parent), path
 
 
 def test_help_needs_none_of_the_heavy_libraries() -> None:
@@ -99,7 +99,7 @@ def test_a_corpus_without_rows(
     (project / "data/a.jsonl").write_bytes(content)
     refused(winnow("ingest"), "ingest", *words)
     whole(project)
-    card = publish.read_card(project / "artifacts/ingest", "winnow ingest")
+    card = cards.read_card(project / "artifacts/ingest", "winnow ingest")
     assert card["ledger"]["rows_out"] == 160
 
 
@@ -117,8 +117,8 @@ def test_names_and_numbers_that_do_not_fit_the_corpus(project: Path, winnow: Win
 
 HOLD = """
 import time
-from winnow import publish
-with publish.lock("score"):
+from winnow.core import cards
+with cards.lock("score"):
     print("held", flush=True)
     time.sleep(100)
 """
@@ -256,7 +256,7 @@ def test_a_full_disk_in_train(project: Path, winnow: Winnow, fill: Fill) -> None
     make_space(project)
     done = winnow(*command)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert publish.is_complete(project / "models/high_40_tiny/0")
+    assert cards.is_complete(project / "models/high_40_tiny/0")
     whole(project)
 
 

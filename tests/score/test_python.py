@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetDict
 from test_score import SCORER
 from tiny import corpus
 
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
 from winnow.score.scorer import SCORES
 
 ROWS = corpus(30)

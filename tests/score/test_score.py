@@ -20,7 +20,7 @@ from tiny import TINY, Winnow, corpus, make_until, write_jsonl, write_params
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
-from winnow.records import DIMENSIONS
+from winnow.core.records import DIMENSIONS
 from winnow.score import QualityScorer
 from winnow.score.flesch import flesch_reading_ease
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import change, make_until, write_jsonl
 
-from winnow.config import Tier
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
+from winnow.core.experiments import Tier
 from winnow.select import stage, tiers
 
 TIERS = {

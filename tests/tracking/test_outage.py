@@ -22,8 +22,10 @@ import mlflow
 import pytest
 from tiny import make_until
 
-from winnow import spool, tracking
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
+from winnow.record import runs
+from winnow.record import training as record_of_training
+from winnow.record.training import Training
 
 DESCRIPTION = {
     "experiment": "high_40_tiny",
@@ -98,15 +100,15 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server that is not started yet, named by MLFLOW_TRACKING_URI."""
     made = Server(tmp_path / "server")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
-    monkeypatch.setattr(spool, "RETRY", 0.2)
+    monkeypatch.setattr(record_of_training, "RETRY", 0.2)
     (tmp_path / "state").mkdir()
     yield made
     made.kill()
 
 
-def training(tmp_path: Path, **changes: Any) -> spool.Training:
+def training(tmp_path: Path, **changes: Any) -> Training:
     """The record of a training in the test's state folder."""
-    return spool.Training("high_40_tiny-0", DESCRIPTION | changes, tmp_path / "state")
+    return Training("high_40_tiny-0", DESCRIPTION | changes, tmp_path / "state")
 
 
 def point(step: int) -> dict[str, float]:
@@ -125,7 +127,7 @@ def wait_for(condition: Any) -> None:
 def test_away_at_the_start_in_the_middle_and_at_the_end(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(tracking.Unrecorded, match="same command"), training(tmp_path) as record:
+    with pytest.raises(runs.Unrecorded, match="same command"), training(tmp_path) as record:
         record.point(point(1))
         assert record.id is None and "the training goes on" in capsys.readouterr().err
         server.start()
@@ -233,10 +235,10 @@ def test_a_server_that_hangs_stalls_no_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", Deaf(None).url)
-    monkeypatch.setattr(spool, "PATIENCE", 1.0)
+    monkeypatch.setattr(record_of_training, "PATIENCE", 1.0)
     (tmp_path / "state").mkdir()
     began = time.monotonic()
-    with pytest.raises(tracking.Unrecorded), training(tmp_path) as record:
+    with pytest.raises(runs.Unrecorded), training(tmp_path) as record:
         assert "no answer yet" in capsys.readouterr().err
         for step in range(50):
             before = time.monotonic()

@@ -228,7 +228,7 @@ def test_a_page_of_another_site_is_refused(local_server: Server) -> None:
 def test_a_pickled_model_of_the_registry_is_never_opened(tmp_path: Path) -> None:
     program = """
 import mlflow, sys
-from winnow import tracking
+from winnow.record import runs
 class Evil(mlflow.pyfunc.PythonModel):
     def __setstate__(self, state): open(sys.argv[1] + "/ran", "w")
     def predict(self, context, model_input): return model_input

@@ -16,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import ROOT, TINY, make_until, write_params
 
-from winnow import config, publish
 from winnow.__main__ import parser
-from winnow.config import Model, Recipe
-from winnow.train import base, data, loop, stage
-from winnow.train import model as models
-from winnow.train.loss import WithLoss
-from winnow.vocabulary import Vocabulary
+from winnow.core import files, params
+from winnow.core.experiments import Budget, Model, Recipe, quantity, resolve_one
+from winnow.core.layout import SCORING_METRICS, TOKENIZER
+from winnow.models import cost, device, gpt2, gpt2_start, sequences
+from winnow.models.loss import WithLoss
+from winnow.models.tokenizer import Vocabulary
+from winnow.train import loop, stage
 
 SAMPLE, GPT2 = 1024, 50257
 SIZES = {"1M": SAMPLE, "10M": SAMPLE, "50M": GPT2, "150M": GPT2, "500M": GPT2, "1B": GPT2}
@@ -37,7 +38,7 @@ def shipped() -> stage.TrainConfig:
     before = Path.cwd()
     os.chdir(ROOT)
     try:
-        return config.load("train", stage.TrainConfig)
+        return params.load("train", stage.TrainConfig)
     finally:
         os.chdir(before)
 
@@ -54,7 +55,7 @@ def change(project: Path, **train: Any) -> None:
 
 def results(project: Path, experiment: str, seed: int = 0) -> Any:
     """What a training says of itself."""
-    return publish.read_json(project / f"models/{experiment}/{seed}/train_results.json")
+    return files.read_json(project / f"models/{experiment}/{seed}/train_results.json")
 
 
 def test_declared_models_have_the_size_of_their_names(shipped: stage.TrainConfig) -> None:
@@ -62,10 +63,10 @@ def test_declared_models_have_the_size_of_their_names(shipped: stage.TrainConfig
     for name, vocabulary in SIZES.items():
         model = shipped.models[name]
         with torch.device("meta"):
-            built = models.build(model, vocabulary, 0)
+            built = gpt2.build(model, vocabulary, 0)
         counted = sum(p.numel() for p in built.parameters())  # tied embeddings come once
-        assert counted == models.num_parameters(model, vocabulary)
-        named = config.quantity(name)
+        assert counted == gpt2.num_parameters(model, vocabulary)
+        named = quantity(name)
         assert named and abs(counted / named - 1) <= 0.03, (name, counted)
         assert built.config.vocab_size % 64 == 0
         # 1M: no whole number of heads of 64 has a million parameters.
@@ -89,48 +90,47 @@ def test_the_recipes_are_the_documented_ones(shipped: stage.TrainConfig) -> None
 
 
 def test_a_budget_is_its_name(project: Path) -> None:
-    arm = config.experiment("high_40_tiny_3k_tokens")
-    assert arm.budget == config.Budget(unit="tokens", amount=3000)
-    assert config.experiment("high_40_tiny").budget is None
+    arm = resolve_one("high_40_tiny_3k_tokens")
+    assert arm.budget == Budget(unit="tokens", amount=3000)
+    assert resolve_one("high_40_tiny").budget is None
     for name in ("7_epochs", "many_steps", "10pct_steps", "0_steps", "steps"):
         change(project, budgets=[name])
         with pytest.raises(ValueError, match=f"train.budgets: expected names such as .* '{name}'"):
-            config.experiment("high_40_tiny")
+            resolve_one("high_40_tiny")
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=9), st.integers(1, 200), st.integers(1, 4))
 def test_steps_to_is_the_first_step_that_has_seen_the_tokens(
     sizes: list[int], tokens: int, per_step: int
 ) -> None:
-    rows = data.pad([np.ones(size, np.int32) for size in sizes], 8, 0)
+    rows = sequences.pad([np.ones(size, np.int32) for size in sizes], 8, 0)
     seen = steps = epoch = 0
     while seen < tokens:
-        order = data.epoch_order(len(rows), 3, epoch)
-        for start in range(0, len(order), per_step):
+        order = sequences.epoch_order(len(rows), 3, epoch)
+        for at in range(0, len(order), per_step):
             if seen < tokens:
-                seen += rows[order[start : start + per_step]].num_targets
+                seen += rows[order[at : at + per_step]].num_targets
                 steps += 1
         epoch += 1
-    assert data.steps_to(rows, tokens, per_step, 3) == steps
+    assert sequences.steps_to(rows, tokens, per_step, 3) == steps
 
 
 def test_equal_cost_charges_the_scoring(project: Path) -> None:
     make_until("curate")
-    vocabulary = Vocabulary.read(stage.TOKENIZER)
+    vocabulary = Vocabulary.read(TOKENIZER)
     scored, control, whole = (
-        config.experiment(f"{tier}_tiny_60_seconds")
-        for tier in ("high_40", "matched_40", "all_100pct")
+        resolve_one(f"{tier}_tiny_60_seconds") for tier in ("high_40", "matched_40", "all_100pct")
     )
-    settings = config.load("train", stage.TrainConfig)
-    step = models.flops_per_position(scored.model, vocabulary.size) * 4 * 64
+    settings = params.load("train", stage.TrainConfig)
+    step = cost.flops_per_position(scored.model, vocabulary.size) * 4 * 64
     slow = replace(settings, flops_per_second=step / 10)  # ten seconds a step
-    publish.write_sealed(stage.SCORING, {"seconds": 15.5})
+    files.write_sealed(SCORING_METRICS, {"seconds": 15.5})
     assert stage.budget_of(scored, slow, vocabulary.size) == {"steps": 4}
     assert stage.budget_of(control, slow, vocabulary.size) == {"steps": 6}
     assert stage.budget_of(whole, slow, vocabulary.size) == {"steps": 12}, (
         "all rows, half the batch"
     )
-    publish.write_sealed(stage.SCORING, {"seconds": 59.0})
+    files.write_sealed(SCORING_METRICS, {"seconds": 59.0})
     with pytest.raises(ValueError, match="scoring alone took 59 s, which leaves no step"):
         stage.budget_of(scored, slow, vocabulary.size)
     with pytest.raises(ValueError, match=r"train\.flops_per_second: expected a number, as high_40"):
@@ -160,22 +160,22 @@ def test_a_budget_ends_the_training_and_is_compared_within_itself(project: Path)
 @given(st.lists(st.lists(st.integers(1, 50), max_size=30), min_size=1, max_size=9))
 def test_padded_rows_hold_a_document_each_from_its_start(texts: list[list[int]]) -> None:
     documents = [np.array([*text, 0], dtype=np.int32) for text in texts]
-    padded = data.pad(documents, 16, 0)
+    padded = sequences.pad(documents, 16, 0)
     for document, inputs, labels in zip(documents, padded.inputs, padded.labels, strict=True):
         kept = document[:16].tolist()
-        assert labels.tolist() == kept + [data.IGNORED] * (16 - len(kept))
+        assert labels.tolist() == kept + [sequences.IGNORED] * (16 - len(kept))
         assert inputs.tolist() == [0, *kept[:-1]] + [0] * (16 - len(kept))
     assert padded.num_targets == sum(min(16, len(document)) for document in documents)
 
 
 def test_the_loss_of_padded_rows_is_that_of_packed_ones() -> None:
     torch.manual_seed(0)
-    model = models.build(TINY_MODEL, 64, 0).eval()
+    model = gpt2.build(TINY_MODEL, 64, 0).eval()
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (9, 12, 5)]
     packed, padded = (
         loop._loss_sum(WithLoss(model), fill(documents, 32, 0), "fp32").item()
-        for fill in (data.pack, data.pad)
+        for fill in (sequences.pack, sequences.pad)
     )
     assert padded == pytest.approx(packed, abs=1e-4)
 
@@ -183,13 +183,11 @@ def test_the_loss_of_padded_rows_is_that_of_packed_ones() -> None:
 def test_padded_rows_say_what_they_cut(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_until("select")
     change(project, recipe={"packing": False})
-    documents = stage._read(config.experiment("high_40_tiny"), Vocabulary.read(stage.TOKENIZER))[
-        "train"
-    ]
+    documents = stage._read(resolve_one("high_40_tiny"), Vocabulary.read(TOKENIZER))["train"]
     stage.run(["high_40_tiny"], 0, False)
     cut = sum(max(0, len(document) - 64) for document in documents)
     assert f"train: rows of 64 tokens cut {cut} tokens off high_40" in capsys.readouterr().out
-    found = publish.read_json(project / CELL / "experiment_config.json")
+    found = files.read_json(project / CELL / "experiment_config.json")
     assert found["num_tokens"] == sum(map(len, documents)) - cut and cut > 0
     assert results(project, "high_40_tiny")["num_steps"] == 2 * 40 / 4
 
@@ -199,7 +197,7 @@ def test_gradient_checkpointing_changes_no_bit(tmp_path: Path) -> None:
     curves = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
-        sequences = data.pack(documents, 32, 0)
+        packed = sequences.pack(documents, 32, 0)
         recipe = Recipe(
             learning_rate=0.01,
             num_train_epochs=2,
@@ -210,10 +208,10 @@ def test_gradient_checkpointing_changes_no_bit(tmp_path: Path) -> None:
             gradient_checkpointing=checkpointing,
         )
         plan = loop.Plan(
-            model=models.build(replace(TINY_MODEL, dropout=0.1), 64, 0),
+            model=gpt2.build(replace(TINY_MODEL, dropout=0.1), 64, 0),
             recipe=recipe,
-            train=sequences,
-            validation=sequences,
+            train=packed,
+            validation=packed,
             seed=0,
             precision="fp32",
             state=tmp_path / str(checkpointing),
@@ -226,17 +224,17 @@ def test_gradient_checkpointing_changes_no_bit(tmp_path: Path) -> None:
 
 
 def test_checkpointing_comes_where_memory_asks_for_it(shipped: stage.TrainConfig) -> None:
-    model, room = replace(TINY_MODEL, num_layers=24), models.device_memory(torch.device("cpu"))
+    model, room = replace(TINY_MODEL, num_layers=24), device.device_memory(torch.device("cpu"))
     few = shipped.recipes["ultra"]
-    for kind, width in models.ACTIVATIONS.items():
+    for kind, width in cost.ACTIVATIONS.items():
         fits = room // (32 * 24 * 32 * width)
         many = replace(few, per_device_train_batch_size=fits)
-        small, large = (models.estimate(model, r, 64, 1, 9, 1, kind) for r in (few, many))
+        small, large = (cost.estimate(model, r, 64, 1, 9, 1, kind) for r in (few, many))
         assert not small.gradient_checkpointing and small.memory_gb < small.device_gb
         assert large.gradient_checkpointing and large.memory_gb < large.device_gb
         assert str(large).endswith("GB, with gradient checkpointing")
         never = replace(many, gradient_checkpointing=False)
-        assert models.estimate(model, never, 64, 1, 9, 1, kind).memory_gb > room / 1e9
+        assert cost.estimate(model, never, 64, 1, 9, 1, kind).memory_gb > room / 1e9
 
 
 def test_the_estimate_stands_beside_the_measurement(
@@ -282,7 +280,7 @@ def test_a_training_starts_from_a_given_model(
     assert "unchanged" not in capsys.readouterr().out
     tuned = results(project, "high_40_tiny")
     assert tuned["curve"][0]["train_loss"] < scratch["curve"][0]["train_loss"] - 0.05
-    found = publish.read_json(project / CELL / "experiment_config.json")
+    found = files.read_json(project / CELL / "experiment_config.json")
     assert found["init"] == "start" and found["command"].endswith("--init start")
     stage.run(["high_40_tiny"], 0, True, "start")
     assert "is done and unchanged" in capsys.readouterr().out
@@ -297,12 +295,12 @@ def test_a_training_starts_from_a_given_model(
 
 def test_a_start_that_does_not_fit_is_refused_in_one_line(project: Path) -> None:
     make_until("select")
-    vocabulary = Vocabulary.read(stage.TOKENIZER)
-    fitting = config.experiment("high_40_tiny").model
+    vocabulary = Vocabulary.read(TOKENIZER)
+    fitting = resolve_one("high_40_tiny").model
 
     def folder(name: str, model: Model = fitting) -> Path:
-        models.build(model, vocabulary.size, 0).save_pretrained(name)
-        shutil.copytree(stage.TOKENIZER, name, dirs_exist_ok=True)
+        gpt2.build(model, vocabulary.size, 0).save_pretrained(name)
+        shutil.copytree(TOKENIZER, name, dirs_exist_ok=True)
         return Path(name)
 
     folder("wide", replace(fitting, hidden_size=64))
@@ -338,25 +336,25 @@ def test_a_hub_model_is_taken_at_its_commit(
     from huggingface_hub import constants
 
     make_until("curate")
-    vocabulary, model = Vocabulary.read(stage.TOKENIZER), config.experiment("high_40_tiny").model
+    vocabulary, model = Vocabulary.read(TOKENIZER), resolve_one("high_40_tiny").model
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     init = f"some/model@{'0123456789' * 4}"
     with pytest.raises(ValueError, match=f"{init} cannot be had: Cannot find"):
-        base.folder_of(init, model, vocabulary)
+        gpt2_start.folder_of(init, model, vocabulary)
     cached = tmp_path / "hub/models--some--model/snapshots" / init[-40:]
-    models.build(model, vocabulary.size, 0).save_pretrained(cached)
-    shutil.copytree(stage.TOKENIZER, cached, dirs_exist_ok=True)
-    assert base.folder_of(init, model, vocabulary) == cached
-    assert base.identity(init) == init
+    gpt2.build(model, vocabulary.size, 0).save_pretrained(cached)
+    shutil.copytree(TOKENIZER, cached, dirs_exist_ok=True)
+    assert gpt2_start.folder_of(init, model, vocabulary) == cached
+    assert gpt2_start.identity(init) == init
 
 
 def test_a_vocabulary_that_is_not_padded_gets_rows_that_change_nothing_else(project: Path) -> None:
     make_until("curate")
-    vocabulary = replace(Vocabulary.read(stage.TOKENIZER), size=300)
-    model = models.build(TINY_MODEL, 300, 0).eval()
+    vocabulary = replace(Vocabulary.read(TOKENIZER), size=300)
+    model = gpt2.build(TINY_MODEL, 300, 0).eval()
     model.resize_token_embeddings(300)
     model.save_pretrained("start")
-    loaded = base.load(Path("start"), TINY_MODEL, vocabulary).eval()
+    loaded = gpt2_start.load(Path("start"), TINY_MODEL, vocabulary).eval()
     assert loaded.config.vocab_size == 320
     tokens = torch.arange(20)[None]
     before, after = model(tokens).logits, loaded(tokens).logits

@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 from tiny import make_until
 from transformers import GPT2LMHeadModel
 
-from winnow import config, weights
-from winnow.config import Model
-from winnow.errors import Refusal
-from winnow.train import base, stage
-from winnow.train import model as models
-from winnow.vocabulary import Vocabulary
+from winnow.core.errors import Refusal
+from winnow.core.experiments import Model, resolve_one
+from winnow.core.layout import TOKENIZER
+from winnow.models import gpt2, gpt2_start, pretrained
+from winnow.models.tokenizer import Vocabulary
+from winnow.train import stage
 
 TINY = Model(num_layers=1, hidden_size=32, num_heads=2, context=64)
 Tensors = dict[str, torch.Tensor]
@@ -31,7 +31,7 @@ Tensors = dict[str, torch.Tensor]
 def start(tmp_path: Path) -> Path:
     """A folder as transformers writes it."""
     torch.manual_seed(0)
-    models.build(TINY, 320, 0).save_pretrained(tmp_path / "start")
+    gpt2.build(TINY, 320, 0).save_pretrained(tmp_path / "start")
     return tmp_path / "start"
 
 
@@ -51,7 +51,7 @@ def declare(start: Path, **changes: Any) -> None:
 def loaded(start: Path) -> Tensors:
     """The weights that a training from a start begins with."""
     vocabulary = Vocabulary(None, 320, 0, None)  # type: ignore[arg-type]
-    return base.load(start, TINY, vocabulary).state_dict()
+    return gpt2_start.load(start, TINY, vocabulary).state_dict()
 
 
 def refusal(start: Path) -> str:
@@ -77,7 +77,7 @@ def split(start: Path) -> list[Path]:
     model = GPT2LMHeadModel.from_pretrained(start)
     (start / WEIGHTS).unlink()
     model.save_pretrained(start, max_shard_size="40KB")
-    assert (start / weights.INDEX).exists() and not (start / WEIGHTS).exists()
+    assert (start / pretrained.INDEX).exists() and not (start / WEIGHTS).exists()
     return sorted(start.glob("*.safetensors"))
 
 
@@ -96,18 +96,18 @@ def test_weights_in_several_files_or_without_a_prefix_are_the_same(start: Path) 
 
 def test_the_identity_covers_every_file_that_decides(start: Path) -> None:
     shards = split(start)
-    seen = {base.identity(str(start))}
-    for path in (start / "config.json", start / weights.INDEX, *shards):
+    seen = {gpt2_start.identity(str(start))}
+    for path in (start / "config.json", start / pretrained.INDEX, *shards):
         kept = path.read_bytes()
         changed = bytearray(kept)
         changed[-2] ^= 1  # in a file of JSON: the last brace
         path.write_bytes(changed if path.suffix != ".json" else kept + b" ")
-        seen.add(base.identity(str(start)))
+        seen.add(gpt2_start.identity(str(start)))
         path.write_bytes(kept)
     assert len(seen) == 3 + len(shards)
     first, second, *_ = shards
     first.rename(start / "kept"), second.rename(first), (start / "kept").rename(second)
-    seen.add(base.identity(str(start)))
+    seen.add(gpt2_start.identity(str(start)))
     assert len(seen) == 4 + len(shards)
 
 
@@ -115,10 +115,10 @@ def test_a_changed_start_is_trained_again(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_until("select")
-    vocabulary = Vocabulary.read(stage.TOKENIZER)
-    model = config.experiment("high_40_tiny").model
-    models.build(model, vocabulary.size, 0).save_pretrained("start")
-    shutil.copytree(stage.TOKENIZER, "start", dirs_exist_ok=True)
+    vocabulary = Vocabulary.read(TOKENIZER)
+    model = resolve_one("high_40_tiny").model
+    gpt2.build(model, vocabulary.size, 0).save_pretrained("start")
+    shutil.copytree(TOKENIZER, "start", dirs_exist_ok=True)
     for change, again in (({}, True), ({}, False), ({"layer_norm_epsilon": 0.1}, True)):
         declare(Path("start"), **change)
         stage.run(["high_40_tiny"], 0, True, "start")

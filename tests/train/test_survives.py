@@ -27,10 +27,10 @@ import torch
 from faults import train_kills
 from tiny import ROOT, TINY, Winnow, corpus, make_until, need, write_jsonl, write_params
 
-from winnow import publish
-from winnow.config import Model, Recipe
-from winnow.train import checkpoint, data, interrupt, loop, stage
-from winnow.train import model as models
+from winnow.core import cards, files
+from winnow.core.experiments import Model, Recipe
+from winnow.models import gpt2, sequences
+from winnow.train import checkpoint, interrupt, loop, stage
 
 RECIPE = Recipe(
     learning_rate=0.003,
@@ -53,13 +53,13 @@ def plan_in(folder: Path) -> loop.Plan:
     torch.manual_seed(0)
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, 40), 0).astype(np.int32) for _ in range(30)]
-    sequences = data.pack(documents, 48, 0)
+    packed = sequences.pack(documents, 48, 0)
     tiny = Model(num_layers=1, hidden_size=32, num_heads=2, context=48, dropout=0.1)
     return loop.Plan(
-        model=models.build(tiny, 64, 0),
+        model=gpt2.build(tiny, 64, 0),
         recipe=RECIPE,
-        train=sequences,
-        validation=sequences,
+        train=packed,
+        validation=packed,
         seed=0,
         precision="fp32",
         state=folder,
@@ -81,7 +81,7 @@ def outcome(folder: Path, position: checkpoint.Position) -> Any:
     """What two runs must have equal: the last checkpoint's tensors and the curve."""
     last = max(folder.glob("step-*"))
     curve = [point | {"seconds": 0.0} for point in position.curve]
-    return {path.name: publish.file_hash(path) for path in last.glob("*.safetensors")}, curve
+    return {path.name: files.file_hash(path) for path in last.glob("*.safetensors")}, curve
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def zero(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [truncate, flip, zero, Path.unlink], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("file", [*FILES, publish.CARD])
+@pytest.mark.parametrize("file", [*FILES, cards.CARD])
 def test_a_damaged_newest_checkpoint_is_passed_over(
     tmp_path: Path,
     wanted: Any,
@@ -168,12 +168,12 @@ def test_a_pickle_in_place_of_tensors_is_never_opened(
     for name in ("pytorch_model.bin", "optimizer.pt", "optimizer.safetensors"):
         torch.save(Bomb(), newest / name)
         (newest / f"{name}.pkl").write_bytes(pickle.dumps(Bomb()))
-        card = publish.read_sealed(newest / publish.CARD, "")
+        card = files.read_sealed(newest / cards.CARD, "")
         card["files"][name] = {
             "bytes": (newest / name).stat().st_size,
-            "sha256": publish.file_hash(newest / name),
+            "sha256": files.file_hash(newest / name),
         }
-        publish.write_sealed(newest / publish.CARD, card)
+        files.write_sealed(newest / cards.CARD, card)
     with pytest.raises(Exception, match="[Hh]eader"):
         fit(tmp_path)
     assert not Path("exploded").exists()
@@ -202,8 +202,8 @@ def ready(selected: Path, project: Path) -> Path:
 
 def tree(folder: Path) -> dict[str, str]:
     """The hash of every file."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): publish.file_hash(path) for path in files}
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): files.file_hash(path) for path in paths}
 
 
 def start_and_kill(project: Path, after: str) -> None:
@@ -258,7 +258,7 @@ def results(project: Path) -> tuple[str, list[dict[str, float]]]:
     """The final weights' hash, and the curve but for its times."""
     folder = project / "models/high_40_tiny/1"
     curve = json.loads((folder / "train_results.json").read_text())["curve"]
-    return publish.file_hash(folder / "model.safetensors"), [p | {"seconds": 0} for p in curve]
+    return files.file_hash(folder / "model.safetensors"), [p | {"seconds": 0} for p in curve]
 
 
 @pytest.fixture
@@ -373,7 +373,7 @@ def test_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_second_process_is_refused_naming_the_first(ready: Path) -> None:
     held = f"train-high_40_tiny-1 is in use by process {os.getpid()}"
-    with publish.lock("train-high_40_tiny-1"), pytest.raises(ValueError, match=held):
+    with cards.lock("train-high_40_tiny-1"), pytest.raises(ValueError, match=held):
         stage.run(["high_40_tiny"], 1, False)
 
 

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import ROOT, TINY, Winnow, make_until, write_params
 
-from winnow.config import Model, Recipe
-from winnow.train import data, loop, loss, stage
-from winnow.train import model as models
+from winnow.core.experiments import Model, Recipe
+from winnow.models import gpt2, loss, sequences
+from winnow.train import loop, stage
 
 RECIPE = Recipe(
     learning_rate=0.003,
@@ -38,7 +38,7 @@ RECIPE = Recipe(
 )
 def test_packing_makes_every_token_a_target_once(texts: list[list[int]], length: int) -> None:
     documents = [np.array([*text, 0], dtype=np.int32) for text in texts]
-    packed = data.pack(documents, length, 0)
+    packed = sequences.pack(documents, length, 0)
     assert packed.inputs.shape == packed.labels.shape == packed.positions.shape
     found = []
     for inputs, labels, positions in zip(
@@ -48,7 +48,7 @@ def test_packing_makes_every_token_a_target_once(texts: list[list[int]], length:
         for start, stop in zip(starts, starts[1:], strict=False):
             piece = labels[start:stop]
             assert positions[start:stop].tolist() == list(range(stop - start))
-            if (piece == data.IGNORED).all():
+            if (piece == sequences.IGNORED).all():
                 continue
             assert inputs[start + 1 : stop].tolist() == piece[:-1].tolist()
             found.append(piece.tolist())
@@ -64,20 +64,20 @@ def test_packing_makes_every_token_a_target_once(texts: list[list[int]], length:
 def test_packing_wastes_little() -> None:
     dice = np.random.default_rng(0)
     documents = [np.ones(size, dtype=np.int32) for size in dice.integers(10, 200, 3000)]
-    packed = data.pack(documents, 256, 0)
+    packed = sequences.pack(documents, 256, 0)
     assert packed.num_targets / packed.labels.size > 0.98
 
 
 def test_packed_documents_do_not_see_each_other() -> None:
     torch.manual_seed(0)
     tiny = Model(num_layers=2, hidden_size=32, num_heads=2, context=32)
-    model = models.build(tiny, 64, 0).eval()
+    model = gpt2.build(tiny, 64, 0).eval()
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (9, 12, 5)]
-    together = data.pack(documents, 32, 0)
+    together = sequences.pack(documents, 32, 0)
     assert len(together) == 1
     apart = sum(
-        loop._loss_sum(loss.WithLoss(model), data.pack([document], 32, 0), "fp32").item()
+        loop._loss_sum(loss.WithLoss(model), sequences.pack([document], 32, 0), "fp32").item()
         for document in documents
     )
     assert loop._loss_sum(loss.WithLoss(model), together, "fp32").item() == pytest.approx(
@@ -95,22 +95,22 @@ def test_the_learning_rate_rises_and_falls() -> None:
 
 def test_the_counted_parameters_are_those_of_the_model() -> None:
     tiny = Model(num_layers=2, hidden_size=32, num_heads=2, context=64)
-    built = models.build(tiny, 300, 0)
-    assert sum(p.numel() for p in built.parameters()) == models.num_parameters(tiny, 300)
+    built = gpt2.build(tiny, 300, 0)
+    assert sum(p.numel() for p in built.parameters()) == gpt2.num_parameters(tiny, 300)
     assert built.config.vocab_size == 320
 
 
-def _beginning() -> tuple[torch.nn.Module, data.Sequences]:
+def _beginning() -> tuple[torch.nn.Module, sequences.Sequences]:
     """A tiny model and 30 sequences for it."""
     torch.manual_seed(0)
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, 40), 0).astype(np.int32) for _ in range(30)]
     tiny = Model(num_layers=1, hidden_size=32, num_heads=2, context=48)
-    return models.build(tiny, 64, 0), data.pack(documents, 48, 0)
+    return gpt2.build(tiny, 64, 0), sequences.pack(documents, 48, 0)
 
 
 def _curve(folder: Path, batch: int, accumulation: int) -> list[dict[str, float]]:
-    model, sequences = _beginning()
+    model, packed = _beginning()
     recipe = Recipe(
         learning_rate=0.003,
         num_train_epochs=2,
@@ -122,8 +122,8 @@ def _curve(folder: Path, batch: int, accumulation: int) -> list[dict[str, float]
     plan = loop.Plan(
         model=model,
         recipe=recipe,
-        train=sequences,
-        validation=sequences,
+        train=packed,
+        validation=packed,
         seed=0,
         precision="fp32",
         state=folder,
@@ -148,11 +148,11 @@ def test_the_loss_and_its_gradient_are_those_of_whole_logits(
     monkeypatch.setattr(loss, "LOGITS_CPU", 7 * 64)  # seven rows at a time, and a rest
     torch.manual_seed(0)
     tiny = Model(num_layers=2, hidden_size=32, num_heads=2, context=48)
-    model = models.build(tiny, 60, 0)
+    model = gpt2.build(tiny, 60, 0)
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (30, 45, 9)]
-    batch = data.pack(documents, 48, 0)
-    assert (batch.labels == data.IGNORED).any()
+    batch = sequences.pack(documents, 48, 0)
+    assert (batch.labels == sequences.IGNORED).any()
     summed = loop._loss_sum(loss.WithLoss(model), batch, kind)
     (summed / 3).backward()
     found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
@@ -161,7 +161,10 @@ def test_the_loss_and_its_gradient_are_those_of_whole_logits(
     with torch.autocast("cpu", torch.bfloat16, enabled=kind == "bf16"):
         logits = model(input_ids=inputs, position_ids=positions, use_cache=False).logits
     whole = torch.nn.functional.cross_entropy(
-        logits.float().flatten(0, 1), labels.flatten(), ignore_index=data.IGNORED, reduction="sum"
+        logits.float().flatten(0, 1),
+        labels.flatten(),
+        ignore_index=sequences.IGNORED,
+        reduction="sum",
     )
     (whole / 3).backward()
     assert summed.item() == pytest.approx(whole.item(), rel=1e-6)
@@ -184,8 +187,8 @@ def test_a_point_says_the_learning_rate_and_the_norm_of_the_gradient(tmp_path: P
     assert [point["step"] for point in curve] == list(range(1, 17))  # a tenth of 16, or less
     rates = [loop.learning_rate(step, 16, RECIPE) for step in range(16)]
     assert [point["learning_rate"] for point in curve] == rates
-    model, sequences = _beginning()
-    batch = sequences[data.epoch_order(len(sequences), 0, 0)[:4]]
+    model, packed = _beginning()
+    batch = packed[sequences.epoch_order(len(packed), 0, 0)[:4]]
     (loop._loss_sum(loss.WithLoss(model), batch, "fp32") / batch.num_targets).backward()
     norm = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()
     assert curve[0]["grad_norm"] == pytest.approx(norm.item(), rel=1e-5)

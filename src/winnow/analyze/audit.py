@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from winnow.analyze.documented import with_reasons
 from winnow.analyze.results import Study, read_test_hashes, read_tier_rows
-from winnow.records import DIMENSIONS, WEIGHTS
+from winnow.core.records import DIMENSIONS, WEIGHTS
 
 MEASURES = ("score", *DIMENSIONS)
 CLEAN = "clean"

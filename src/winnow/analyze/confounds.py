@@ -17,7 +17,7 @@ from winnow.analyze.bootstrap import Bootstrap, Interval
 from winnow.analyze.cost import total_seconds, training_seconds
 from winnow.analyze.documented import as_json, with_reasons
 from winnow.analyze.results import Arm, Study
-from winnow.config import Budget
+from winnow.core.experiments import Budget
 
 EPOCHS = "epochs"
 REGIMES = {

@@ -14,9 +14,10 @@ from jinja2 import Environment
 from markupsafe import Markup
 from pyarrow import dataset
 
-from winnow import publish
-from winnow.analyze.results import ARTIFACTS, read_tier_rows
-from winnow.records import ROW_SCHEMA, Row
+from winnow.analyze.results import read_tier_rows
+from winnow.core import cards, files
+from winnow.core.layout import ARTIFACTS
+from winnow.core.records import ROW_SCHEMA, Row
 
 CURATED, SCORED = ARTIFACTS / "curate", ARTIFACTS / "score"
 KEPT = ("train", "validation", "test")
@@ -40,17 +41,17 @@ Json = dict[str, Any]
 
 def source_files() -> Json:
     """What became of every file of the corpus: rows and reasons, or why it is not read."""
-    files: Json = publish.read_json(ARTIFACTS / "ingest" / publish.CARD)["source_files"]
-    return files
+    card: Json = files.read_json(ARTIFACTS / "ingest" / cards.CARD)["source_files"]
+    return card
 
 
-def file_counts(files: Json) -> Json:
+def file_counts(source_files: Json) -> Json:
     """Numbers of files and of rows by reason."""
     dropped = Counter[str]()
-    for file in files["read"]:
+    for file in source_files["read"]:
         dropped.update(file["dropped"])
-    counts = {name: len(files[name]) for name in ("read", "not_read")}
-    counts["skipped"] = sum(files["skipped"].values())
+    counts = {name: len(source_files[name]) for name in ("read", "not_read")}
+    counts["skipped"] = sum(source_files["skipped"].values())
     return {"files": counts, "rows_dropped": dict(dropped)}
 
 
@@ -62,7 +63,7 @@ def _totals(scores: pa.Table) -> np.ndarray:
 
 def gains() -> list[Json]:
     """Per step of the recipe: rows, tokens and mean score before it and after, and its seconds."""
-    steps = publish.read_sealed(ARTIFACTS / "curate_metrics.json", "winnow curate")["steps"]
+    steps = files.read_sealed(ARTIFACTS / "curate_metrics.json", "winnow curate")["steps"]
     number = pq.read_table(CURATED / "dropped.parquet", columns=["step"])["step"]
     columns = ["num_tokens", "score"]
     dropped = pq.read_table(SCORED / "dropped.parquet", columns=columns)
@@ -83,7 +84,7 @@ def gains() -> list[Json]:
 
 def columns_not_used() -> dict[str, int]:
     """The columns of the corpus that rows have nothing of, by how many rows, the most first."""
-    counts: dict[str, int] = publish.read_json(ARTIFACTS / "ingest/card.json")["columns_not_used"]
+    counts: dict[str, int] = files.read_json(ARTIFACTS / "ingest/card.json")["columns_not_used"]
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from winnow.config import Range, Seed, Text
+from winnow.core.params import Range, Seed, Text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

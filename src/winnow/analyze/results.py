@@ -16,11 +16,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from winnow import publish
-from winnow.config import Tier
-from winnow.errors import Refusal
+from winnow.core import cards, files
+from winnow.core.errors import Refusal
+from winnow.core.experiments import Tier
+from winnow.core.layout import ARTIFACTS, RESULTS
 
-RESULTS, ARTIFACTS = Path("results"), Path("artifacts")
 RULES = ("top", "longest", "matched", "random", "bottom")
 """The order of arms of one size in tables and figures."""
 Json = dict[str, Any]
@@ -154,9 +154,9 @@ def _lines(path: Path) -> list[Json]:
 def _checked(folder: Path) -> Json:
     """The files of a run's folder, as its card has them."""
     run = f"{folder.parent.name} --seed {folder.name}"
-    publish.made_by(f"winnow train {run} && winnow evaluate {run}", folder)
-    files: Json = publish.read_card(folder, f"winnow evaluate {run}")["files"]
-    return files
+    files.made_by(f"winnow train {run} && winnow evaluate {run}", folder)
+    entries: Json = cards.read_card(folder, f"winnow evaluate {run}")["files"]
+    return entries
 
 
 def _check_losses(folder: Path, items: pa.Table, first: pa.Table) -> NDArray[np.float64]:
@@ -176,20 +176,20 @@ def _check_losses(folder: Path, items: pa.Table, first: pa.Table) -> NDArray[np.
 
 def _read_run(name: str, seed: int, first: pa.Table | None) -> tuple[Run, pa.Table]:
     folder = RESULTS / name / str(seed)
-    files = _checked(folder)
+    entries = _checked(folder)
     items = pq.read_table(folder / "evaluation/items.parquet")
     if not len(items):
         raise Refusal(f"{folder}: no test row was evaluated; raise curate.test")
     run = Run(
         seed=seed,
-        config=publish.read_json(folder / "experiment_config.json"),
-        train=publish.read_json(folder / "train_results.json"),
-        metrics=publish.read_json(folder / "evaluation/metrics.json"),
-        strata=publish.read_json(folder / "quality_analysis/strata.json"),
-        generation=publish.read_json(folder / "generation_analysis/metrics.json"),
+        config=files.read_json(folder / "experiment_config.json"),
+        train=files.read_json(folder / "train_results.json"),
+        metrics=files.read_json(folder / "evaluation/metrics.json"),
+        strata=files.read_json(folder / "quality_analysis/strata.json"),
+        generation=files.read_json(folder / "generation_analysis/metrics.json"),
         samples=_lines(folder / "generation_analysis/samples.jsonl"),
         losses=_check_losses(folder, items, items if first is None else first),
-        sha256=publish.fingerprint(files),
+        sha256=files.fingerprint(entries),
     )
     return run, items if first is None else first
 
@@ -223,8 +223,8 @@ def _arm(name: str, runs: Sequence[Run], statistics: Json) -> Arm:
 
 def _read_arms(cells: Mapping[str, Sequence[int]]) -> tuple[tuple[Arm, ...], pa.Table]:
     """These seeds of these experiments, and the test rows that they were all judged on."""
-    publish.read_card(ARTIFACTS / "select", "winnow select", "statistics.json")
-    statistics = publish.read_json(ARTIFACTS / "select/statistics.json")
+    cards.read_card(ARTIFACTS / "select", "winnow select", "statistics.json")
+    statistics = files.read_json(ARTIFACTS / "select/statistics.json")
     arms, first = [], None
     for name, seeds in cells.items():
         runs = []
@@ -250,20 +250,20 @@ def read_study(names: Sequence[str], seeds: Sequence[int]) -> Study:
     """
     if not names:
         raise Refusal("params.yaml: experiments: expected one or more, found none")
-    cards = {
-        stage: publish.read_card(ARTIFACTS / stage, f"winnow {stage}")
+    by_stage = {
+        stage: cards.read_card(ARTIFACTS / stage, f"winnow {stage}")
         for stage in ("ingest", "curate", "score")
     }
-    publish.check_inputs(ARTIFACTS / "score", cards["score"], "winnow score")
+    cards.check_inputs(ARTIFACTS / "score", by_stage["score"], "winnow score")
     arms, items = _read_arms(dict.fromkeys(names, seeds))
     return Study(
         arms=arms,
         seeds=tuple(seeds),
         num_items=len(items),
         tokens=_tokens(items),
-        statistics=publish.read_json(ARTIFACTS / "select/statistics.json"),
-        ledgers={stage: card["ledger"] for stage, card in cards.items()},
-        scoring=publish.read_sealed(ARTIFACTS / "score_metrics.json", "winnow score"),
+        statistics=files.read_json(ARTIFACTS / "select/statistics.json"),
+        ledgers={stage: card["ledger"] for stage, card in by_stage.items()},
+        scoring=files.read_sealed(ARTIFACTS / "score_metrics.json", "winnow score"),
     )
 
 
@@ -310,7 +310,7 @@ def read_test_hashes() -> list[str]:
 def read_tier_rows(tier_name: str) -> NDArray[np.int64]:
     """The rows of a tier, as places in the pool."""
     path = ARTIFACTS / f"select/{tier_name}_scores.csv"
-    publish.read_card(path.parent, "winnow select", path.name)
+    cards.read_card(path.parent, "winnow select", path.name)
     columns = pyarrow.csv.ConvertOptions(column_types={"idx": pa.int64()}, include_columns=["idx"])
     lines = pyarrow.csv.ParseOptions(newlines_in_values=True)
     table = pyarrow.csv.read_csv(path, parse_options=lines, convert_options=columns)

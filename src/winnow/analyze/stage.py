@@ -11,12 +11,10 @@ results/experiment_summary.json and metrics.json. Two questions are answered wit
 import dataclasses
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from winnow import config, publish
 from winnow.analyze import (
     audit,
     confounds,
@@ -36,14 +34,13 @@ from winnow.analyze.drawing import Drawing
 from winnow.analyze.figures import all_figures
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.report import environment, light, render
-from winnow.analyze.results import RESULTS, Study, read_pilot, read_pool, read_study, read_texts
-from winnow.errors import Refusal
+from winnow.analyze.results import Study, read_pilot, read_pool, read_study, read_texts
+from winnow.core import cards, files, params
+from winnow.core.errors import Refusal
+from winnow.core.experiments import declared_budgets, declared_seeds, experiment_names, resolve_one
+from winnow.core.layout import ANALYSIS, METRICS, RESULTS
 
-FOLDER, SUMMARY, METRICS = (
-    Path("analysis"),
-    RESULTS / "experiment_summary.json",
-    Path("metrics.json"),
-)
+SUMMARY = RESULTS / "experiment_summary.json"
 PUBLISHED = ("exp2_quality_vs_quantity", "exp2_training_efficiency", "score_audit")
 """The documented figures and the score's audit, as PNG; the report holds all of them as SVG."""
 Json = dict[str, Any]
@@ -82,7 +79,7 @@ def analyse(
 ) -> Json:
     """Everything that is known, as analysis.json holds it."""
     found = documented_analysis(study, losses, settings.perplexity_threshold)
-    found["confounds"] = confounds.confound_grid(study, losses, verdicts, config.budgets())
+    found["confounds"] = confounds.confound_grid(study, losses, verdicts, declared_budgets())
     grid = {arm.name: arm.model_name for arm in study.arms}
     found["power"] = power.power(study.arms, grid, study.seeds, study.tokens, settings.confidence)
     pool = read_pool()
@@ -102,7 +99,7 @@ def analyse(
         "columns_not_used": curation.columns_not_used(),
         "source_files": curation.source_files(),
         "curation": curation.gains(),
-        "curation_warnings": publish.read_json(curation.CURATED / publish.CARD)["warnings"],
+        "curation_warnings": files.read_json(curation.CURATED / cards.CARD)["warnings"],
         "leakage": curation.leakage([arm.tier_name for arm in study.arms]),
         "tiers": {arm.tier_name: study.statistics[arm.tier_name] for arm in study.arms},
         "scoring": study.scoring,
@@ -146,26 +143,26 @@ def _publish(
         "params": dataclasses.asdict(settings),
         "inputs": {str(run.folder): run.sha256 for arm in study.arms for run in arm.runs},
     }
-    with publish.publish_folder(FOLDER, card) as folder:
+    with cards.publish_folder(ANALYSIS, card) as folder:
         (folder / "figures").mkdir()
         said = tables.receipt_line(analysis["receipt"])
         for name in PUBLISHED:
             drawings[name].save_png(folder / f"figures/{name}.png", said)
-        publish.write_json(folder / "analysis.json", analysis)
+        files.write_json(folder / "analysis.json", analysis)
         tables.write_curves(folder / "curves.csv", study)
         tables.write_tiers(folder / "tiers.csv", analysis)
         (folder / "report.html").write_text(render(study, analysis, drawings), encoding="utf-8")
         removed = curation.removed_page(environment(), analysis["curation"], light())
         (folder / "removed.html").write_text(removed, encoding="utf-8")
-    publish.write_json(SUMMARY, summary_of(analysis))
-    publish.write_json(METRICS, tables.metrics(analysis))
+    files.write_json(SUMMARY, summary_of(analysis))
+    files.write_json(METRICS, tables.metrics(analysis))
 
 
 def foresee(settings: AnalyzeConfig) -> str:
     """What the grid of params.yaml could see, from the seeds of it that are finished."""
-    names, seeds = config.experiment_names(), config.seeds()
+    names, seeds = experiment_names(), declared_seeds()
     arms, tokens = read_pilot(names, seeds)
-    tiers = {name: config.experiment(name).tier_name for name in names}
+    tiers = {name: resolve_one(name).tier_name for name in names}
     grid = {name: name.removeprefix(f"{tier}_") for name, tier in tiers.items()}
     found = power.power(arms, grid, seeds, tokens, settings.confidence)
     return power.described(found, settings.confidence)
@@ -183,7 +180,7 @@ def run(power: bool = False, hours: float | None = None, model: str | None = Non
         Refusal: a result is missing; the message names the command that makes it. Or the budget
             lies outside of what was measured.
     """
-    settings = config.load("analyze", AnalyzeConfig)
+    settings = params.load("analyze", AnalyzeConfig)
     if power:
         print(foresee(settings))
         return
@@ -191,8 +188,8 @@ def run(power: bool = False, hours: float | None = None, model: str | None = Non
         return _ask(settings, hours, model)
     if model is not None:
         raise Refusal("--model goes with --hours: name a budget")
-    with publish.lock("analyze"):
-        study = read_study(config.experiment_names(), config.seeds())
+    with cards.lock("analyze"):
+        study = read_study(experiment_names(), declared_seeds())
         losses = draw_bootstrap(study, settings)
         verdicts = {name: judge(name, arms, losses) for name, arms in study.models().items()}
         analysis = analyse(study, losses, verdicts, settings)
@@ -201,20 +198,20 @@ def run(power: bool = False, hours: float | None = None, model: str | None = Non
         _publish(study, analysis, drawings, settings)
         _record(study, analysis)
     print(analysis["answer"]["text"])
-    print(f"Report: {FOLDER / 'report.html'}")
+    print(f"Report: {ANALYSIS / 'report.html'}")
 
 
 def _ask(settings: AnalyzeConfig, hours: float, model: str | None) -> None:
     """Print the answer for a budget: JSON on stdout, and last the sentence for people on stderr."""
     if not 0 < hours < math.inf:
         raise Refusal(f"--hours: expected a number above 0, found {hours}")
-    study = read_study(config.experiment_names(), config.seeds())
+    study = read_study(experiment_names(), declared_seeds())
     losses = draw_bootstrap(study, settings)
     models = [model] if model else list(dict.fromkeys(arm.model for arm in study.arms))
     answers = [dial(study, losses, name, 3600 * hours) for name in models]
     if all(answer.kind == "refused" for answer in answers):
         raise Refusal(" ".join(answer.sentence for answer in answers))
-    print(publish.dump([answer.to_json() for answer in answers]), flush=True)
+    print(files.dump([answer.to_json() for answer in answers]), flush=True)
     for answer in answers:
         print(answer.sentence, file=sys.stderr)
 
@@ -222,7 +219,7 @@ def _ask(settings: AnalyzeConfig, hours: float, model: str | None) -> None:
 def _record(study: Study, analysis: Json) -> None:
     """Tell the tracker: the summary, the score's audit, each run's loss, the answer, the pages."""
     # Imported here and nowhere above: the analysis itself needs no tracker.
-    from winnow import tracking
+    from winnow.record import runs
 
     losses = {
         arm.name: dict(zip(study.seeds, study.seed_losses(arm), strict=True)) for arm in study.arms
@@ -237,4 +234,4 @@ def _record(study: Study, analysis: Json) -> None:
     numbers["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
     numbers["audit"]["scripts"] = analysis["script_audit"]
     numbers["ingest"] = curation.file_counts(analysis["source_files"])
-    tracking.record_analysis(numbers, losses, analysis["answer"]["text"], FOLDER)
+    runs.record_analysis(numbers, losses, analysis["answer"]["text"], ANALYSIS)

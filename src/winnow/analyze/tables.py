@@ -5,12 +5,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from winnow import publish
 from winnow.analyze import words
 from winnow.analyze.answer import matched_control
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.documented import as_json, with_reasons
 from winnow.analyze.results import Arm, Study
+from winnow.core import files
 
 GENERATION = (
     "task_completion",
@@ -57,7 +57,7 @@ def receipt(study: Study) -> Json:
     runs = [run.config for arm in study.arms for run in arm.runs]
     commits = dict.fromkeys(config["git_commit"] for config in runs)
     return {
-        "data": publish.fingerprint(sorted({config["data_sha256"] for config in runs})),
+        "data": files.fingerprint(sorted({config["data_sha256"] for config in runs})),
         "runs": [config["run_id"] for config in runs],
         "commits": [commit for commit in commits if commit],
         "command": "winnow analyze",
@@ -136,7 +136,7 @@ def strata(study: Study) -> Json:
 
 
 def _write(path: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    with publish.atomic_file(path, "w") as file:
+    with files.atomic_file(path, "w") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from winnow import config
-from winnow.errors import Refusal
+from winnow.core import params
+from winnow.core.errors import Refusal
 
 
 def read(path: str) -> dict[str, str]:
@@ -13,7 +13,7 @@ def read(path: str) -> dict[str, str]:
     Raises:
         Refusal: the file is missing, or a line is not as it should be.
     """
-    config.demand_file("analyze.truth", path, "; a corpus without one has null")
+    params.demand_file("analyze.truth", path, "; a corpus without one has null")
     truth = dict[str, str]()
     for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
         if not line:

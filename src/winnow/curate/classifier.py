@@ -8,11 +8,11 @@ from typing import Annotated
 
 import pyarrow as pa
 
-from winnow.config import Range, Text
+from winnow.core.errors import Refusal
+from winnow.core.params import Range, Text
 from winnow.curate.texts import plain
 from winnow.curate.transformer import Classifier
 from winnow.curate.verdict import Positions, Verdict
-from winnow.errors import Refusal
 
 
 def classifier(

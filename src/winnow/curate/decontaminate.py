@@ -23,13 +23,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from winnow.config import Range, Text
+from winnow.core.errors import Refusal
+from winnow.core.kernels import njit
+from winnow.core.params import Range, Text
+from winnow.core.words import bare, classes, cut
 from winnow.curate.minhash import FACTOR, capacity, mix, shingle
 from winnow.curate.texts import PARTS, Texts, each
 from winnow.curate.verdict import NONE, Positions, Verdict
-from winnow.errors import Refusal
-from winnow.kernels import njit
-from winnow.words import bare, classes, cut
 
 KINDS = (".jsonl", ".json", ".csv", ".txt", ".parquet")
 COMPRESSIONS = ("", ".gz", ".zst")

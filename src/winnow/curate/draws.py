@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from winnow.core.errors import Refusal
+from winnow.core.kernels import njit
 from winnow.curate.duplicates import codes
 from winnow.curate.verdict import Positions
-from winnow.errors import Refusal
-from winnow.kernels import njit
 
 
 def _keys(names: pa.Array, seed: int | str) -> NDArray[np.uint64]:

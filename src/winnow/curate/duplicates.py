@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from winnow.config import Range, Share
+from winnow.core.params import Range, Share
 from winnow.curate import minhash
 from winnow.curate.verdict import NONE, Positions, Verdict
 

@@ -7,14 +7,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from winnow import weights
+from winnow.core.errors import Refusal, at, loading
+from winnow.core.kernels import njit
+from winnow.core.progress import progress
+from winnow.core.words import classes
 from winnow.curate.minhash import FACTOR, capacity, mix, shingle
 from winnow.curate.texts import CHUNK_ROWS, ONE, PARTS, Texts, each
 from winnow.curate.verdict import Positions
-from winnow.errors import Refusal, at, loading
-from winnow.kernels import njit
-from winnow.progress import progress
-from winnow.words import classes
+from winnow.models import pretrained
 
 Vectors = NDArray[np.float32]
 
@@ -118,7 +118,7 @@ def _load(model: str, revision: str | None) -> Any:
             f"{where}.model: sentence-transformers is not installed: pip install -e '.[semantic]'"
         ) from None
     with at(f"{where}.model"):
-        folder = weights.folder(model, revision)
+        folder = pretrained.folder(model, revision)
     with loading(f"{where}.model: {model!r} cannot be loaded"):
         return SentenceTransformer(
             str(folder),

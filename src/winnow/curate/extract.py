@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from winnow.core.errors import Refusal
+from winnow.core.progress import progress
 from winnow.curate.verdict import NONE, Positions, Verdict
-from winnow.errors import Refusal
-from winnow.progress import progress
 
 PAGE = r"(?is)^[\s\x{FEFF}]*<(?:.*<)?(?:!doctype\s+html|html)\b"
 """A text is a page if it begins with `<` and has a `<html` or a `<!doctype html` in it."""

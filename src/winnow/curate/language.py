@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow import engine
-from winnow.config import Probability, Text
+from winnow.core import engine
+from winnow.core.errors import Refusal
+from winnow.core.params import Probability, Text
+from winnow.core.progress import progress
 from winnow.curate.texts import Part, parts, taken
 from winnow.curate.verdict import Positions, Verdict
-from winnow.errors import Refusal
-from winnow.progress import progress
 
 LABEL = "__label__"
 """Before a code in fastText's models."""

@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from winnow.config import Probability, Seed, Text
+from winnow.core.errors import Refusal
+from winnow.core.params import Probability, Seed, Text
+from winnow.core.progress import progress
 from winnow.curate.texts import CHUNK_ROWS, PARTS, content_hashes, plain
 from winnow.curate.verdict import Positions, Verdict
-from winnow.errors import Refusal
-from winnow.progress import progress
 
 KEY = "params.yaml: curate.steps linear.labelled"
 FEATURES = 2**20

@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from winnow import engine
+from winnow.core import engine
+from winnow.core.kernels import njit
+from winnow.core.progress import progress
+from winnow.core.utf8 import code_point, seek
+from winnow.core.words import ALONE, SPACE, WORD, classes
 from winnow.curate.texts import ONE, Texts, each
 from winnow.curate.texts import PARTS as NAMES
-from winnow.kernels import njit
-from winnow.progress import progress
-from winnow.utf8 import code_point, seek
-from winnow.words import ALONE, SPACE, WORD, classes
 
 PARTS = len(NAMES)
 

@@ -1,14 +1,16 @@
 """The section `curate` of params.yaml, and the names and numbers of the steps in it."""
 
 import ast
+import collections.abc
 import functools
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from winnow import config
-from winnow.config import Count, Range, Seed, Share, Text
-from winnow.errors import Refusal
+from winnow.core import params
+from winnow.core.errors import Refusal
+from winnow.core.params import Count, Range, Seed, Share, Text
 
 STEPS = {
     "extract": "extract",
@@ -55,7 +57,7 @@ class CurateConfig:
             for key in FILES:
                 given = None if "revision" in step else step.get(key)
                 for file in [given] if isinstance(given, str) else given or ():
-                    config.demand_file(f"{path} {step['name']}.{key}", file)
+                    params.demand_file(f"{path} {step['name']}.{key}", file)
 
 
 @functools.cache
@@ -73,7 +75,10 @@ def _numbers(name: str) -> tuple[dict[str, Any], set[str]]:
     )
     numbers = dict(zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True))
     kinds = {
-        number.arg: eval(ast.unparse(number.annotation or number), vars(config))
+        number.arg: eval(
+            ast.unparse(number.annotation or number),
+            vars(collections.abc) | vars(typing) | vars(params),
+        )
         for number in numbers
     }
     return kinds, {number.arg for number, default in numbers.items() if default is None}
@@ -86,18 +91,18 @@ def check_step(step: Any, path: str) -> None:
         step: a name and numbers.
         path: its place in params.yaml.
     """
-    given = config.build(dict[str, Any], step, path)
+    given = params.build(dict[str, Any], step, path)
     name = given.pop("name", None)
     if not isinstance(name, str) or name not in STEPS:
         raise Refusal(
-            f"{config.PARAMS}: {path}: unknown step {name!r}; known are {', '.join(STEPS)}"
+            f"{params.PARAMS}: {path}: unknown step {name!r}; known are {', '.join(STEPS)}"
         )
     kinds, needed = _numbers(name)
     if not needed <= set(given) <= set(kinds):
         found, known = ", ".join(sorted(given)) or "no numbers", ", ".join(kinds) or "none"
         raise Refusal(
-            f"{config.PARAMS}: {path} {name}: found {found}; known are {known}"
+            f"{params.PARAMS}: {path} {name}: found {found}; known are {known}"
             + "".join(f"; {key} is needed" for key in sorted(needed))
         )
     for key, value in given.items():
-        config.build(kinds[key], value, f"{path} {name}.{key}")
+        params.build(kinds[key], value, f"{path} {name}.{key}")

@@ -23,12 +23,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from winnow import publish
-from winnow.errors import Refusal
-from winnow.progress import progress
+from winnow.core import files, layout
+from winnow.core.errors import Refusal
+from winnow.core.progress import progress
 
 URL = "https://commentanalyzer.googleapis.com/v1alpha1/comments:analyze"
-CACHE = publish.STATE / "perspective"
+CACHE = layout.STATE / "perspective"
 OF_THE_TEXT = (
     "COMMENT_EMPTY",
     "COMMENT_TOO_LONG",
@@ -127,7 +127,7 @@ class Perspective:
     def _kept(self, path: Path) -> dict[str, Any] | None:
         """An answer of before; None where there is none, or it is not one of these attributes."""
         try:
-            answer = publish.read_json(path)
+            answer = files.read_json(path)
         except Refusal:
             return None
         if not isinstance(answer, dict):
@@ -187,10 +187,10 @@ class Perspective:
             }
             body = json.dumps(asked).encode()
             # By the very text, not by the content hash, in which shouting is folded away.
-            name = publish.bytes_hash(body)
+            name = files.bytes_hash(body)
             path = CACHE / name[:2] / f"{name}.json"
             if (answer := self._kept(path)) is None and (answer := self._ask(body)):
-                publish.write_json(path, answer)
+                files.write_json(path, answer)
                 silent = 0
             if answer is None:
                 silent += 1

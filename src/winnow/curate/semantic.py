@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from winnow.config import Range, Seed, Share, Text
+from winnow.core.kernels import njit
+from winnow.core.params import Range, Seed, Share, Text
+from winnow.core.progress import progress
 from winnow.curate import draws
 from winnow.curate.duplicates import precedence
 from winnow.curate.embeddings import Vectors, by_model, by_words
 from winnow.curate.texts import CHUNK_ROWS
 from winnow.curate.verdict import NONE, Positions, Verdict
-from winnow.kernels import njit
-from winnow.progress import progress
 
 BUCKET_ROWS, SAMPLE = 5000, 512
 """Rows a bucket where its number is not given, and rows a bucket that k-means is fitted on."""

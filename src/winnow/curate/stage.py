@@ -13,24 +13,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow import config, engine, publish
+from winnow.core import cards, engine, files, params
+from winnow.core.layout import CURATED, CURATION_METRICS, INGESTED
+from winnow.core.records import CURATED_SCHEMA, DROPPED_SCHEMA, ROW_SCHEMA, Row
 from winnow.curate import draws, steps, tokenizer
 from winnow.curate.params import CurateConfig
 from winnow.curate.texts import content_hashes
 from winnow.curate.verdict import Positions, Verdict
-from winnow.records import CURATED_SCHEMA, DROPPED_SCHEMA, ROW_SCHEMA, Row
 
-SOURCE = Path("artifacts/ingest")
-FOLDER = Path("artifacts/curate")
-METRICS = Path("artifacts/curate_metrics.json")
 ROW_GROUP = 20_000
 """Rows that a reader of train.parquet has to hold at once."""
 
 
 def _read() -> tuple[pa.Table, dict[str, Any]]:
-    card = publish.read_card(SOURCE, "winnow ingest")
+    card = cards.read_card(INGESTED, "winnow ingest")
     shards = sorted(name for name in card["files"] if name.endswith(".parquet"))
-    table = pa.concat_tables(pq.read_table(SOURCE / name) for name in shards)
+    table = pa.concat_tables(pq.read_table(INGESTED / name) for name in shards)
     hashes = content_hashes(table)
     return table.append_column("hash", hashes).append_column("cluster", hashes), card
 
@@ -67,10 +65,10 @@ def _tokenizer_texts(table: pa.Table, rows: Positions, number: int, seed: int) -
 
 def run() -> None:
     """Apply the recipe in its order, hold out by cluster, publish with the ledger."""
-    settings = config.load("curate", CurateConfig)
+    settings = params.load("curate", CurateConfig)
     settings.check()
     warnings: list[str] = []
-    with publish.lock("curate"), engine.running():
+    with cards.lock("curate"), engine.running():
         try:
             _curate(settings, warnings)
         finally:  # what a later step failed at may be what an earlier one warned of
@@ -84,14 +82,14 @@ def _curate(settings: CurateConfig, warnings: list[str]) -> None:
     rows = np.arange(len(table))
     for step in settings.steps:  # a faulty file is named before the others work for an hour
         steps.apply(step, table.slice(0, 0), rows[:0])
-    ledger = publish.Ledger(rows_in=len(rows))
+    ledger = cards.Ledger(rows_in=len(rows))
     card: dict[str, Any] = {
         "stage": "curate",
         "params": settings,
-        "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
+        "inputs": {str(INGESTED): files.fingerprint(source["files"])},
         "warnings": warnings,
     }
-    with publish.publish_folder(FOLDER, card) as folder:
+    with cards.publish_folder(CURATED, card) as folder:
         costs = []
         path = folder / "dropped.parquet"
         with pq.ParquetWriter(path, DROPPED_SCHEMA, compression="zstd") as file:
@@ -115,8 +113,8 @@ def _curate(settings: CurateConfig, warnings: list[str]) -> None:
         texts = _tokenizer_texts(table, kept, settings.tokenizer_rows, settings.seed)
         tokenizer.save(settings.tokenizer, texts, settings.vocab_size, folder / "tokenizer")
         card["ledger"] = ledger.close()
-    publish.write_sealed(METRICS, {"steps": costs})
+    files.write_sealed(CURATION_METRICS, {"steps": costs})
     print(
         f"curate: {ledger.rows_out} rows kept, {ledger.dropped.total()} dropped, "
-        f"{ledger.held_out} held out -> {FOLDER}"
+        f"{ledger.held_out} held out -> {CURATED}"
     )

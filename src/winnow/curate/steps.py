@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from winnow.core.errors import Refusal
 from winnow.curate.duplicates import codes
 from winnow.curate.params import STEPS
 from winnow.curate.texts import content_hashes
 from winnow.curate.verdict import Positions, Verdict
-from winnow.errors import Refusal
 
 NAMED = 5
 """Sources that a warning names, at most: a corpus may have one a row."""

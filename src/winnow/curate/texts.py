@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from winnow import engine, words
-from winnow.kernels import njit
-from winnow.progress import progress
-from winnow.records import INVISIBLE, JOINERS, normalise, questions
-from winnow.utf8 import Bytes, Places, buffers, code_point
+from winnow.core import engine, words
+from winnow.core.kernels import njit
+from winnow.core.progress import progress
+from winnow.core.records import INVISIBLE, JOINERS, normalise, questions
+from winnow.core.utf8 import Bytes, Places, buffers, code_point
 
 PARTS = ("instruction", "input", "response")
 CHUNK_ROWS = 2048

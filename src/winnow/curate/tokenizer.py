@@ -9,9 +9,10 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from winnow import publish, weights
-from winnow.errors import Refusal, at, loading
-from winnow.progress import progress
+from winnow.core import files
+from winnow.core.errors import Refusal, at, loading
+from winnow.core.progress import progress
+from winnow.models import pretrained
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -59,7 +60,7 @@ def _copy(source: Path, folder: Path) -> bool:
 def _configure(folder: Path, settings: dict[str, Any]) -> None:
     """Write a configuration by which transformers reads tokenizer.json as it stands."""
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", **settings}
-    publish.write_json(folder / "tokenizer_config.json", settings)
+    files.write_json(folder / "tokenizer_config.json", settings)
 
 
 def _check_ids(tokenizer: Tokenizer) -> None:
@@ -90,7 +91,7 @@ def save(source: str, texts: Iterator[str], vocab_size: int, folder: Path) -> No
         return
     with at("params.yaml: curate.tokenizer"):
         if Path(source).is_dir():
-            weights.check_files(Path(source))
+            pretrained.check_files(Path(source))
         if not _copy(Path(source), folder):
             _convert(source, folder)
 

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from winnow.config import Probability, Range, Text
+from winnow.core.errors import Refusal
+from winnow.core.params import Probability, Range, Text
 from winnow.curate.perspective import Perspective, counted
 from winnow.curate.texts import plain
 from winnow.curate.transformer import Classifier
 from winnow.curate.verdict import NONE, Positions, Verdict
-from winnow.errors import Refusal
 
 KEY = "params.yaml: curate.steps toxicity"
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from winnow import weights
-from winnow.errors import Refusal, at, loading
-from winnow.progress import progress
+from winnow.core.errors import Refusal, at, loading
+from winnow.core.progress import progress
+from winnow.models import pretrained
 
 TOKENS = 512
 """The longest text of a model that names no limit of its own."""
@@ -44,7 +44,7 @@ class Classifier:
         """
         key = f"params.yaml: curate.steps {step}.model"
         with at(key):
-            folder = weights.folder(name, revision)
+            folder = pretrained.folder(name, revision)
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from winnow import publish
-from winnow.errors import Refusal
+from winnow.core import files
+from winnow.core.errors import Refusal
 from winnow.evaluate import sandbox
 from winnow.evaluate.params import Benchmark
 
@@ -149,5 +149,5 @@ def read(benchmarks: Sequence[Benchmark], run_code: bool) -> list[Asked]:
 
 def key(asked: Sequence[Asked]) -> dict[str, Any]:
     """What the results depend on, beside the settings."""
-    items = {one.benchmark.name: publish.fingerprint(one.items) for one in asked}
-    return items | (publish.versions("lm_eval") if asked else {})
+    items = {one.benchmark.name: files.fingerprint(one.items) for one in asked}
+    return items | (files.versions("lm_eval") if asked else {})

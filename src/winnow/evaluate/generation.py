@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from winnow.core.words import cut
 from winnow.evaluate.tasks import Prompt, passes
-from winnow.words import cut
 
 
 def _grams(words: Sequence[str], size: int) -> list[tuple[str, ...]]:

@@ -14,10 +14,10 @@ import pyarrow as pa
 import torch
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
 from winnow.evaluate import sandbox
 from winnow.evaluate.benchmarks import TASKS, Asked
-from winnow.vocabulary import Vocabulary
+from winnow.models.tokenizer import Vocabulary
 
 FOLDERS = {"MMLU": "mmlu/default"} | {name: name.lower() for name in TASKS if name != "MMLU"}
 """Where lm-eval keeps a benchmark's definition: to read all of them takes it 13 seconds."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
 
 Check = Callable[..., bool]
 """A completion and the instruction's arguments by name; whether it was followed."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from winnow.config import Count, Range, Seed, Share, Text
+from winnow.core.params import Count, Range, Seed, Share, Text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,9 +9,9 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
-from winnow.progress import progress
-from winnow.records import ITEM_SCHEMA, Row
-from winnow.vocabulary import Vocabulary
+from winnow.core.progress import progress
+from winnow.core.records import ITEM_SCHEMA, Row
+from winnow.models.tokenizer import Vocabulary
 
 IGNORED = -100
 

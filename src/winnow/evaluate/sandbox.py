@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
 
 SECONDS = 15.0
 """Of the wall clock that one solution has, the start of two interpreters included."""

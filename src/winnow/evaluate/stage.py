@@ -21,18 +21,19 @@ from datasets import load_from_disk
 from transformers import GPT2LMHeadModel
 from transformers.utils import logging
 
-from winnow import config, publish, tracking
-from winnow.errors import Refusal
-from winnow.evaluate import benchmarks, generation, harness, perplexity, sampling
+from winnow.core import cards, files, params, sources
+from winnow.core.errors import Refusal
+from winnow.core.experiments import Experiment, declared_seeds, resolve
+from winnow.core.layout import CURATED, MODELS, RESULTS, SCORED, SELECTED, STATE
+from winnow.core.records import ITEM_SCHEMA, ROW_SCHEMA, Row, texts
+from winnow.evaluate import benchmarks, generation, harness, perplexity
 from winnow.evaluate.params import EvaluateConfig
 from winnow.evaluate.tasks import Prompt, passes
 from winnow.evaluate.tasks import read as read_tasks
-from winnow.records import ITEM_SCHEMA, ROW_SCHEMA, Row, texts
-from winnow.vocabulary import Vocabulary
+from winnow.models import sampling
+from winnow.models.tokenizer import Vocabulary
+from winnow.record import runs
 
-CURATED, SCORED, TIERS = (Path("artifacts") / name for name in ("curate", "score", "select"))
-MODELS, FOLDER = Path("models"), Path("results")
-STATE = publish.STATE / "evaluate"
 # A bar for each file of weights says nothing beside the evaluation's own.
 logging.disable_progress_bar()
 
@@ -59,9 +60,9 @@ def _rows(table: pa.Table) -> list[Row]:
 
 def _test_set(settings: EvaluateConfig) -> TestSet:
     names = ("test.parquet", "tokenizer")
-    curated = publish.read_card(CURATED, "winnow curate", *names)["files"]
-    scored = publish.read_card(SCORED, "winnow score", "test.parquet")
-    publish.check_inputs(SCORED, scored, "winnow score")
+    curated = cards.read_card(CURATED, "winnow curate", *names)["files"]
+    scored = cards.read_card(SCORED, "winnow score", "test.parquet")
+    cards.check_inputs(SCORED, scored, "winnow score")
     table = pq.read_table(CURATED / "test.parquet")
     scores = pq.read_table(SCORED / "test.parquet", columns=["score"])["score"].to_numpy()
     ranks = pd.Series(scores).rank(method="first").to_numpy() - 1
@@ -71,11 +72,11 @@ def _test_set(settings: EvaluateConfig) -> TestSet:
     key = {
         "test": curated["test.parquet"]["sha256"],
         "scores": scored["files"]["test.parquet"]["sha256"],
-        "tasks": publish.fingerprint([asdict(task) for task in tasks]),
+        "tasks": files.fingerprint([asdict(task) for task in tasks]),
         "benchmarks": benchmarks.key(asked),
         "settings": asdict(settings),
-        "code": publish.code_hash("evaluate", "records", "vocabulary", "words"),
-        "versions": publish.versions("torch", "transformers", "tokenizers", "numpy"),
+        "code": sources.code_hash("evaluate"),
+        "versions": files.versions("torch", "transformers", "tokenizers", "numpy"),
     }
     vocabulary = Vocabulary.read(CURATED / "tokenizer")
     return TestSet(_rows(table), quintiles.tolist(), tasks, unchecked, asked, vocabulary, key)
@@ -88,24 +89,24 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> No
         Refusal: an unknown experiment, a model that is not trained yet, or anything that is not
             what its stage wrote.
     """
-    seeds = config.seeds() if seed is None else (seed,)
-    arms = config.experiments(experiments)
-    settings = config.load("evaluate", EvaluateConfig)
+    seeds = declared_seeds() if seed is None else (seed,)
+    arms = resolve(experiments)
+    settings = params.load("evaluate", EvaluateConfig)
     models = {}
     for arm in arms:
-        publish.read_card(TIERS, f"winnow select {arm.name}", arm.tier_name)
+        cards.read_card(SELECTED, f"winnow select {arm.name}", arm.tier_name)
         for number in seeds:
-            models[arm.name, number] = publish.read_card(
+            models[arm.name, number] = cards.read_card(
                 MODELS / arm.name / str(number), f"winnow train {arm.name} --seed {number}"
             )["files"]
     test, unrecorded = _test_set(settings), []
     for arm in arms:
         for number in seeds:
-            with publish.lock(f"evaluate-{arm.name}-{number}"):
+            with cards.lock(f"evaluate-{arm.name}-{number}"):
                 try:
                     key = test.key | {"model": models[arm.name, number]}
                     _evaluate(arm, number, settings, test, key, skip_existing)
-                except tracking.Unrecorded as error:
+                except runs.Unrecorded as error:
                     unrecorded.append((f"{arm.name}-{number}", error))
     if unrecorded:
         cells = ", ".join(cell for cell, _ in unrecorded)
@@ -116,17 +117,17 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> No
 
 
 def _evaluate(
-    arm: config.Experiment,
+    arm: Experiment,
     seed: int,
     settings: EvaluateConfig,
     test: TestSet,
     key: dict[str, Any],
     skip_existing: bool,
 ) -> None:
-    source, target = MODELS / arm.name / str(seed), FOLDER / arm.name / str(seed)
-    note = STATE / f"{arm.name}-{seed}"
-    if not skip_existing or not publish.is_made_of(target, key):
-        with publish.atomic_file(note, "w"):
+    source, target = MODELS / arm.name / str(seed), RESULTS / arm.name / str(seed)
+    note = STATE / "evaluate" / f"{arm.name}-{seed}"
+    if not skip_existing or not cards.is_made_of(target, key):
+        with files.atomic_file(note, "w"):
             pass  # there as long as the results are not in the record
         _judge(arm, source, target, settings, test, {"stage": "evaluate", "key": key})
     elif not note.exists():
@@ -137,7 +138,7 @@ def _evaluate(
 
 
 def _judge(
-    arm: config.Experiment,
+    arm: Experiment,
     source: Path,
     target: Path,
     settings: EvaluateConfig,
@@ -151,10 +152,10 @@ def _judge(
     items, metrics = _losses(model, arm, settings, test)
     prompts, completions, generated = _generate(model, arm, settings, test)
     answered, figures = _ask(model, arm, settings, test)
-    with publish.publish_folder(target, card) as folder:
+    with cards.publish_folder(target, card) as folder:
         for name in ("experiment_config.json", "train_results.json"):
             shutil.copyfile(source / name, folder / name)
-        write = publish.write_json
+        write = files.write_json
         write(folder / "evaluation/metrics.json", metrics)
         table = pa.Table.from_pandas(items, ITEM_SCHEMA, preserve_index=False)
         pq.write_table(table.replace_schema_metadata(None), folder / "evaluation/items.parquet")
@@ -177,37 +178,37 @@ def _record(cell: str, folder: Path, note: Path) -> None:
         tracking.Unrecorded: the server is away.
     """
     numbers: dict[str, Any] = {
-        "test": publish.read_json(folder / "evaluation/metrics.json"),
-        "generation": publish.read_json(folder / "generation_analysis/metrics.json"),
+        "test": files.read_json(folder / "evaluation/metrics.json"),
+        "generation": files.read_json(folder / "generation_analysis/metrics.json"),
     }
-    for kind, parts in publish.read_json(folder / "quality_analysis/strata.json").items():
+    for kind, parts in files.read_json(folder / "quality_analysis/strata.json").items():
         numbers[f"loss_{kind}"] = {name: part["loss"] for name, part in parts.items()}
     folders = ["evaluation", "generation_analysis"]
     if (folder / "benchmarks").exists():
-        figures = publish.read_json(folder / "benchmarks/metrics.json")
+        figures = files.read_json(folder / "benchmarks/metrics.json")
         numbers["benchmarks"] = {name: part | {"tasks": {}} for name, part in figures.items()}
         folders.append("benchmarks")
-    description = publish.read_json(folder / "experiment_config.json")
-    judged_at = int(1000 * (folder / publish.CARD).stat().st_mtime)
-    with tracking.start("evaluate", cell, description, note):
-        tracking.metrics(numbers, judged_at)
-        tracking.files([folder / name for name in folders])
+    description = files.read_json(folder / "experiment_config.json")
+    judged_at = int(1000 * (folder / cards.CARD).stat().st_mtime)
+    with runs.start("evaluate", cell, description, note):
+        runs.metrics(numbers, judged_at)
+        runs.artifacts([folder / name for name in folders])
 
 
 def _losses(
-    model: GPT2LMHeadModel, arm: config.Experiment, settings: EvaluateConfig, test: TestSet
+    model: GPT2LMHeadModel, arm: Experiment, settings: EvaluateConfig, test: TestSet
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     items = perplexity.item_losses(
         model, test.rows, test.quintiles, test.vocabulary, arm.model.context, settings.batch_size
     )
-    tier = load_from_disk(str(TIERS / arm.tier_name))["train"]
+    tier = load_from_disk(str(SELECTED / arm.tier_name))["train"]
     judged_on = pa.array([row.text for row in test.rows], pa.large_string())
     baseline = perplexity.unigram_loss(texts(tier.data.table), judged_on, test.vocabulary)
     return items, perplexity.summarise(items) | {"baseline_loss": baseline}
 
 
 def _generate(
-    model: GPT2LMHeadModel, arm: config.Experiment, settings: EvaluateConfig, test: TestSet
+    model: GPT2LMHeadModel, arm: Experiment, settings: EvaluateConfig, test: TestSet
 ) -> tuple[Sequence[Prompt], list[list[str]], dict[str, Any]]:
     """Complete test prompts and tasks; one that fills over half of the context is left out."""
     asked = [Prompt(row.prompt, row.response) for row in test.rows]
@@ -235,7 +236,7 @@ def _generate(
 
 
 def _ask(
-    model: GPT2LMHeadModel, arm: config.Experiment, settings: EvaluateConfig, test: TestSet
+    model: GPT2LMHeadModel, arm: Experiment, settings: EvaluateConfig, test: TestSet
 ) -> tuple[pa.Table | None, dict[str, Any]]:
     if not test.asked:
         return None, {}
@@ -244,7 +245,7 @@ def _ask(
 
 
 def _write_samples(path: Path, prompts: Sequence[Prompt], completions: list[list[str]]) -> None:
-    with publish.atomic_file(path, "w") as file:
+    with files.atomic_file(path, "w") as file:
         for prompt, answers in zip(prompts, completions, strict=True):
             for text in answers:
                 passed = passes(prompt, text) if prompt.is_task else None

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from winnow import config
-from winnow.errors import Refusal
+from winnow.core import params
+from winnow.core.errors import Refusal
+from winnow.core.records import Row
 from winnow.evaluate import ifeval
-from winnow.records import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def read(path: str | None, limit: int) -> tuple[list[Prompt], int]:
     """
     if path is None:
         return [], 0
-    config.demand_file("evaluate.tasks", path)
+    params.demand_file("evaluate.tasks", path)
     prompts = []
     for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
         try:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
+from winnow.core.mapping import PUBLIC, Layout, flat
 from winnow.ingest.reading import Batch
-from winnow.mapping import PUBLIC, Layout, flat
 
 BATCH_ROWS, BATCH_BYTES = 4096, 2**26
 """What of a Parquet file is in memory at once: so many rows, or fewer where they are long."""

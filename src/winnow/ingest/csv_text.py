@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
 from winnow.ingest.reading import BROKEN, FREE, Meter, Record, broken_record, open_bytes
 
 DELIMITERS = ",;\t|"

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from winnow.column_names import NAMES
-from winnow.errors import Refusal
+from winnow.core.column_names import NAMES
+from winnow.core.errors import Refusal
+from winnow.core.mapping import PUBLIC, Unmapped, plain_name, to_pair
 from winnow.ingest.reading import BROKEN, FREE, Excess, Meter, Record, broken_record, open_bytes
-from winnow.mapping import PUBLIC, Unmapped, plain_name, to_pair
 
 BOM = b"\xef\xbb\xbf"
 SPACE = re.compile(r"[ \t\r\n]*")

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
-from winnow.config import Count, Range, Text
+from winnow.core.params import Count, Range, Text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

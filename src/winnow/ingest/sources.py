@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from winnow.errors import BUGS, Refusal
+from winnow.core.errors import BUGS, Refusal
+from winnow.core.mapping import PUBLIC, Layout
+from winnow.core.progress import progress
 from winnow.ingest.columns import ARROW_FILE, ARROW_STREAM, PARQUET, read_arrow, read_parquet
 from winnow.ingest.csv_text import read_csv
 from winnow.ingest.json_text import read_json
 from winnow.ingest.reading import COMPRESSIONS, Batch, Meter, Record
-from winnow.mapping import PUBLIC, Layout
-from winnow.progress import progress
 
 Reader = Callable[..., Iterator[Record | Batch]]
 """Of a path and the longest line; of a columnar file also the layout, which says what to read, and

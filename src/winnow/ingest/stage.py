@@ -21,17 +21,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from winnow import config, mapping, publish
-from winnow.errors import Refusal
+from winnow.core import cards, mapping, params
+from winnow.core.errors import Refusal
+from winnow.core.layout import INGESTED
+from winnow.core.mapping import PUBLIC, Columns, Layout, Pair, Unmapped
+from winnow.core.progress import progress
+from winnow.core.records import ROW_SCHEMA
 from winnow.ingest.columns import BATCH_ROWS
 from winnow.ingest.params import IngestConfig
 from winnow.ingest.reading import EXCESS, ROW_BYTES, Batch, Record
 from winnow.ingest.sources import Corpus, Source, find
-from winnow.mapping import PUBLIC, Columns, Layout, Pair, Unmapped
-from winnow.progress import progress
-from winnow.records import ROW_SCHEMA
 
-FOLDER = Path("artifacts/ingest")
 SHARD_BYTES = 2**26
 """Of a file, before compression, all of which is in memory before it is written: a matter of
 layout, not of results."""
@@ -144,9 +144,9 @@ class _Sorter:
     """Sends every record to the rows or, with the reason, to the quarantine."""
 
     quarantine: IO[str]
-    ledger: publish.Ledger
+    ledger: cards.Ledger
     layout: Layout = PUBLIC
-    files: dict[str, publish.Ledger] = field(default_factory=dict)
+    files: dict[str, cards.Ledger] = field(default_factory=dict)
     """The ledger of every source."""
     example: str = ""
     """The first record that is no row."""
@@ -188,7 +188,7 @@ class _Sorter:
         waiting = _Waiting()
         for source, part in parts:
             if source.name not in self.files:
-                self.files[source.name] = publish.Ledger()
+                self.files[source.name] = cards.Ledger()
             columns = (
                 mapping.to_columns(part.columns, self.layout) if isinstance(part, Batch) else None
             )
@@ -332,16 +332,16 @@ def _listed(unused: Counter[str], limit: int = 8) -> str:
     """The columns with the most rows, and how many others there are."""
     shown = [f"{name} ({count:,} rows)" for name, count in unused.most_common(limit)]
     others = (
-        [f"{len(unused) - limit:,} more: {FOLDER / publish.CARD}"] if len(unused) > limit else []
+        [f"{len(unused) - limit:,} more: {INGESTED / cards.CARD}"] if len(unused) > limit else []
     )
     return ", ".join(shown + others)
 
 
-def _by_file(corpus: Corpus, ledgers: dict[str, publish.Ledger]) -> dict[str, Any]:
+def _by_file(corpus: Corpus, ledgers: dict[str, cards.Ledger]) -> dict[str, Any]:
     """What became of every file: read with its rows, left with the reason, or no data at all."""
     read = []
     for source in corpus.sources:
-        ledger = ledgers.get(source.name, publish.Ledger())
+        ledger = ledgers.get(source.name, cards.Ledger())
         ledger.rows_out = ledger.rows_in - ledger.dropped.total()
         read.append({"name": source.name, "bytes": source.size} | ledger.close())
     left = [{"name": f.name, "bytes": f.size, "reason": f.reason} for f in corpus.unread]
@@ -366,7 +366,7 @@ def _print_files(files: dict[str, Any]) -> None:
     for line in lines[:SHOWN]:
         print(f"  {line}")
     if len(lines) > SHOWN:
-        print(f"  and {len(lines) - SHOWN:,} other files, in {FOLDER / publish.CARD}")
+        print(f"  and {len(lines) - SHOWN:,} other files, in {INGESTED / cards.CARD}")
     if files["skipped"]:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in files["skipped"].items())
         print(f"  skipped, as no data: {kinds}")
@@ -378,7 +378,7 @@ def run(max_samples: int | None = None) -> None:
     Raises:
         Refusal: no usable row was found; the message names the first bad record.
     """
-    settings = config.load("ingest", IngestConfig)
+    settings = params.load("ingest", IngestConfig)
     limit = max_samples if max_samples is not None else settings.max_samples
     if limit is not None and limit < 1:
         raise Refusal(f"--max-samples: expected a number above 0, found {limit}")
@@ -394,9 +394,9 @@ def run(max_samples: int | None = None) -> None:
         settings.config,
         layout,
     )
-    ledger = publish.Ledger()
+    ledger = cards.Ledger()
     card: dict[str, Any] = {"stage": "ingest", "params": settings, "max_samples": limit}
-    with publish.lock("ingest"), publish.publish_folder(FOLDER, card) as folder:
+    with cards.lock("ingest"), cards.publish_folder(INGESTED, card) as folder:
         with (folder / "quarantine.jsonl").open("w", encoding="utf-8") as quarantine:
             sorter = _Sorter(quarantine, ledger, layout, cap=cap, listed=settings.max_quarantined)
             with _within_memory(settings.max_memory_mb, sorter):
@@ -420,7 +420,7 @@ def run(max_samples: int | None = None) -> None:
         card["ledger"] = ledger.close()
         card["source_files"] = _by_file(corpus, sorter.files)
         card["columns_not_used"] = dict(sorted(sorter.unused.items()))
-    print(f"ingest: {ledger.rows_out} rows, {ledger.dropped.total()} quarantined -> {FOLDER}")
+    print(f"ingest: {ledger.rows_out} rows, {ledger.dropped.total()} quarantined -> {INGESTED}")
     _print_files(card["source_files"])
     if sorter.unused:
         print(f"  columns not used: {_listed(sorter.unused)}")

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyphen import Pyphen
 
-from winnow.kernels import njit
-from winnow.utf8 import Bytes, Places, buffers, code_point
-from winnow.words import SPACE, WORD, classes
+from winnow.core.kernels import njit
+from winnow.core.utf8 import Bytes, Places, buffers, code_point
+from winnow.core.words import SPACE, WORD, classes
 
 LANGUAGE = "en_US"
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from winnow.kernels import njit
-from winnow.utf8 import code_point, seek
-from winnow.words import ALONE, DIGIT, SPACE, WORD
+from winnow.core.kernels import njit
+from winnow.core.utf8 import code_point, seek
+from winnow.core.words import ALONE, DIGIT, SPACE, WORD
 
 COUNTS = (
     "response_words",
@@ -34,7 +34,7 @@ UNDERSCORE, BASE = np.uint64(ord("_") + 1), np.uint64(0x9E3779B97F4A7C15)
 
 @njit(cache=True, nogil=True)
 def _cuts(data, start, end, kinds):
-    """How many words begin in a text without a space before them: see `winnow.words`."""
+    """How many words begin in a text without a space before them: see `winnow.core.words`."""
     cuts, in_word, at = 0, False, start
     while at < end:
         char, size = code_point(data, at)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from winnow.config import Range
+from winnow.core.params import Range
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

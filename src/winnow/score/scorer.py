@@ -15,15 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
-from winnow.errors import Refusal, loading
-from winnow.mapping import Unmapped, to_pair
-from winnow.records import SCORE_SCHEMA, WEIGHTS, questions
+from winnow.core.errors import Refusal, loading
+from winnow.core.mapping import Unmapped, to_pair
+from winnow.core.records import SCORE_SCHEMA, WEIGHTS, questions
+from winnow.core.utf8 import Places, buffers
+from winnow.core.words import classes
+from winnow.models.tokenizer import encoder
 from winnow.score import kernel
 from winnow.score.flesch import reading_ease
 from winnow.score.text import automaton
-from winnow.utf8 import Places, buffers
-from winnow.vocabulary import encoder
-from winnow.words import classes
 
 Values = npt.NDArray[np.float64]
 

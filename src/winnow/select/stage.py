@@ -14,19 +14,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from winnow import config, engine, publish
-from winnow.progress import progress
-from winnow.records import CURATED_SCHEMA, DIMENSIONS
+from winnow.core import cards, engine, files, params
+from winnow.core.experiments import Tier, resolve
+from winnow.core.layout import CURATED, SCORED, SELECTED
+from winnow.core.progress import progress
+from winnow.core.records import CURATED_SCHEMA, DIMENSIONS
 from winnow.select import tiers
 from winnow.select.params import SelectConfig
-
-CURATED, SCORED = Path("artifacts/curate"), Path("artifacts/score")
-FOLDER = Path("artifacts/select")
 
 
 def _fingerprint(hashes: pa.ChunkedArray) -> str:
     """The SHA-256 of rows by their content hashes, in their order."""
-    return publish.bytes_hash("".join(hashes.to_pylist()).encode())
+    return files.bytes_hash("".join(hashes.to_pylist()).encode())
 
 
 def _save(path: Path, train: pa.Table, validation: pa.Table) -> None:
@@ -58,7 +57,7 @@ def _write_scores(path: Path, rows: pd.DataFrame) -> None:
     csv.write_csv(pa.table(columns), path, csv.WriteOptions(quoting_style="needed"))
 
 
-def _statistics(tier: config.Tier, rows: pd.DataFrame, pool: int, of: pd.Index | None) -> Any:
+def _statistics(tier: Tier, rows: pd.DataFrame, pool: int, of: pd.Index | None) -> Any:
     score = rows["score"]
     return {
         "rule": tier.rule,
@@ -96,21 +95,21 @@ def run(experiments: list[str]) -> None:
         Refusal: an unknown experiment, or a tier that is larger than the pool; nothing is
             written then.
     """
-    settings = config.load("select", SelectConfig)
-    arms = config.experiments(["all", *experiments])
+    settings = params.load("select", SelectConfig)
+    arms = resolve(["all", *experiments])
     wanted = dict.fromkeys(arm.tier_name for arm in arms)
-    scored = publish.read_card(SCORED, "winnow score")
-    publish.check_inputs(SCORED, scored, "winnow score")
-    publish.read_card(CURATED, "winnow curate", "train.parquet", "validation.parquet")
+    scored = cards.read_card(SCORED, "winnow score")
+    cards.check_inputs(SCORED, scored, "winnow score")
+    cards.read_card(CURATED, "winnow curate", "train.parquet", "validation.parquet")
     scores = pq.read_table(SCORED / "train.parquet").to_pandas()
     for name in wanted:
         tiers.size(name, settings.tiers, len(scores))
     card: dict[str, Any] = {
         "stage": "select",
         "params": {"seed": settings.seed},
-        "inputs": {str(SCORED): publish.fingerprint(scored["files"])},
+        "inputs": {str(SCORED): files.fingerprint(scored["files"])},
     }
-    with publish.lock("select"), engine.running(), publish.publish_folder(FOLDER, card) as folder:
+    with cards.lock("select"), engine.running(), cards.publish_folder(SELECTED, card) as folder:
         cuts = {name: tiers.cut(name, settings.tiers, scores, settings.seed) for name in wanted}
         rows = pq.read_table(CURATED / "train.parquet", columns=CURATED_SCHEMA.names)
         validation = pq.read_table(CURATED / "validation.parquet")
@@ -122,16 +121,16 @@ def run(experiments: list[str]) -> None:
             _save(folder / name, rows.take(pa.array(index)).combine_chunks(), validation)
             _write_scores(folder / f"{name}_scores.csv", chosen)
             statistics[name] = _statistics(tier, chosen, len(scores), of)
-        publish.write_json(folder / "statistics.json", statistics)
+        files.write_json(folder / "statistics.json", statistics)
         _histogram(folder / "histogram.png", {name: scores["score"][cuts[name]] for name in cuts})
         for arm in arms:
             # What dvc.yaml lets a training depend on: another number in a recipe changes the cards
             # of the arms that use it, and no others.
             resolved = asdict(arm) | {"data": statistics[arm.tier_name]}
-            publish.write_json(folder / "experiments" / f"{arm.name}.json", resolved)
+            files.write_json(folder / "experiments" / f"{arm.name}.json", resolved)
     for name, one in statistics.items():
         print(
             f"{name}: {one['num_rows']} rows, score {one['min']:.3f} - {one['max']:.3f}, "
             f"mean {one['mean']:.3f}, standard deviation {one['std']:.3f}"
         )
-    print(f"select: {len(cuts)} tiers for {len(arms)} experiments -> {FOLDER}")
+    print(f"select: {len(cuts)} tiers for {len(arms)} experiments -> {SELECTED}")

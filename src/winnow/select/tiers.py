@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow import engine
-from winnow.config import Tier
-from winnow.errors import Refusal
+from winnow.core import engine
+from winnow.core.errors import Refusal
+from winnow.core.experiments import Tier
 
 PART_ROWS = 2**18
 """Rows of which a core finds the first ones at once: a matter of memory, not of results."""

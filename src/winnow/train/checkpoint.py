@@ -18,8 +18,8 @@ from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from winnow import publish
-from winnow.errors import Refusal
+from winnow.core import cards, files
+from winnow.core.errors import Refusal
 
 KEPT = 2
 """Checkpoints that stay."""
@@ -82,10 +82,10 @@ def claim(folder: Path, key: dict[str, Any]) -> None:
                 "that folder to start anew"
             )
         print(f"train: {folder} had another {difference}; starting anew", file=sys.stderr)
-        publish.discard(folder)
+        cards.discard(folder)
     for left in folder.glob(".*"):  # half written or half removed, by a kill
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-    publish.write_json(note, key)
+    files.write_json(note, key)
 
 
 def _entries(key: dict[str, Any]) -> dict[str, Any]:
@@ -100,12 +100,12 @@ def _entries(key: dict[str, Any]) -> dict[str, Any]:
 def _difference(note: Path, key: dict[str, Any]) -> str:
     """The entries in which a stored key differs from this one, with their values where short."""
     try:
-        stored = publish.read_json(note)
+        stored = files.read_json(note)
     except Refusal:
         stored = None
     if not isinstance(stored, dict):
         return "key, which cannot be read"
-    old, new = _entries(stored), _entries(json.loads(publish.dump(key)))
+    old, new = _entries(stored), _entries(json.loads(files.dump(key)))
     changes = [
         (name, f" ({old.get(name)}, now {new.get(name)})")
         for name in sorted(old | new)
@@ -136,12 +136,12 @@ def save(
     if not PartialState().is_main_process:
         return
     target = folder / f"step-{position.step:09}"
-    with publish.publish_folder(target, {"key": key}) as partial:
+    with cards.publish_folder(target, {"key": key}) as partial:
         save_file(weights, partial / "model.safetensors")
         save_file(moments, partial / "optimizer.safetensors")
-        publish.write_json(partial / "position.json", position)
+        files.write_json(partial / "position.json", position)
     for older in sorted(folder.glob("step-*"))[:-KEPT]:
-        publish.discard(older)
+        cards.discard(older)
 
 
 def load(
@@ -158,15 +158,15 @@ def load(
     paths = sorted(folder.glob("step-*"))
     while paths:
         path = paths.pop()
-        if not publish.is_complete(path):
+        if not cards.is_complete(path):
             instead = f"from {paths[-1].name}" if paths else "at the start"
             print(f"train: {path} is damaged; going on {instead}", file=sys.stderr)
-            publish.discard(path)
+            cards.discard(path)
             continue
-        if publish.read_json(path / publish.CARD)["key"] != json.loads(publish.dump(key)):
+        if files.read_json(path / cards.CARD)["key"] != json.loads(files.dump(key)):
             raise Refusal(f"{path} is of another run: remove {folder} to start anew")
         _restore(path, model, optimizer)
-        return Position(**publish.read_json(path / "position.json"))
+        return Position(**files.read_json(path / "position.json"))
     return Position()
 
 

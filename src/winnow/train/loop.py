@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedType
 
-from winnow.config import Recipe
-from winnow.errors import Stopped
-from winnow.progress import progress
-from winnow.train import checkpoint, data, interrupt
-from winnow.train.loss import WithLoss
+from winnow.core.errors import Stopped
+from winnow.core.experiments import Recipe
+from winnow.core.progress import progress
+from winnow.models import sequences
+from winnow.models.loss import WithLoss
+from winnow.train import checkpoint, interrupt
 
 MAX_GRADIENT_NORM = 1.0
 """The default of Hugging Face's Trainer, which the documented recipes leave as it is."""
@@ -32,8 +33,8 @@ class Plan:
 
     model: torch.nn.Module
     recipe: Recipe
-    train: data.Sequences
-    validation: data.Sequences
+    train: sequences.Sequences
+    validation: sequences.Sequences
     seed: int
     precision: str
     state: Path
@@ -82,13 +83,13 @@ def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
-def _tensors(batch: data.Sequences, device: torch.device) -> list[torch.Tensor]:
+def _tensors(batch: sequences.Sequences, device: torch.device) -> list[torch.Tensor]:
     """Inputs, positions and labels on the device."""
     arrays = (batch.inputs, batch.positions, batch.labels)
     return [torch.from_numpy(array).to(device).long() for array in arrays]
 
 
-def _loss_sum(model: torch.nn.Module, batch: data.Sequences, precision: str) -> torch.Tensor:
+def _loss_sum(model: torch.nn.Module, batch: sequences.Sequences, precision: str) -> torch.Tensor:
     """Summed next-token loss of a batch, in nats; the model is a WithLoss, wrapped or not."""
     device = next(model.parameters()).device
     # Not Accelerate's own autocast: its precision is set once a process, here it is the plan's.
@@ -97,12 +98,14 @@ def _loss_sum(model: torch.nn.Module, batch: data.Sequences, precision: str) -> 
     return loss
 
 
-def _batches(sequences: data.Sequences, order: Any, size: int) -> Iterator[data.Sequences]:
+def _batches(
+    sequences: sequences.Sequences, order: Any, size: int
+) -> Iterator[sequences.Sequences]:
     for start in range(0, len(order), size):
         yield sequences[order[start : start + size]]
 
 
-def _share(batch: data.Sequences, process: int, processes: int) -> data.Sequences:
+def _share(batch: sequences.Sequences, process: int, processes: int) -> sequences.Sequences:
     """The sequences of a batch that a process computes: every so many of them.
 
     Where there is none left, one without targets: all processes must go through the model alike.
@@ -110,7 +113,7 @@ def _share(batch: data.Sequences, process: int, processes: int) -> data.Sequence
     own = batch[slice(process, None, processes)]
     if len(own):
         return own
-    return replace(batch[:1], labels=np.full_like(batch.labels[:1], data.IGNORED))
+    return replace(batch[:1], labels=np.full_like(batch.labels[:1], sequences.IGNORED))
 
 
 class _Run:
@@ -138,7 +141,7 @@ class _Run:
         inner: torch.optim.Optimizer = self.optimizer.optimizer
         return inner
 
-    def _loss_sum(self, batch: data.Sequences) -> torch.Tensor:
+    def _loss_sum(self, batch: sequences.Sequences) -> torch.Tensor:
         """Summed loss of this process's share of a batch."""
         share = _share(batch, self.accelerator.process_index, self.accelerator.num_processes)
         return _loss_sum(self.model, share, self.plan.precision)
@@ -148,7 +151,7 @@ class _Run:
         gathered: torch.Tensor = self.accelerator.gather(torch.stack(losses)[None])
         return gathered.double().sum(0).tolist()
 
-    def step(self, batch: data.Sequences) -> None:
+    def step(self, batch: sequences.Sequences) -> None:
         """One optimizer step: every token of the step weighs the same, however it is cut."""
         plan, position = self.plan, self.position
         for group in self._inner.param_groups:
@@ -291,11 +294,11 @@ def _begin(run: _Run, on_point: Callable[[dict[str, float]], None]) -> Any:
     return bar
 
 
-def _remaining(plan: Plan, position: checkpoint.Position) -> Iterator[data.Sequences]:
+def _remaining(plan: Plan, position: checkpoint.Position) -> Iterator[sequences.Sequences]:
     """The batches of the steps that are still to be done."""
     while position.step < plan.num_steps:
         epoch, done = divmod(position.step, plan.steps_per_epoch)
-        order = data.epoch_order(len(plan.train), plan.seed, epoch)
+        order = sequences.epoch_order(len(plan.train), plan.seed, epoch)
         rest = order[done * plan.sequences_per_step :]
         rest = rest[: (plan.num_steps - position.step) * plan.sequences_per_step]
         yield from _batches(plan.train, rest, plan.sequences_per_step)

@@ -1,12 +1,11 @@
 """The section `train` of params.yaml."""
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
-from winnow.config import Model, Name, Range, Recipe, Text
-from winnow.errors import Refusal
+from winnow.core.experiments import Model, Recipe
+from winnow.core.params import Name, Range, Text
+from winnow.models.pretrained import check_init
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,13 +28,3 @@ class TrainConfig:
     def check(self) -> None:
         """Refuse a start that is none."""
         check_init(self.init)
-
-
-def check_init(init: str) -> None:
-    """Refuse a start that is neither scratch nor a folder nor a hub id with its commit."""
-    is_name = init == "scratch" or re.fullmatch(r"[\w.-]+(/[\w.-]+)?@[0-9a-f]{40}", init)
-    if not is_name and not Path(init).is_dir():
-        raise Refusal(
-            "params.yaml: train.init: expected scratch, a folder, or a hub id with its commit "
-            f"(org/name@<40 hex digits>), found {init!r}"
-        )

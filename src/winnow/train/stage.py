@@ -19,18 +19,21 @@ import torch
 from accelerate import PartialState
 from datasets import load_from_disk
 
-from winnow import config, publish, spool, tracking
-from winnow.errors import Refusal, Stopped
-from winnow.records import texts
-from winnow.train import base, checkpoint, data, loop
-from winnow.train import model as models
+from winnow.core import cards, files, layout, params, sources
+from winnow.core.errors import Refusal, Stopped
+from winnow.core.experiments import Experiment, declared_seeds, resolve
+from winnow.core.layout import MODELS, SCORING_METRICS, SELECTED, TEST_ROWS, TOKENIZER
+from winnow.core.records import texts
+from winnow.models import gpt2, gpt2_start
+from winnow.models.cost import Estimate, estimate, flops_per_position
+from winnow.models.device import environment, precision, watch_memory
+from winnow.models.sequences import Sequences, pack, pad, shuffled, steps_to
+from winnow.models.tokenizer import Tokens, Vocabulary
+from winnow.record import runs, training
+from winnow.train import checkpoint, loop
 from winnow.train.params import TrainConfig
-from winnow.vocabulary import Tokens, Vocabulary
 
-TIERS, TOKENIZER = Path("artifacts/select"), Path("artifacts/curate/tokenizer")
-SCORING = Path("artifacts/score_metrics.json")
-FOLDER = Path("models")
-STATE = publish.STATE / "train"
+STATE = layout.STATE / "train"
 
 
 def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init: str = "") -> None:
@@ -48,20 +51,20 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
             that is not finite; or, after the last run, a record that is not complete.
         Stopped: SIGINT or SIGTERM came; a checkpoint is written, and the same call goes on.
     """
-    arms = config.experiments(experiments)
-    settings = config.load("train", TrainConfig)
+    arms = resolve(experiments)
+    settings = params.load("train", TrainConfig)
     settings = replace(settings, init=init or settings.init)
     hashes = {arm.name: _data_hashes(arm) for arm in arms}
     # Accelerate itself looks for GPUs alone: without one, processes meet on the CPU over gloo.
     state = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
     unrecorded = []
     for arm in arms:
-        for number in config.seeds() if seed is None else (seed,):
+        for number in declared_seeds() if seed is None else (seed,):
             is_main = state.is_main_process
-            with publish.lock(f"train-{arm.name}-{number}") if is_main else nullcontext():
+            with cards.lock(f"train-{arm.name}-{number}") if is_main else nullcontext():
                 try:
                     _train(arm, number, settings, hashes[arm.name], skip_existing)
-                except tracking.Unrecorded as error:
+                except runs.Unrecorded as error:
                     unrecorded.append(str(error))
                 except Stopped:
                     # A launcher ends all when one has ended, and the first has a record to finish.
@@ -72,21 +75,21 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
         raise Refusal("; ".join(unrecorded))
 
 
-def _data_hashes(arm: config.Experiment) -> dict[str, str]:
+def _data_hashes(arm: Experiment) -> dict[str, str]:
     """What an arm is trained on, by hash, after checking that it is what was written."""
-    tier = publish.read_card(TIERS, f"winnow select {arm.name}", arm.tier_name)["files"]
+    tier = cards.read_card(SELECTED, f"winnow select {arm.name}", arm.tier_name)["files"]
     # The test rows are read for the record: they name the grid.
-    names = (TOKENIZER.name, tracking.HELD_OUT.name)
-    curated = publish.read_card(TOKENIZER.parent, "winnow curate", *names)["files"]
+    names = (TOKENIZER.name, TEST_ROWS.name)
+    curated = cards.read_card(TOKENIZER.parent, "winnow curate", *names)["files"]
     return {
-        "data": publish.fingerprint(
+        "data": files.fingerprint(
             [tier[name]["sha256"] for name in sorted(tier) if name.endswith(".arrow")]
         ),
         "tokenizer": curated[f"{TOKENIZER.name}/tokenizer.json"]["sha256"],
     }
 
 
-def budget_of(arm: config.Experiment, settings: TrainConfig, vocab_size: int) -> Any:
+def budget_of(arm: Experiment, settings: TrainConfig, vocab_size: int) -> Any:
     """The steps or tokens that an arm is given instead of its recipe's epochs: one of them.
 
     Of seconds, scoring takes what it was measured to take, where the score chose the rows.
@@ -105,8 +108,8 @@ def budget_of(arm: config.Experiment, settings: TrainConfig, vocab_size: int) ->
         )
     scoring = 0.0
     if arm.tier.is_scored:
-        scoring = float(publish.read_sealed(SCORING, "winnow score")["seconds"] or 0)
-    flops = models.flops_per_position(arm.model, vocab_size)
+        scoring = float(files.read_sealed(SCORING_METRICS, "winnow score")["seconds"] or 0)
+    flops = flops_per_position(arm.model, vocab_size)
     positions = (arm.budget.amount - scoring) * settings.flops_per_second / flops
     steps = int(positions // (arm.recipe.sequences_per_step * arm.model.context))
     if steps < 1:
@@ -118,7 +121,7 @@ def budget_of(arm: config.Experiment, settings: TrainConfig, vocab_size: int) ->
 
 
 def _key(
-    arm: config.Experiment,
+    arm: Experiment,
     seed: int,
     precision: str,
     init: str,
@@ -131,46 +134,46 @@ def _key(
         "model": asdict(arm.model),
         "recipe": asdict(arm.recipe),
         "budget": budget,
-        "init": base.identity(init),
+        "init": gpt2_start.identity(init),
         "seed": seed,
         "precision": precision,
-        "code": publish.code_hash("train", "records", "vocabulary"),
-        "versions": publish.versions("torch", "transformers", "accelerate", "tokenizers", "numpy"),
+        "code": sources.code_hash("train"),
+        "versions": files.versions("torch", "transformers", "accelerate", "tokenizers", "numpy"),
     }
 
 
 def _train(
-    arm: config.Experiment,
+    arm: Experiment,
     seed: int,
     settings: TrainConfig,
     hashes: dict[str, str],
     skip_existing: bool,
 ) -> None:
-    target, state = FOLDER / arm.name / str(seed), STATE / f"{arm.name}-{seed}"
+    target, state = MODELS / arm.name / str(seed), STATE / f"{arm.name}-{seed}"
     device = PartialState().device
-    kind = models.precision(settings.precision, device)
+    kind = precision(settings.precision, device)
     vocabulary = Vocabulary.read(TOKENIZER)
     budget = budget_of(arm, settings, vocabulary.size)
     key = _key(arm, seed, kind, settings.init, budget, hashes)
     # Its state is removed last: while it is there, the run's record may not be complete.
-    if skip_existing and publish.is_made_of(target, key) and not state.exists():
+    if skip_existing and cards.is_made_of(target, key) and not state.exists():
         PartialState().print(f"train: {arm.name} seed {seed} is done and unchanged")
         return
     start = None
     if settings.init != "scratch":
-        start = base.folder_of(settings.init, arm.model, vocabulary)
+        start = gpt2_start.folder_of(settings.init, arm.model, vocabulary)
     documents = _read(arm, vocabulary)
     train = _sequences(arm, seed, vocabulary, documents["train"])
     steps = _num_steps(arm, seed, budget, train)
     cost = _preflight(arm, seed, vocabulary, train, steps, kind, settings.max_hours)
     if PartialState().is_main_process:
         checkpoint.claim(state, key)
-    peak = models.watch_memory(device)
+    peak = watch_memory(device)
     plan = loop.Plan(
         model=_model(arm, seed, vocabulary, start),
         recipe=replace(arm.recipe, gradient_checkpointing=cost.gradient_checkpointing),
         train=train,
-        validation=data.pack(documents["validation"], arm.model.context, vocabulary.end_of_text),
+        validation=pack(documents["validation"], arm.model.context, vocabulary.end_of_text),
         seed=seed,
         precision=kind,
         state=state,
@@ -187,12 +190,12 @@ def _train(
         "num_rows": len(documents["train"]),
         "num_tokens": train.num_targets,
         "data_sha256": key["data"],
-        "device": models.environment(),
+        "device": environment(),
         "precision": kind,
-        "git_commit": publish.git_commit(),
+        "git_commit": files.git_commit(),
         "command": f"winnow train {arm.name} --seed {seed} --init {shlex.quote(settings.init)}",
     }
-    with spool.Training(f"{arm.name}-{seed}", description, state) as tracked:
+    with training.Training(f"{arm.name}-{seed}", description, state) as tracked:
         results = _fit(arm, plan, cost, tracked)
         results["peak_memory_gb"] = held = peak()
         print(
@@ -202,53 +205,53 @@ def _train(
         )
         _publish(target, plan, key, description | {"run_id": tracked.id}, results)
         tracked.finish(target, results)
-    publish.discard(state)
+    cards.discard(state)
 
 
-def _read(arm: config.Experiment, vocabulary: Vocabulary) -> dict[str, list[Tokens]]:
+def _read(arm: Experiment, vocabulary: Vocabulary) -> dict[str, list[Tokens]]:
     """The tier's documents as tokens by split."""
-    tier = load_from_disk(str(TIERS / arm.tier_name))
+    tier = load_from_disk(str(SELECTED / arm.tier_name))
     return {split: vocabulary.encode(texts(tier[split].data.table)) for split in tier}
 
 
 def _sequences(
-    arm: config.Experiment, seed: int, vocabulary: Vocabulary, documents: list[Tokens]
-) -> data.Sequences:
+    arm: Experiment, seed: int, vocabulary: Vocabulary, documents: list[Tokens]
+) -> Sequences:
     """What is trained on, by the recipe: packed, or a padded row a document."""
-    fill = data.pack if arm.recipe.packing else data.pad
-    train = fill(data.shuffled(documents, seed), arm.model.context, vocabulary.end_of_text)
+    fill = pack if arm.recipe.packing else pad
+    train = fill(shuffled(documents, seed), arm.model.context, vocabulary.end_of_text)
     if lost := sum(map(len, documents)) - train.num_targets:
         said = f"train: rows of {arm.model.context} tokens cut {lost} tokens off {arm.tier_name}"
         PartialState().print(said)
     return train
 
 
-def _num_steps(arm: config.Experiment, seed: int, budget: Any, train: data.Sequences) -> int:
+def _num_steps(arm: Experiment, seed: int, budget: Any, train: Sequences) -> int:
     """Optimizer steps by the budget, else by the recipe's epochs."""
     given = budget or {"tokens": arm.recipe.num_train_epochs * train.num_targets}
-    return given.get("steps") or data.steps_to(
+    return given.get("steps") or steps_to(
         train, given["tokens"], arm.recipe.sequences_per_step, seed
     )
 
 
 def _preflight(
-    arm: config.Experiment,
+    arm: Experiment,
     seed: int,
     vocabulary: Vocabulary,
-    train: data.Sequences,
+    train: Sequences,
     steps: int,
     kind: str,
     max_hours: float,
-) -> models.Estimate:
+) -> Estimate:
     """Say what the run will take.
 
     Raises:
         Refusal: that is more than max_hours, or than the device's memory.
     """
-    cost = models.estimate(
+    cost = estimate(
         arm.model, arm.recipe, vocabulary.size, len(train), train.num_targets, steps, kind
     )
-    said = f"train: {arm.name} seed {seed} on {models.environment()} in {kind}: {cost}"
+    said = f"train: {arm.name} seed {seed} on {environment()} in {kind}: {cost}"
     PartialState().print(said, flush=True)
     if cost.seconds > max_hours * 3600:
         raise Refusal(
@@ -257,23 +260,23 @@ def _preflight(
         )
     if cost.memory_gb > cost.device_gb:
         raise Refusal(
-            f"{arm.name} would take about {cost.memory_gb:.1f} GB, {models.environment()} has "
+            f"{arm.name} would take about {cost.memory_gb:.1f} GB, {environment()} has "
             f"{cost.device_gb:.1f}: lower per_device_train_batch_size in its recipe and raise "
             "gradient_accumulation_steps by as much, or use a smaller model"
         )
     return cost
 
 
-def _model(arm: config.Experiment, seed: int, vocabulary: Vocabulary, start: Path | None) -> Any:
+def _model(arm: Experiment, seed: int, vocabulary: Vocabulary, start: Path | None) -> Any:
     """The model before its first step: fresh from the seed, or a folder's."""
     torch.manual_seed(seed)
     if start is None:
-        return models.build(arm.model, vocabulary.size, vocabulary.end_of_text)
-    return base.load(start, arm.model, vocabulary)
+        return gpt2.build(arm.model, vocabulary.size, vocabulary.end_of_text)
+    return gpt2_start.load(start, arm.model, vocabulary)
 
 
 def _learn(
-    arm: config.Experiment, plan: loop.Plan, on_point: Callable[[dict[str, float]], None]
+    arm: Experiment, plan: loop.Plan, on_point: Callable[[dict[str, float]], None]
 ) -> checkpoint.Position:
     """Train to the end.
 
@@ -290,7 +293,7 @@ def _learn(
 
 
 def _fit(
-    arm: config.Experiment, plan: loop.Plan, cost: models.Estimate, tracked: spool.Training
+    arm: Experiment, plan: loop.Plan, cost: Estimate, tracked: training.Training
 ) -> dict[str, Any]:
     """Train, and say what came of it, beside what was estimated."""
     done = _learn(arm, plan, tracked.point)
@@ -317,9 +320,9 @@ def _publish(
     target: Path, plan: loop.Plan, key: dict[str, Any], description: Any, results: Any
 ) -> None:
     card = {"stage": "train", "key": key}
-    with publish.publish_folder(target, card) as folder:
+    with cards.publish_folder(target, card) as folder:
         plan.model.save_pretrained(folder)  # type: ignore[operator]
         for path in TOKENIZER.iterdir():
             shutil.copyfile(path, folder / path.name)
-        publish.write_json(folder / "experiment_config.json", description)
-        publish.write_json(folder / "train_results.json", results)
+        files.write_json(folder / "experiment_config.json", description)
+        files.write_json(folder / "train_results.json", results)

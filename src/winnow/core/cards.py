@@ -1,144 +1,36 @@
-"""How anything is written: atomic files and folders, cards, locks, ledgers.
+"""How a folder is published: cards, locks, ledgers.
 
-A file appears whole or not at all (temporary file in the same folder, fsync, rename, fsync of the
-folder). A folder is complete when it holds `card.json`, which is written last and names every
-other file with its size and SHA-256, the folder, the inputs and the parameters that made it, and
-holds a checksum of itself. Each stage opens another one's folder by `read_card`: what it reads is
-what was written, to the last bit, or is refused.
+A folder is complete when it holds `card.json`, which is written last and names every other file
+with its size and SHA-256, the folder, the inputs and the parameters that made it, and holds a
+checksum of itself. Each stage opens another one's folder by `read_card`: what it reads is what was
+written, to the last bit, or is refused.
 """
 
 import contextlib
 import errno
 import fcntl
-import hashlib
-import importlib.metadata
-import itertools
 import json
 import os
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
+from winnow.core.files import (
+    dump,
+    file_hash,
+    fingerprint,
+    read_json,
+    read_sealed,
+    sync,
+    write_sealed,
+)
+from winnow.core.layout import STATE
 
 CARD = "card.json"
-CHECKSUM = "sha256"
-STATE = Path(".winnow")
-"""Where unfinished work and locks live: outside of every DVC output, which DVC deletes at will."""
-
-
-def _plain(value: Any) -> Any:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
-
-
-def dump(value: Any) -> str:
-    """JSON text with sorted keys; dataclasses become objects; NaN and infinities are refused."""
-    return json.dumps(
-        value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain
-    )
-
-
-def fingerprint(value: Any) -> str:
-    """The SHA-256 of a value's JSON text: equal values, equal fingerprints."""
-    return hashlib.sha256(dump(value).encode()).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """The SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def bytes_hash(data: bytes) -> str:
-    """The SHA-256 of some bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def code_hash(*names: str) -> str:
-    """The SHA-256 over the Python source of winnow's packages and modules of these names."""
-    root = Path(__file__).parent
-    found = [[*root.glob(f"{name}.py"), *(root / name).rglob("*.py")] for name in names]
-    files = sorted(itertools.chain(*found))
-    return fingerprint({str(path.relative_to(root)): file_hash(path) for path in files})
-
-
-def versions(*libraries: str) -> dict[str, str]:
-    """The installed version of each library that decides a result."""
-    return {name: importlib.metadata.version(name) for name in libraries}
-
-
-def git_commit() -> str | None:
-    """The checked-out commit, with `-dirty` where tracked files differ; None outside of git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary file that becomes `path` when the block ends well, and vanishes if not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # One name, so that what a kill leaves is written over: two processes at one file hold a lock.
-    temporary = path.with_name(f".{path.name}.tmp")
-    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    try:
-        with temporary.open(mode, **text) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, atomically."""
-    with atomic_file(path, "w") as file:
-        file.write(dump(value) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file that a stage wrote; a missing or torn one is an error that names it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Refusal(f"{path} is missing: run the stage that makes it") from None
-    except (ValueError, RecursionError) as error:
-        raise Refusal(f"{path} is not valid JSON ({error}): run its stage again") from None
-
-
-def write_sealed(path: Path, value: dict[str, Any]) -> None:
-    """Write an object as JSON, atomically, with a checksum of the rest and of the file's name."""
-    write_json(path, value | {CHECKSUM: fingerprint({path.name: value})})
-
-
-def read_sealed(path: Path, command: str) -> dict[str, Any]:
-    """Read what `write_sealed` wrote.
-
-    Raises:
-        Refusal: the file is missing or holds anything else; the message names the command.
-    """
-    made_by(command, path)
-    with contextlib.suppress(ValueError, RecursionError):
-        value = json.loads(path.read_bytes())
-        if isinstance(value, dict):
-            checksum = value.pop(CHECKSUM, None)
-            if checksum == fingerprint({path.name: value}):
-                return value
-    raise Refusal(f"{path} is not what `{command}` wrote: run it again")
 
 
 @contextlib.contextmanager
@@ -162,7 +54,7 @@ def publish_folder(target: Path, card: dict[str, Any]) -> Iterator[Path]:
         yield partial
         files = sorted(path for path in partial.rglob("*") if path.is_file())
         for path in files:
-            _sync(path)
+            sync(path)
         card["folder"] = str(target)
         card["files"] = {
             str(path.relative_to(partial)): {
@@ -175,7 +67,7 @@ def publish_folder(target: Path, card: dict[str, Any]) -> Iterator[Path]:
         if target.exists():
             discard(target)
         os.replace(partial, target)
-        _sync(target.parent)
+        sync(target.parent)
     finally:
         _remove(partial)
 
@@ -259,17 +151,6 @@ def check_inputs(folder: Path, card: dict[str, Any], command: str) -> None:
     for source, files in card["inputs"].items():
         if fingerprint(read_sealed(Path(source) / CARD, command)["files"]) != files:
             raise Refusal(f"{folder} was made of another {source}: run `{command}` again")
-
-
-def made_by(command: str, path: Path) -> Path:
-    """A path that a command makes.
-
-    Raises:
-        Refusal: it is not there; the message names the command.
-    """
-    if not path.exists():
-        raise Refusal(f"{path} is missing: run `{command}`")
-    return path
 
 
 def is_complete(folder: Path) -> bool:

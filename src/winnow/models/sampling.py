@@ -7,8 +7,8 @@ import torch
 from transformers import GPT2LMHeadModel
 from transformers.cache_utils import Cache, DynamicLayer
 
-from winnow.progress import progress
-from winnow.vocabulary import Vocabulary
+from winnow.core.progress import progress
+from winnow.models.tokenizer import Vocabulary
 
 KEPT = 0.75
 """Once no more than this share of a batch goes on, the rest is taken out of it: to do so at every

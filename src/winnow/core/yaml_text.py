@@ -11,7 +11,7 @@ from ruamel.yaml.composer import Composer, ComposerError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
-from winnow.errors import loading
+from winnow.core.errors import loading
 
 MAX_VALUES, MAX_DEPTH, MAX_DIGITS = 5_000, 16, 100
 TYPES = {

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from winnow.train.data import IGNORED
+from winnow.models.sequences import IGNORED
 
 LOGITS, LOGITS_CPU = 2**27, 2**18
 """Logits at a time: 0.5 GB in fp32, which fills a GPU, and 1 MB, which a core's cache holds."""

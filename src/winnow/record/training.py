@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from winnow import publish, tracking
-from winnow.errors import Refusal
+from winnow.core import files
+from winnow.core.errors import Refusal
+from winnow.record import runs
 
 # isort: split
 # After tracking, which sets MLflow's switches before it imports it.
@@ -55,7 +56,7 @@ class Training:
         """
         self._cell, self._description = cell, description
         self._state, self._note = state, state / "run_id"
-        self.id = tracking.remembered(self._note)
+        self.id = runs.remembered(self._note)
         """Of the run; None as long as the server has not been reached."""
         self._token = _token(state / "token")
         self._points = _read_points(state / "points.jsonl")
@@ -80,7 +81,7 @@ class Training:
         trace: TracebackType | None,
     ) -> None:
         # A run whose record is not complete stays open: the same command goes on with it.
-        if self._ended or isinstance(error, tracking.Unrecorded):
+        if self._ended or isinstance(error, runs.Unrecorded):
             return
         if self._delivered() and self._client:
             with contextlib.suppress(MlflowException, OSError):
@@ -91,7 +92,7 @@ class Training:
         step = int(values["step"])
         if any(point["step"] == step for point in reversed(self._points)):
             return
-        metrics = tracking.finite({key: value for key, value in values.items() if key != "step"})
+        metrics = runs.finite({key: value for key, value in values.items() if key != "step"})
         point = {"step": step, "time": time.time_ns() // 1_000_000, "metrics": metrics}
         with (self._state / "points.jsonl").open("a") as file:
             file.write(json.dumps(point) + "\n")
@@ -114,8 +115,8 @@ class Training:
                 self._ended = True
                 return
             except (MlflowException, OSError) as error:
-                self._away = tracking.cause(error)
-        raise tracking.Unrecorded(
+                self._away = runs.cause(error)
+        raise runs.Unrecorded(
             f"{folder} is trained, but its record is not complete ({self._away}): what is missing "
             f"is kept in {self._state}, run the same command when the tracking server answers"
         )
@@ -133,7 +134,7 @@ class Training:
                     print("train: the tracking server answers again", file=sys.stderr)
                 self._away = None
             except Exception as error:
-                self._lost(tracking.cause(error))
+                self._lost(runs.cause(error))
             self._tried.set()
             if last:
                 return
@@ -150,10 +151,10 @@ class Training:
 
     def _open(self) -> MlflowClient:
         """Continue the run that this folder knows, or create one; end those that were killed."""
-        client, experiment = tracking.connect()
-        if self.id and not tracking.exists(client, self.id):
+        client, experiment = runs.connect()
+        if self.id and not runs.exists(client, self.id):
             self.id = None
-        place = publish.fingerprint([socket.gethostname(), str(self._state.resolve())])[:16]
+        place = files.fingerprint([socket.gethostname(), str(self._state.resolve())])[:16]
         tags = {"winnow.folder": place, "winnow.token": self._token}
         # No other process works in this folder: what still runs in its name was killed.
         running = f"tags.`winnow.folder` = '{place}' and attributes.status = 'RUNNING'"
@@ -168,7 +169,7 @@ class Training:
         self.id = self.id or next(lost, None)
         if self.id is None:
             about = ("train", self._cell, self._description, tags)
-            self.id = tracking.create(client, experiment, *about)
+            self.id = runs.create(client, experiment, *about)
         else:
             client.update_run(self.id, "RUNNING")
         for run_id, token in left().items():
@@ -176,9 +177,9 @@ class Training:
                 client.set_terminated(run_id, "KILLED")
             elif run_id != self.id:  # MLflow's client asked twice
                 client.delete_run(run_id)
-        with publish.atomic_file(self._note, "w") as file:
+        with files.atomic_file(self._note, "w") as file:
             file.write(self.id)
-        tracking.describe(client, self.id, "train", self._description)
+        runs.describe(client, self.id, "train", self._description)
         # Of the machine there are points as long as the server answers: these are not kept.
         self._machine = SystemMetricsMonitor(self.id, resume_logging=True)
         self._machine.start()
@@ -245,10 +246,10 @@ def _status(kind: type[BaseException] | None) -> str:
 
 def _token(note: Path) -> str:
     """What tells this folder's run from all others, even where its id never arrived."""
-    token = tracking.remembered(note)
+    token = runs.remembered(note)
     if token is None:
         token = uuid.uuid4().hex
-        with publish.atomic_file(note, "w") as file:
+        with files.atomic_file(note, "w") as file:
             file.write(token)
     return token
 

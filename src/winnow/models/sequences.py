@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from winnow.vocabulary import Tokens
+from winnow.models.tokenizer import Tokens
 
 IGNORED = -100
 """The label of padding, which no loss counts (PyTorch's default ignore_index)."""

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from winnow.errors import Refusal, loading
+from winnow.core.errors import Refusal, loading
 
 FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 """What is fetched of a model: nothing that has to be unpickled or is code."""
@@ -126,4 +126,14 @@ def _fetched(model: str, revision: str) -> Path:
                 allow_patterns=FILES,
                 local_files_only=constants.HF_HUB_OFFLINE,
             )
+        )
+
+
+def check_init(init: str) -> None:
+    """Refuse a start that is neither scratch nor a folder nor a hub id with its commit."""
+    is_name = init == "scratch" or re.fullmatch(r"[\w.-]+(/[\w.-]+)?@[0-9a-f]{40}", init)
+    if not is_name and not Path(init).is_dir():
+        raise Refusal(
+            "params.yaml: train.init: expected scratch, a folder, or a hub id with its commit "
+            f"(org/name@<40 hex digits>), found {init!r}"
         )

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
-from winnow import config
-from winnow.errors import Refusal
+from winnow.core import params
+from winnow.core.errors import Refusal
 
 I = TypeVar("I")  # noqa: E741
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def running() -> Iterator[None]:
             one of Ray's own processes was killed.
     """
     global _on_ray
-    if config.load("engine", Literal["local", "ray"]) == "local":  # type: ignore[arg-type]
+    if params.load("engine", Literal["local", "ray"]) == "local":  # type: ignore[arg-type]
         yield
         return
     # Without an address Ray would join any cluster that was here, and wait for one that is gone.

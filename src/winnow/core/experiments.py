@@ -1,85 +1,34 @@
-"""params.yaml as frozen, typed values; an unknown key, a wrong type or a value out of its range is
-an error that names it.
+"""Experiments: what several stages speak of, declared in params.yaml and resolved here alone.
 
-A stage keeps the class of its section in a module of its own, `params.py`, which imports nothing
-that takes long, and asks `load("score", ScoreConfig)` for it. What several stages speak of
-(experiments, tiers, models, recipes) is here. The range of a number stands beside its type:
-`Annotated[int, Range("[1, 1000]")]`.
+An experiment is a tier, a model, a recipe and perhaps a budget; this module alone builds and reads
+its name.
 """
 
-import collections.abc
 import dataclasses
-import difflib
-import functools
 import itertools
 import re
-import reprlib
-import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from winnow import STAGES
-from winnow.errors import Refusal
+from winnow.core.errors import Refusal
+from winnow.core.params import (
+    PARAMS,
+    Count,
+    Name,
+    Range,
+    Seed,
+    Share,
+    brief,
+    build,
+    fail,
+    load,
+    nearest,
+)
 
-PARAMS = Path("params.yaml")
-MAX_BYTES = 1 << 17
-"""Of params.yaml."""
 MAX_NAMES = 10_000
 """Declared names that an unknown one is compared with."""
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """The numbers that a key may have: an interval, as it is written."""
-
-    interval: str
-    """For example "(0, 1]", which 0 is not in and 1 is; NaN is in none."""
-
-    def __contains__(self, number: float) -> bool:
-        least, most = map(float, self.interval[1:-1].split(","))
-        above = least <= number if self.interval[0] == "[" else least < number
-        return above and (number <= most if self.interval[-1] == "]" else number < most)
-
-    def __str__(self) -> str:
-        return f"in {self.interval}"
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """The texts that a key may have."""
-
-    pattern: str
-    """The whole text matches this regular expression."""
-    description: str
-
-    def __contains__(self, text: str) -> bool:
-        return re.fullmatch(self.pattern, text) is not None
-
-    def __str__(self) -> str:
-        return self.description
-
-
-COUNTS = Range("[1, 1000000000]")
-Count = Annotated[int, COUNTS]
-Share = Annotated[float, Range("(0, 1]")]
-Probability = Annotated[float, Range("[0, 1]")]
-SEEDS = Range("[0, 4294967295]")
-Seed = Annotated[int, SEEDS]
-Text = Annotated[
-    str, Form(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1000}", "of 1 to 1000 characters, none a control")
-]
-Name = Annotated[
-    str,
-    Form(
-        r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
-        "of 1 to 100 letters, digits, '.', '_' and '-' that begins with a letter or digit",
-    ),
-]
-"""What becomes a part of paths, of MLflow's names and of commands."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,149 +127,11 @@ class Experiment:
     budget: Budget | None = None
 
 
-_brief = reprlib.Repr()
-_brief.maxlevel, _brief.maxstring, _brief.maxother = 2, 100, 100
-
-
-def _fail(path: str, expected: str, found: Any) -> typing.NoReturn:
-    raise Refusal(f"{PARAMS}: {path}: expected {expected}, found {_brief.repr(found)}")
-
-
-def _nearest(name: str, known: typing.Iterable[str]) -> str:
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names[:6]
-    return ", ".join(near)
-
-
-def demand_file(key: str, path: str, advice: str = "") -> None:
-    """Refuse a file or folder that params.yaml names and that is not there."""
-    if not (Path(path).is_file() or Path(path).is_dir()):
-        raise Refusal(f"{PARAMS}: {key}: no file or folder {path!r}{advice}")
-
-
-KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-
-
-def build(kind: Any, value: Any, path: str) -> Any:
-    """Turn parsed YAML into `kind`: a dataclass, container, literal, union or scalar type, or one
-    of these Annotated with the Range or Form of its values.
-
-    Raises:
-        Refusal: it is none; the message begins with `path`, its place in params.yaml.
-    """
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _build_class(typing.cast(type, kind), value, path)
-    if origin is Annotated:
-        base, limit = arguments
-        built = build(base, value, path)
-        return built if built in limit else _fail(path, f"{KINDS[base]} {limit}", value)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        return build(next(item for item in arguments if item is not type(None)), value, path)
-    if origin is Literal:
-        # 1 equals true, and is not meant.
-        if any(type(value) is type(item) and value == item for item in arguments):
-            return value
-        _fail(path, f"one of {', '.join(map(str, arguments))}", value)
-    if origin in (tuple, collections.abc.Sequence):
-        if not isinstance(value, list):
-            _fail(path, "a list", value)
-        return tuple(build(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, dict):
-            _fail(path, "a mapping", value)
-        return _build_dict(arguments, value, path)
-    if kind is Any:
-        return value
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        _fail(path, KINDS[kind], value)
-    return value
-
-
-def _build_dict(kinds: Any, value: Mapping[Any, Any], path: str) -> dict[Any, Any]:
-    names = [build(kinds[0], key, path) for key in value]
-    by_folded = {name.casefold(): name for name in names}
-    for name in names:
-        if by_folded[name.casefold()] != name:
-            raise Refusal(
-                f"{PARAMS}: {path}: {name} and {by_folded[name.casefold()]} are one name where "
-                "files go without regard to case: rename one"
-            )
-    built = (build(kinds[1], item, f"{path}.{key}") for key, item in value.items())
-    return dict(zip(names, built, strict=True))
-
-
-def _check_keys(value: Mapping[Any, Any], known: typing.Collection[str], path: str) -> None:
-    for key in value:
-        if key not in known:
-            name = str(key)[:100]
-            raise Refusal(f"{PARAMS}: unknown key {path}{name} (near: {_nearest(name, known)})")
-
-
-def _build_class(kind: type[T], value: Any, path: str) -> T:
-    if not isinstance(value, Mapping):
-        _fail(path, "a mapping", value)
-    hints = typing.get_type_hints(kind, include_extras=True)
-    _check_keys(value, hints, f"{path}.")
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if field.default is dataclasses.MISSING and field.name not in value:
-            raise Refusal(f"{PARAMS}: {path}.{field.name} is missing")
-    fields = {key: build(hints[key], item, f"{path}.{key}") for key, item in value.items()}
-    try:
-        return kind(**fields)
-    except Refusal as error:
-        raise Refusal(f"{PARAMS}: {path}.{error}") from None
-
-
-def _document() -> dict[str, Any]:
-    """The whole of params.yaml, its top-level keys checked."""
-    if not PARAMS.is_file():
-        raise Refusal(f"{PARAMS} is missing or no file: run winnow in the project's folder")
-    with PARAMS.open("rb") as file:
-        text = file.read(MAX_BYTES + 1)
-    if len(text) > MAX_BYTES:
-        raise Refusal(f"{PARAMS} has more than {MAX_BYTES} bytes")
-    return _parse(text)
-
-
-@functools.lru_cache(1)
-def _parse(text: bytes) -> dict[str, Any]:
-    # Here, as a machine that only trains what it is handed need not have ruamel.yaml.
-    from winnow import yaml_text
-
-    document = yaml_text.parse(text, str(PARAMS))
-    if not isinstance(document, dict):
-        raise Refusal(f"{PARAMS}: expected a mapping, found {_brief.repr(document)}")
-    _check_keys(document, {*STAGES, "engine", "experiments", "seeds"}, "")
-    return document
-
-
-def sections() -> set[str]:
-    """The sections that params.yaml has."""
-    return set(_document())
-
-
-def load(section: str, kind: type[T]) -> T:
-    """Read one section of params.yaml into its class.
-
-    Raises:
-        Refusal: for an unknown, missing or mistyped key; the message names it.
-    """
-    document = _document()
-    if section not in document:
-        raise Refusal(f"{PARAMS}: section {section} is missing")
-    return typing.cast(T, build(kind, document[section], section))
-
-
-def seeds() -> tuple[int, ...]:
+def declared_seeds() -> tuple[int, ...]:
     """The seeds that every experiment is run with."""
     numbers: tuple[int, ...] = load("seeds", tuple[Seed, ...])
     if not numbers or len(set(numbers)) < len(numbers):
-        _fail("seeds", "one or more different numbers", list(numbers))
+        fail("seeds", "one or more different numbers", list(numbers))
     return numbers
 
 
@@ -366,18 +177,18 @@ def quantity(text: str) -> int | float | None:
 def _check_tier(name: str, tier: Tier, grid: _Grid) -> None:
     path, tiers = f"select.tiers.{name}", grid.tiers
     if tier.recipe not in grid.recipes:
-        _fail(f"{path}.recipe", f"one of {', '.join(grid.recipes)}", tier.recipe)
+        fail(f"{path}.recipe", f"one of {', '.join(grid.recipes)}", tier.recipe)
     if tier.rule == "matched":
         if tier.of is None or tier.of not in tiers or tier.count is not None or tier.share:
-            _fail(path, "`of: <tier>` and no quantity for a matched tier", tier.of)
+            fail(path, "`of: <tier>` and no quantity for a matched tier", tier.of)
         size: int | float | None = tiers[tier.of].count or tiers[tier.of].share
     else:
         if (tier.count is None) == (tier.share is None) or tier.of is not None:
-            _fail(path, "a count or a share, one of them", f"{tier.count}, {tier.share}")
+            fail(path, "a count or a share, one of them", f"{tier.count}, {tier.share}")
         size = tier.count if tier.share is None else tier.share
     named = quantity(name.rpartition("_")[2])
     if named != size:
-        _fail(path, f"the quantity that the name says ({named})", size)
+        fail(path, f"the quantity that the name says ({named})", size)
 
 
 def _budget(name: str) -> Budget:
@@ -385,16 +196,16 @@ def _budget(name: str) -> Budget:
     number, _, unit = name.rpartition("_")
     amount = quantity(number)
     if unit not in typing.get_args(Unit) or not isinstance(amount, int) or not 0 < amount <= 1e15:
-        _fail("train.budgets", "names such as 1k_steps, 100M_tokens or 3600_seconds", name)
+        fail("train.budgets", "names such as 1k_steps, 100M_tokens or 3600_seconds", name)
     return Budget(unit=typing.cast(Any, unit), amount=amount)
 
 
-def budgets() -> dict[str, Budget]:
+def declared_budgets() -> dict[str, Budget]:
     """The declared budgets by name."""
     return {name: _budget(name) for name in _grid().budgets}
 
 
-def experiments(names: Sequence[str]) -> list[Experiment]:
+def resolve(names: Sequence[str]) -> list[Experiment]:
     """Resolve each `<tier>_<model>`, or `<tier>_<model>_<budget>`, to what it means.
 
     Args:
@@ -414,9 +225,9 @@ def experiments(names: Sequence[str]) -> list[Experiment]:
     return [_resolve(name, grid) for name in chosen]
 
 
-def experiment(name: str) -> Experiment:
-    """Resolve one name; see `experiments`."""
-    (arm,) = experiments([name])
+def resolve_one(name: str) -> Experiment:
+    """Resolve one name; see `resolve`."""
+    (arm,) = resolve([name])
     return arm
 
 
@@ -437,8 +248,8 @@ def _parts(name: str, grid: _Grid) -> tuple[str, str, Budget | None]:
             f"{tier}_{rest}{end}"
             for tier, rest, end in itertools.product(grid.tiers, grid.models, ends)
         )
-        near = _nearest(name, itertools.islice(declared, MAX_NAMES))
-        raise Refusal(f"unknown experiment {_brief.repr(name)}; nearest: {near}")
+        near = nearest(name, itertools.islice(declared, MAX_NAMES))
+        raise Refusal(f"unknown experiment {brief.repr(name)}; nearest: {near}")
     if len(found) > 1:
         first, second = (f"tier {tier} and model {model}" for tier, model, _ in found[:2])
         raise Refusal(f"experiment {name} is both {first} and {second}: rename one of them")

@@ -28,13 +28,17 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH
 from sqlalchemy.exc import SQLAlchemyError
 
-from winnow import config, publish
-from winnow.errors import Refusal
-from winnow.masking import mask
+from winnow.core.errors import Refusal
+from winnow.core.experiments import declared_seeds, experiment_names
+from winnow.core.files import (
+    bytes_hash,
+    file_hash,
+    fingerprint,
+)
+from winnow.core.layout import TEST_ROWS
+from winnow.core.masking import mask
 
 EXPERIMENT = "winnow"
-HELD_OUT = Path("artifacts/curate/test.parquet")
-"""What all runs of a grid are judged on."""
 
 
 class Unrecorded(Refusal):
@@ -94,7 +98,7 @@ def _cut(name: str) -> str:
     """A name of the length that MLflow takes; a longer one ends in its hash."""
     if len(name) <= MAX_ENTITY_KEY_LENGTH:
         return name
-    return f"{name[:200]}:sha256-{publish.bytes_hash(name.encode())[:16]}"
+    return f"{name[:200]}:sha256-{bytes_hash(name.encode())[:16]}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -127,7 +131,7 @@ def metrics(values: Mapping[str, Any], timestamp: int | None = None) -> None:
     mlflow.log_metrics(finite(values), timestamp=timestamp)
 
 
-def files(paths: list[Path], folder: str | None = None) -> None:
+def artifacts(paths: list[Path], folder: str | None = None) -> None:
     """Log files to the open run as artifacts."""
     for path in paths:
         mlflow.log_artifact(str(path), folder)
@@ -205,7 +209,7 @@ def _parent(client: MlflowClient, experiment: str, description: Mapping[str, Any
         os.environ["WINNOW_PARENT_RUN"] = project
     project = os.environ.get("WINNOW_PARENT_RUN")
     grid = None
-    names, seeds = config.experiment_names(), config.seeds()
+    names, seeds = experiment_names(), declared_seeds()
     if description["experiment"] in names and description["seed"] in seeds:
         grid = _grid(client, experiment)
     if project and grid:
@@ -215,8 +219,8 @@ def _parent(client: MlflowClient, experiment: str, description: Mapping[str, Any
 
 def _grid(client: MlflowClient, experiment: str) -> str:
     """The run of the grid in params.yaml on these rows, made by the first process that needs it."""
-    names, seeds = config.experiment_names(), config.seeds()
-    identity = publish.fingerprint([names, seeds, publish.file_hash(HELD_OUT)])[:16]
+    names, seeds = experiment_names(), declared_seeds()
+    identity = fingerprint([names, seeds, file_hash(TEST_ROWS)])[:16]
 
     def runs() -> list[str]:
         same = f"tags.stage = 'grid' and tags.grid = '{identity}'"
@@ -291,8 +295,8 @@ def record_analysis(
             experiment_id=experiment, run_name="analyze", tags=tags, description=answer
         ):
             metrics(summary)
-            files([folder / name for name in ("report.html", "removed.html", "analysis.json")])
-            files([folder / "figures"])
+            artifacts([folder / name for name in ("report.html", "removed.html", "analysis.json")])
+            artifacts([folder / "figures"])
         client.set_tag(grid, MLFLOW_RUN_NOTE, answer)
         client.set_terminated(grid)
         for name, by_seed in losses.items():

@@ -7,14 +7,15 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from winnow import publish, weights
-from winnow.config import Model
-from winnow.errors import Refusal, at, loading
-from winnow.train.model import padded
-from winnow.train.params import check_init
-from winnow.vocabulary import Vocabulary
+from winnow.core import cards, files
+from winnow.core.errors import Refusal, at, loading
+from winnow.core.experiments import Model
+from winnow.models import pretrained
+from winnow.models.gpt2 import padded
+from winnow.models.pretrained import check_init
+from winnow.models.tokenizer import Vocabulary
 
-IDENTITY = ("config.json", "*.safetensors", weights.INDEX)
+IDENTITY = ("config.json", "*.safetensors", pretrained.INDEX)
 """What of a folder decides what a training from it becomes."""
 SHAPE = (
     "n_layer",
@@ -45,15 +46,15 @@ def identity(init: str) -> str:
     if not Path(init).is_dir():
         return init
     folder = _folder(init)
-    files = [path for pattern in IDENTITY for path in folder.glob(pattern)]
-    return publish.fingerprint({path.name: publish.file_hash(path) for path in files})
+    paths = [path for pattern in IDENTITY for path in folder.glob(pattern)]
+    return files.fingerprint({path.name: files.file_hash(path) for path in paths})
 
 
 def _folder(init: str) -> Path:
     """Where a start is, with nothing in it that would have to be trusted."""
     name, _, revision = init.partition("@") if not Path(init).is_dir() else (init, "", "")
     with at("params.yaml: train.init"):
-        return weights.folder(name, revision or None)
+        return pretrained.folder(name, revision or None)
 
 
 def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
@@ -65,9 +66,9 @@ def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
     """
     folder = _folder(init)
     with at(f"params.yaml: train.init: {init}"):
-        if Path(init).is_dir() and (folder / publish.CARD).exists():
-            card = publish.read_sealed(folder / publish.CARD, "winnow train")
-            publish.check_files(folder, card["files"], "winnow train")
+        if Path(init).is_dir() and (folder / cards.CARD).exists():
+            card = files.read_sealed(folder / cards.CARD, "winnow train")
+            cards.check_files(folder, card["files"], "winnow train")
         _check_shape(_config(folder), model, vocabulary)
         _check_tokenizer(folder, vocabulary)
     return folder
@@ -75,7 +76,7 @@ def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
 
 def _config(folder: Path) -> GPT2Config:
     """The model that a folder declares."""
-    declared = weights.read_json(folder / "config.json")
+    declared = pretrained.read_json(folder / "config.json")
     if declared.get("model_type") != "gpt2":
         raise Refusal(f"it is a {declared.get('model_type')}, and only gpt2 is trained here")
     with loading("its config.json cannot be read"):
@@ -119,7 +120,7 @@ def _tensors(folder: Path, config: GPT2Config) -> dict[str, torch.Tensor]:
     """A folder's weights by name: all that the declared model has, finite, and of its shapes."""
     single = folder / "model.safetensors"
     tensors: dict[str, torch.Tensor] = {}
-    for file in [single] if single.exists() else weights.shards(folder / weights.INDEX):
+    for file in [single] if single.exists() else pretrained.shards(folder / pretrained.INDEX):
         with loading(f"{folder} cannot be loaded: {file.name}"):
             tensors |= load_file(file)
     with loading(f"{folder}: config.json declares no model"), torch.device("meta"):

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from mlflow.tracking.default_experiment.abstract_context import DefaultExperimentProvider
 
-from winnow.masking import mask_output
+from winnow.core.masking import mask_output
 
 if "run" in sys.argv[1:]:
     # The command line's own lines name the tracking server, and may come before it asks for more.
@@ -37,13 +37,13 @@ class ProjectExperiment(DefaultExperimentProvider):  # type: ignore[misc]
             SystemExit: no engine answers, or it has no such image. MLflow passes over any other
                 exception of a provider with a warning.
         """
-        from winnow import tracking
+        from winnow.record import runs
 
         project = _project()
         assert project is not None
         if click.get_current_context().params["backend"] in (None, "local"):
             _need_image(project.docker_env["image"])
-        return tracking.connect()[1]
+        return runs.connect()[1]
 
 
 def _project() -> Any:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numba
 
-from winnow import publish
+from winnow.core import sources
 
-SOURCES = publish.code_hash("curate", "score", "utf8", "words")
-"""Of the modules that hold kernels and what those take from one another."""
+SOURCES = sources.kernels_hash()
+"""Of the modules that hold kernels and what those take of one another."""
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:

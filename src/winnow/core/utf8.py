@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from winnow.kernels import njit
+from winnow.core.kernels import njit
 
 Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.column_names import (
+from winnow.core.column_names import (
     ALTERNATIVES,
     ASSISTANT,
     BAD,

@@ -1,0 +1,1 @@
+"""What every stage stands on: parameters, experiments, files, cards, records."""

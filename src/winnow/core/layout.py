@@ -1,0 +1,49 @@
+"""Where everything lies: every path that two stages share, and what each stage reads.
+
+Paths are from the project's folder, in which every command works.
+"""
+
+from pathlib import Path
+
+ARTIFACTS = Path("artifacts")
+INGESTED, CURATED, SCORED, SELECTED = (
+    ARTIFACTS / stage for stage in ("ingest", "curate", "score", "select")
+)
+CURATION_METRICS = ARTIFACTS / "curate_metrics.json"
+SCORING_METRICS = ARTIFACTS / "score_metrics.json"
+TOKENIZER = CURATED / "tokenizer"
+TEST_ROWS = CURATED / "test.parquet"
+"""What all arms of a grid are judged on."""
+STATISTICS = SELECTED / "statistics.json"
+EXPERIMENTS = SELECTED / "experiments"
+"""A card for each experiment, which its training depends on."""
+MODELS, RESULTS, ANALYSIS = Path("models"), Path("results"), Path("analysis")
+METRICS = Path("metrics.json")
+STATE = Path(".winnow")
+"""Where unfinished work and locks live: outside of every DVC output, which DVC deletes at will."""
+
+READS = {
+    "ingest": ("data",),
+    "curate": (f"{INGESTED}",),
+    "score": (f"{CURATED}",),
+    "select": (f"{CURATED}", f"{SCORED}"),
+    "train": (f"{EXPERIMENTS}/${{item}}.json", f"{TOKENIZER}", f"{SCORING_METRICS}"),
+    "evaluate": (
+        f"{MODELS}/${{item}}",
+        f"{CURATED}",
+        f"{SCORED}",
+        f"{EXPERIMENTS}/${{item}}.json",
+        "corpora/tasks.jsonl",
+    ),
+    "analyze": (
+        f"{INGESTED}",
+        f"{CURATED}",
+        f"{CURATION_METRICS}",
+        f"{SCORED}",
+        f"{SCORING_METRICS}",
+        f"{SELECTED}",
+        f"{RESULTS}",
+        "corpora/truth.jsonl",
+    ),
+}
+"""What a stage reads, as its deps in dvc.yaml name it."""

@@ -1,0 +1,1 @@
+"""Families of models: what trains, scores and completes; only here transformers is known."""

@@ -1,0 +1,1 @@
+"""The record of runs in MLflow, which is imported nowhere else."""
