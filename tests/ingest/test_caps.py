@@ -22,7 +22,7 @@ from tiny import TINY, need, write_params
 
 from winnow.core import progress
 from winnow.core.errors import Refusal
-from winnow.core.mapping import to_pair
+from winnow.core.mapping.pair import to_pair
 from winnow.ingest import json_text, stage
 
 GOOD = {"instruction": "Name the river.", "output": "It is the Wharfe."}

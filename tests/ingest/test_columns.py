@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from winnow.core import cards
-from winnow.core.column_names import BAD, EMPTY, MISSING, NAMES, TURN_NAMES
-from winnow.core.mapping import PUBLIC, Layout, Unmapped, flat, is_filled, to_pair
+from winnow.core.mapping.columns import flat, is_filled
+from winnow.core.mapping.fields import PUBLIC, Layout, Unmapped
+from winnow.core.mapping.names import BAD, EMPTY, MISSING, NAMES, TURN_NAMES
+from winnow.core.mapping.pair import to_pair
 from winnow.ingest import sources, stage
 
 SIGNS = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]

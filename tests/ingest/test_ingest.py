@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import TINY, corpus, write_jsonl, write_params
 
-from winnow.core.mapping import Unmapped, to_columns, to_pair
+from winnow.core.mapping.columns import to_columns
+from winnow.core.mapping.fields import Unmapped
+from winnow.core.mapping.pair import to_pair
 from winnow.ingest import columns, sources, stage
 
 GOOD = {"instruction": "Add.", "input": "1 2", "output": "3"}

@@ -10,7 +10,8 @@ import pytest
 from tiny import TINY, write_jsonl, write_params
 
 from winnow.core.errors import Refusal
-from winnow.core.mapping import Unmapped, to_pair
+from winnow.core.mapping.fields import Unmapped
+from winnow.core.mapping.pair import to_pair
 from winnow.ingest import stage
 
 Q, A = "Which tree is this?", "It is a lime."

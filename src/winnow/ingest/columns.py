@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.core.errors import Refusal
-from winnow.core.mapping import PUBLIC, Layout, flat
+from winnow.core.mapping.columns import flat
+from winnow.core.mapping.fields import PUBLIC, Layout
 from winnow.ingest.reading import Batch
 
 BATCH_ROWS, BATCH_BYTES = 4096, 2**26

@@ -14,9 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from winnow.core.column_names import NAMES
 from winnow.core.errors import Refusal
-from winnow.core.mapping import PUBLIC, Unmapped, plain_name, to_pair
+from winnow.core.mapping.fields import PUBLIC, Unmapped, plain_name
+from winnow.core.mapping.names import NAMES
+from winnow.core.mapping.pair import to_pair
 from winnow.ingest.reading import BROKEN, FREE, Excess, Meter, Record, broken_record, open_bytes
 
 BOM = b"\xef\xbb\xbf"

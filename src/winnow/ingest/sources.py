@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from winnow.core.errors import BUGS, Refusal
-from winnow.core.mapping import PUBLIC, Layout
+from winnow.core.mapping.fields import PUBLIC, Layout
 from winnow.core.progress import progress
 from winnow.ingest.columns import ARROW_FILE, ARROW_STREAM, PARQUET, read_arrow, read_parquet
 from winnow.ingest.csv_text import read_csv

@@ -21,10 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from winnow.core import cards, mapping, params
+from winnow.core import cards, params
 from winnow.core.errors import Refusal
 from winnow.core.layout import INGESTED
-from winnow.core.mapping import PUBLIC, Columns, Layout, Pair, Unmapped
+from winnow.core.mapping.columns import Columns, is_filled, to_columns
+from winnow.core.mapping.fields import PUBLIC, Layout, Unmapped, plain_name
+from winnow.core.mapping.pair import Pair, to_pair
 from winnow.core.progress import progress
 from winnow.core.records import ROW_SCHEMA
 from winnow.ingest.columns import BATCH_ROWS
@@ -66,7 +68,7 @@ def _row(source: Source, record: Record, layout: Layout = PUBLIC) -> tuple[dict[
     """A record as a row, and what it was made of."""
     if record.reason:
         raise Unmapped(record.reason)
-    pair = mapping.to_pair(record.value, layout)
+    pair = to_pair(record.value, layout)
     return {
         "id": f"{source.name}:{record.position}",
         "source": pair.source or source.stem,
@@ -81,7 +83,7 @@ def _rows(source: Source, batch: Batch, columns: Columns) -> pa.RecordBatch:
     positions = pa.array(range(batch.position, batch.position + len(batch))).cast(pa.string())
     texts = {"source": pa.repeat("", len(batch))} | columns.texts
     texts["id"] = pc.binary_join_element_wise(source.name, positions, ":")
-    texts["source"] = pc.if_else(mapping.is_filled(texts["source"]), texts["source"], source.stem)
+    texts["source"] = pc.if_else(is_filled(texts["source"]), texts["source"], source.stem)
     rows = pa.record_batch([texts[name] for name in ROW_SCHEMA.names], schema=ROW_SCHEMA)
     return rows if pc.all(columns.plain).as_py() else rows.filter(columns.plain)
 
@@ -189,9 +191,7 @@ class _Sorter:
         for source, part in parts:
             if source.name not in self.files:
                 self.files[source.name] = cards.Ledger()
-            columns = (
-                mapping.to_columns(part.columns, self.layout) if isinstance(part, Batch) else None
-            )
+            columns = to_columns(part.columns, self.layout) if isinstance(part, Batch) else None
             if self.layout is not PUBLIC:
                 names = (name for name in _names(part) if self._is_told(name))
                 self.seen.update(names)
@@ -257,7 +257,7 @@ class _Sorter:
 
     def _is_told(self, name: str) -> bool:
         """Whether a column is among those that a named one is looked for in."""
-        return len(self.seen) < COLUMNS or mapping.plain_name(name) in self.layout.known
+        return len(self.seen) < COLUMNS or plain_name(name) in self.layout.known
 
     def _row(self, source: Source, record: Record) -> dict[str, str] | None:
         self._count_in(source, 1)
@@ -315,8 +315,8 @@ def _within_memory(size: int, sorter: _Sorter) -> Iterator[None]:
 def _check_columns(own: dict[str, str], seen: set[str]) -> None:
     """Refuse a column of `ingest.columns` that no record has."""
     for part, name in own.items():
-        key = mapping.plain_name(name)
-        if not {key, key.partition(".")[0]} & {*map(mapping.plain_name, seen)}:
+        key = plain_name(name)
+        if not {key, key.partition(".")[0]} & {*map(plain_name, seen)}:
             raise Refusal(
                 f"ingest.columns.{part}: no record has a column {name!r}, "
                 f"they have: {', '.join(sorted(seen)) or 'none'}"

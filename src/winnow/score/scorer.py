@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
 from winnow.core.errors import Refusal, loading
-from winnow.core.mapping import Unmapped, to_pair
+from winnow.core.mapping.fields import Unmapped
+from winnow.core.mapping.pair import to_pair
 from winnow.core.records import SCORE_SCHEMA, WEIGHTS, questions
 from winnow.core.utf8 import Places, buffers
 from winnow.core.words import classes

@@ -1,6 +1,6 @@
 """What public datasets call the columns of a row, the turns of a conversation and their roles.
 
-To have another name read, put it where it belongs here; `mapping` says what follows from it.
+To have another name read, put it where it belongs here; pair.py says what follows from it.
 """
 
 import re

@@ -1,0 +1,1 @@
+"""A record of any public dataset -> instruction, input and response."""
