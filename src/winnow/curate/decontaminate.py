@@ -24,10 +24,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from winnow.core.errors import Refusal
-from winnow.core.kernels import njit
 from winnow.core.params import Range, Text
 from winnow.core.words import bare, classes, cut
-from winnow.curate.minhash import FACTOR, capacity, mix, shingle
+from winnow.curate.kernels import grams_of, search
 from winnow.curate.texts import PARTS, Texts, each
 from winnow.curate.verdict import NONE, Positions, Verdict
 
@@ -185,58 +184,14 @@ def read_items(sources: Sequence[str], ngram: int) -> Benchmarks:
     return found
 
 
-@njit(cache=True, nogil=True)
-def _grams(data, starts, ends, kinds, ngram):
-    """The n-grams of all texts, hashed, or a shorter text whole, and how many each has."""
-    own = np.empty(capacity(starts, ends), np.uint64)
-    found = np.empty((ends - starts).sum() // 2 + 2 * len(starts), np.uint64)
-    counts, at = np.empty(len(starts), np.int64), 0
-    for row in range(len(starts)):
-        words = shingle(data, starts[row], ends[row], kinds, 1, own)
-        counts[row] = max(1, words - ngram + 1)
-        for index in range(counts[row]):
-            value = np.uint64(0)
-            for word in own[index : min(index + ngram, words)]:
-                value = value * FACTOR + word
-            found[at + index] = mix(value)
-        at += counts[row]
-    return found[:at].copy(), counts
-
-
-@njit(cache=True, nogil=True)
-def _search(data, starts, ends, kinds, lengths, keys, items, sieve, shift):
-    """By text the item that its first known stretch of words is of; -1 for none.
-
-    `lengths` says which numbers of words are searched; the last one is n.
-    """
-    own = np.empty(capacity(starts, ends), np.uint64)
-    found = np.full(len(starts), -1)
-    for row in range(len(starts)):
-        words = shingle(data, starts[row], ends[row], kinds, 1, own)
-        for index in range(words):
-            value = np.uint64(0)
-            for size in range(1, min(len(lengths), words - index + 1)):
-                value = value * FACTOR + own[index + size - 1]
-                if lengths[size]:
-                    gram = mix(value)
-                    if sieve[gram >> shift]:
-                        near = np.searchsorted(keys, gram)
-                        if near < len(keys) and keys[near] == gram:
-                            found[row] = items[near]
-                            break
-            if found[row] >= 0:
-                break
-    return found
-
-
 def _hash_grams(texts: Texts, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    found: tuple[Any, Any] = _grams(*texts, classes(), ngram)
+    found: tuple[Any, Any] = grams_of(*texts, classes(), ngram)
     return found
 
 
 def _first_known(*known_and_texts: Any) -> NDArray[np.int64]:
     *known, texts = known_and_texts
-    found: NDArray[np.int64] = _search(*texts, classes(), *known)
+    found: NDArray[np.int64] = search(*texts, classes(), *known)
     return found
 
 

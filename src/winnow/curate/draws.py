@@ -7,8 +7,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from winnow.core.errors import Refusal
-from winnow.core.kernels import njit
 from winnow.curate.duplicates import codes
+from winnow.curate.kernels import fill
 from winnow.curate.verdict import Positions
 
 
@@ -26,16 +26,6 @@ def sample(table: pa.Table, rows: Positions, number: int, seed: int) -> NDArray[
     order = pc.sort_indices(keys, [("key", "ascending"), ("id", "ascending")])
     chosen: NDArray[np.int64] = rows[order[:number].to_numpy()]
     return chosen
-
-
-@njit(cache=True, nogil=True)
-def _fill(order, sizes, groups, room, split, index):
-    """Give every cluster in turn to the split `index` where it fits what is left of its group."""
-    for cluster in order:
-        group = groups[cluster]
-        if split[cluster] == 0 and sizes[cluster] <= room[group]:
-            split[cluster] = index
-            room[group] -= sizes[cluster]
 
 
 def _quotas(names: pa.Array, rows: NDArray[np.int64], number: int, seed: str) -> NDArray[np.int64]:
@@ -101,9 +91,9 @@ def hold_out(
     split, warnings = np.zeros(len(sizes), np.int8), []
     for index, (name, number) in enumerate(asked.items(), 1):
         room = _quotas(names, per_source, number, f"{seed}:{name}")
-        _fill(drawn, sizes, sources, room, split, index)
+        fill(drawn, sizes, sources, room, split, index)
         missing = np.array([room.sum()])
-        _fill(smallest_first, sizes, np.zeros_like(sources), missing, split, index)
+        fill(smallest_first, sizes, np.zeros_like(sources), missing, split, index)
         warnings += _accept(name, number, number - int(missing[0]), sizes[split == 0])
     return split[cluster.indices], warnings
 

@@ -8,69 +8,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from winnow.core.errors import Refusal, at, loading
-from winnow.core.kernels import njit
 from winnow.core.progress import progress
 from winnow.core.words import classes
-from winnow.curate.minhash import FACTOR, capacity, mix, shingle
-from winnow.curate.texts import CHUNK_ROWS, ONE, PARTS, Texts, each
+from winnow.curate.kernels import SIZE, project_words, slots_of
+from winnow.curate.texts import CHUNK_ROWS, PARTS, Texts, each
 from winnow.curate.verdict import Positions
 from winnow.models import pretrained
 
 Vectors = NDArray[np.float32]
 
-SIZE = 256
-"""Numbers in a vector of words. At a cosine of c the projection errs by (1 - c * c) / 16."""
 SLOTS = 1 << 20
 """Words are counted by the first 20 bits of their hashes."""
-SHIFT = np.uint64(44)
-
-
-@njit(cache=True, nogil=True)
-def _words(data, start, end, kinds, out):
-    """Write the hashes of a text's words to `out`, sorted, and return how many there are."""
-    count = shingle(data, start, end, kinds, 1, out)
-    if count == 1 and out[0] == 0:
-        return 0  # no word at all
-    out[:count].sort()
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _slots(data, starts, ends, kinds):
-    """The slots of the different words of every text, one after the other."""
-    own = np.empty(capacity(starts, ends), np.uint64)
-    found = np.empty((ends - starts).sum() // 2 + 2 * len(starts), np.int64)
-    at = 0
-    for row in range(len(starts)):
-        for index in range(_words(data, starts[row], ends[row], kinds, own)):
-            if index == 0 or own[index] != own[index - 1]:
-                found[at] = np.int64(own[index] >> SHIFT)
-                at += 1
-    return found[:at].copy()
-
-
-@njit(cache=True, nogil=True)
-def _project(data, starts, ends, kinds, weights):
-    """Every text's TF-IDF vector, projected by signs that are the bits of the words' hashes."""
-    own = np.empty(capacity(starts, ends), np.uint64)
-    found = np.zeros((len(starts), SIZE), np.float32)
-    for row in range(len(starts)):
-        vector, first = found[row], 0
-        count = _words(data, starts[row], ends[row], kinds, own)
-        for index in range(count):
-            if index + 1 < count and own[index + 1] == own[index]:
-                continue
-            weight = weights[own[index] >> SHIFT] * np.float32(1 + np.log(index + 1 - first))
-            first = index + 1
-            for part in range(SIZE // 64):
-                bits = mix(own[index] + np.uint64(part + 1) * FACTOR)
-                for bit in range(64):
-                    sign = np.float32(np.int64(bits >> np.uint64(bit) & ONE) * 2 - 1)
-                    vector[64 * part + bit] += sign * weight
-        length = np.sqrt((vector * vector).sum())
-        if length > 0:
-            vector /= length
-    return found
 
 
 def by_words(table: pa.Table, rows: Positions, order: NDArray[np.int64]) -> Vectors:
@@ -87,13 +35,13 @@ def by_words(table: pa.Table, rows: Positions, order: NDArray[np.int64]) -> Vect
         order: which of `rows` each vector is of.
     """
     frequencies = np.zeros(SLOTS, np.int64)
-    for slots in each(table, rows, lambda texts: _slots(*texts, classes()), "words", bare=True):
+    for slots in each(table, rows, lambda texts: slots_of(*texts, classes()), "words", bare=True):
         frequencies += np.bincount(slots, minlength=SLOTS)
     weights = 1 + np.log(len(rows) / np.maximum(frequencies, 1))
     weights = weights.astype(np.float32)
 
     def project(texts: Texts) -> Vectors:
-        found: Vectors = _project(*texts, classes(), weights)
+        found: Vectors = project_words(*texts, classes(), weights)
         return found
 
     places, at = np.argsort(order), 0

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from winnow.core.kernels import njit
 from winnow.core.params import Range, Seed, Share, Text
 from winnow.core.progress import progress
 from winnow.curate import draws
 from winnow.curate.duplicates import precedence
 from winnow.curate.embeddings import Vectors, by_model, by_words
+from winnow.curate.kernels import settle
 from winnow.curate.texts import CHUNK_ROWS
 from winnow.curate.verdict import NONE, Positions, Verdict
 
@@ -57,16 +57,6 @@ def _label(vectors: Vectors, sample: NDArray[np.int64], buckets: int, seed: int)
         return np.concatenate([*pool.map(nearest, range(0, len(vectors), CHUNK_ROWS))])
 
 
-@njit(cache=True, nogil=True)
-def _settle(cosines, first, threshold, best, nearest):
-    """Within a block, row by row: which stay, and what the later ones are most similar to."""
-    for one in range(len(cosines)):
-        if best[one] < threshold:
-            for two in range(one + 1, len(cosines)):
-                if cosines[one, two] > best[two]:
-                    best[two], nearest[two] = cosines[one, two], first + one
-
-
 def most_similar(vectors: Vectors, threshold: float) -> NDArray[np.int64]:
     """For every row the most similar earlier one that stays; -1 for one that stays itself.
 
@@ -85,7 +75,7 @@ def most_similar(vectors: Vectors, threshold: float) -> NDArray[np.int64]:
             value = cosines[np.arange(len(block)), top]
             better = value > best
             best[better], nearest[better] = value[better], stays[first + top[better]]
-        _settle(block @ block.T, start, threshold, best, nearest)
+        settle(block @ block.T, start, threshold, best, nearest)
         kept = np.flatnonzero(best < threshold)
         found[start : start + len(block)] = np.where(best < threshold, -1, nearest)
         # Those that stay move to the front, over rows that have been compared.

@@ -17,18 +17,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from winnow.core import engine, words
-from winnow.core.kernels import njit
 from winnow.core.progress import progress
 from winnow.core.records import INVISIBLE, JOINERS, normalise, questions
-from winnow.core.utf8 import Bytes, Places, buffers, code_point
+from winnow.core.utf8 import Bytes, Places, buffers
+from winnow.curate.kernels import fold_rows
 
 PARTS = ("instruction", "input", "response")
 CHUNK_ROWS = 2048
 """Rows that a thread works on at once: a matter of memory, not of results."""
 
-ONE = np.uint64(1)
-"""Kernels count bytes with unsigned numbers: at a signed one numba asks each time whether it is
-counted from the end, which took a third of the time."""
 
 Texts = tuple[Bytes, Places, Places]
 """UTF-8 bytes, and where each row's text starts and ends in them."""
@@ -61,61 +58,13 @@ def _images(bare: bool) -> NDArray[np.int64]:
     return images
 
 
-@njit(cache=True, nogil=True)
-def _fold(data, index, end, images, out, at):
-    """Write the image of data[index:end] with single spaces to out[at:]; -1 where there is none."""
-    index, end, start, at, gap = np.uint64(index), np.uint64(end), at, np.uint64(at), ONE
-    while index < end:
-        code = np.uint64(data[index])
-        if code < np.uint64(0x80):
-            # Without branches: where words end cannot be predicted.
-            image = images[code]
-            space = np.uint64(image == 32)
-            out[at] = image
-            at += ONE - (gap & space)
-            gap = space
-            index += ONE
-            continue
-        code, size = code_point(data, index)
-        index += np.uint64(size)
-        image = images[code] if code < len(images) else np.int64(-1)
-        if image < 0:
-            return -1
-        space = np.uint64(image == 32)
-        image *= np.int64(ONE - (gap & space))
-        gap = space | (gap & np.uint64(image == 0))
-        while image:
-            out[at] = image & 0xFF
-            image >>= 8
-            at += ONE
-    return np.int64(at) - np.int64(gap == ONE and np.int64(at) > start)
-
-
-@njit(cache=True, nogil=True)
-def _fold_rows(parts, images, out, starts, ends):
-    """Fold all rows, parts joined by U+001F; rows without an image get the end -1."""
-    at = 0
-    for row in range(len(starts)):
-        starts[row] = at
-        end = at - 1
-        for data, offsets in parts:
-            if end >= at:
-                out[end] = 31
-            end = _fold(data, offsets[row], offsets[row + 1], images, out, end + 1)
-            if end < 0:
-                break
-        ends[row] = end
-        at = max(at, end)
-    return at
-
-
 def fold(batch: pa.RecordBatch, bare: bool = False) -> Texts:
     """What `records.normalise` makes of every row of a batch; if `bare`, letters and digits."""
     parts = tuple(buffers(batch[name]) for name in PARTS)
     size = sum(int(offsets[-1]) - int(offsets[0]) for _, offsets in parts)
     out = np.empty(size + len(PARTS) * len(batch), np.uint8)
     starts, ends = np.empty((2, len(batch)), np.int64)
-    used = _fold_rows(parts, _images(bare), out, starts, ends)
+    used = fold_rows(parts, _images(bare), out, starts, ends)
     rest = np.flatnonzero(ends < 0)
     if not len(rest):
         return out, starts, ends
