@@ -12,7 +12,7 @@ FULL_EXPERIMENTS := ultra_10k_500M, ultra_10k_1B, high_100k_500M, high_100k_1B, 
   matched_10k_500M, matched_100k_500M, random_10k_500M, random_100k_500M, longest_10k_500M
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo full ui test check format dvc licences clean \
+.PHONY: help .venv demo full ui test test-all check format dvc licences clean \
   bench-score bench-dedup bench-data bench-decontaminate bench-extract bench-language \
   bench-graders bench-classifier bench-semantic bench-train bench-generate bench-reliability \
   bench-crashes bench-params bench-truth
@@ -56,7 +56,10 @@ ui: .venv  ## look at the runs in MLflow, on this machine only: make ui [PORT=50
 	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec $(BIN)/mlflow server \
 	  --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port $(PORT) --workers 1
 
-test: .venv  ## run the tests: make test [ARGS="tests/score -x"]
+test: .venv  ## run the tests that take seconds: make test [ARGS="tests/score -x"]
+	@$(RUN) pytest -m "not slow" $(ARGS)
+
+test-all: .venv  ## run all tests, half an hour and more: make test-all [ARGS=tests/faults]
 	@$(RUN) pytest $(ARGS)
 
 check: .venv  ## look for faults without running anything: style, types, workflows, images

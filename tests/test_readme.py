@@ -30,9 +30,10 @@ CONTAINER, PIPELINE = "tests/docker/test_container.py", "tests/pipeline/test_pip
 
 ELSEWHERE = {
     "make demo": (".ci/run", "make demo"),
-    "make test": (".ci/run", "make test"),
+    "make test": ("Makefile", 'pytest -m "not slow" $(ARGS)'),
+    "make test-all": (".ci/run", "make test-all"),
     "make check": (".ci/run", "make check"),
-    'make test ARGS="tests/score -x"': ("Makefile", "pytest $(ARGS)"),
+    'make test ARGS="tests/score -x"': ("Makefile", 'pytest -m "not slow" $(ARGS)'),
     "make format": ("Makefile", "ruff format ."),
     ". .venv/bin/activate": ("Makefile", "-m venv --clear .venv"),
     "make full SOURCE=data": ("tests/test_readme.py", '"--dry-run", "full"'),
