@@ -14,10 +14,12 @@ from tiny import ROOT, TINY, write_params
 from winnow import check
 from winnow.core import params
 from winnow.core.experiments import (
+    Budget,
     Model,
     Recipe,
     Tier,
     declared_seeds,
+    experiment_name,
     experiment_names,
     resolve,
     resolve_one,
@@ -163,6 +165,28 @@ def test_an_unknown_experiment_gets_its_nearest_names(project: Path) -> None:
         ValueError, match="unknown experiment 'hihg_40_tiny'; nearest: high_40_tiny"
     ):
         resolve_one("hihg_40_tiny")
+
+
+@pytest.mark.parametrize("budget", [None, "7_steps"])
+@pytest.mark.parametrize("recipe", [None, "quick", "slow"])
+def test_a_name_may_hold_a_recipe_and_a_budget(
+    project: Path, recipe: str | None, budget: str | None
+) -> None:
+    name = experiment_name("high_40", "tiny", recipe, budget)
+    arm = resolve_one(name)
+    assert arm.recipe.gradient_accumulation_steps == (1 if recipe == "slow" else 2)
+    assert (arm.name, arm.recipe_name, arm.budget_name) == (name, recipe, budget)
+    assert arm.budget == (budget and Budget(unit="steps", amount=7))
+    assert f"{arm.tier_name}_{arm.group}" == name
+    assert (arm.tier_name, arm.level, arm.model_name) == ("high_40", "high", "tiny")
+
+
+def test_a_budget_that_is_named_as_a_recipe_is_refused(project: Path) -> None:
+    recipe = TINY["train"]["recipes"]["slow"]  # type: ignore[index]
+    _write(project, "train.recipes", {"quick": recipe, "slow": recipe, "7_steps": recipe})
+    both = "both tier high_40 and model tiny and budget 7_steps and tier high_40 and model tiny and"
+    with pytest.raises(ValueError, match=both):
+        resolve_one("high_40_tiny_7_steps")
 
 
 def test_a_model_scales_the_learning_rate_of_every_recipe(project: Path) -> None:

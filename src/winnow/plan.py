@@ -236,7 +236,7 @@ def _margins(arms: Sequence[Experiment], seeds: Sequence[int]) -> list[str]:
         done, tokens = read_pilot([arm.name for arm in arms], seeds)
     except Refusal as error:
         return [f"least visible margin: not known yet: {error}"]
-    grid = {arm.name: arm.name.removeprefix(f"{arm.tier_name}_") for arm in arms}
+    grid = {arm.name: arm.group for arm in arms}
     lines = []
     for model, part in power.power(done, grid, seeds, tokens, confidence).items():
         planned = part["planned"]

@@ -265,17 +265,16 @@ class Items:
         return np.maximum(0, (mean + self.difficulty + own) * self.tokens)
 
 
-def parts(name: str) -> tuple[str, str]:
-    """The tier and the model of an experiment's name, which may end with a budget."""
-    for budget in BUDGETS:
-        name = name.removesuffix(f"_{budget}")
-    tier, _, model = name.rpartition("_")
-    return tier, model
+def parts(name: str) -> tuple[str, str, str | None]:
+    """The tier, the model and the budget of an experiment's name, which may have none."""
+    budget = next((budget for budget in BUDGETS if name.endswith(f"_{budget}")), None)
+    tier, _, model = name.removesuffix(f"_{budget}").rpartition("_")
+    return tier, model, budget
 
 
 def run(root: Path, name: str, seed: int, items: Items, mean: float, busy: float = 1.0) -> None:
     """What one training and evaluation leave behind; `busy` times as long as on a quiet machine."""
-    tier_name, model = parts(name)
+    tier_name, model, budget = parts(name)
     folder = root / "results" / name / str(seed)
     tier = {"count": None, "share": None, "of": None} | TIERS[tier_name]
     size, epochs = ROWS[tier_name], EPOCHS.get(tier_name, 3)
@@ -287,7 +286,11 @@ def run(root: Path, name: str, seed: int, items: Items, mean: float, busy: float
             "seed": seed,
             "tier_name": tier_name,
             "tier": tier,
+            "level": tier_name.partition("_")[0],
             "model_name": model,
+            "recipe_name": None,
+            "budget_name": budget,
+            "group": name.removeprefix(f"{tier_name}_"),
             "model": MODELS[model],
             "recipe": RECIPE,
             "num_rows": size,
@@ -439,7 +442,7 @@ def build(
         drift = np.random.default_rng(seed).normal(0, spread)
         for name in experiments:
             own = np.random.default_rng([seed, *name.encode()]).normal(0, spread)
-            tier, model = parts(name)
+            tier, model, _ = parts(name)
             mean = chosen.get(name, chosen[tier]) - (0.3 if model == "4M" else 0)
             run(root, name, seed, items, mean + drift + own, busy())
 

@@ -4,7 +4,7 @@ from winnow.analyze import words
 from winnow.analyze.answer import ENOUGH_SEEDS, Verdict
 from winnow.analyze.confounds import flips
 from winnow.analyze.cost import total_seconds
-from winnow.analyze.documented import Json, levels
+from winnow.analyze.documented import Json
 from winnow.analyze.power import POWER
 from winnow.analyze.results import Arm, Study
 
@@ -15,13 +15,12 @@ def _threshold_advice(prefix: str, arms: tuple[Arm, ...], rule: Json, careful: J
         return [
             f"{prefix}the documented threshold rule does not apply: {rule['reasons']['threshold']}."
         ]
-    found = levels(arms)
     meaning = {
         "ultra_high": "a perplexity at least 10% below that of the next tier",
         "high": "10% less perplexity than with more rows, while filtering harder brings no 10%",
         "medium": "no harder filter brings 10% less perplexity",
     }[rule["threshold"]]
-    arm = found[rule["threshold"].removesuffix("_high")]
+    (arm,) = (arm for arm in arms if arm.name == rule["experiment"])
     sentences = [
         f"{prefix}the documented 10% rule picks {rule['threshold']}, {words.rows(arm)}: {meaning}."
     ]

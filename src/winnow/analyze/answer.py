@@ -15,6 +15,7 @@ from winnow.analyze import words
 from winnow.analyze.bootstrap import Bootstrap, Interval
 from winnow.analyze.documented import as_json
 from winnow.analyze.results import Arm
+from winnow.core.experiments import experiment_name
 
 ENOUGH_SEEDS = 3
 """Fewer make no finding (design: DataDecide, arXiv 2504.11393, uses three)."""
@@ -278,7 +279,7 @@ def judge(model_name: str, arms: Sequence[Arm], losses: Bootstrap) -> Verdict:
 
 def _missing(judged: Sequence[Verdict]) -> str:
     """What to run where no arm of all rows was, so that nobody knows whether to filter at all."""
-    names = [f"all_100pct_{v.model_name}" for v in judged if not v.has_all_rows]
+    names = [experiment_name("all_100pct", v.model_name) for v in judged if not v.has_all_rows]
     if not names:
         return ""
     return f" No arm of all rows was run: add {words.listed(names)} to experiments."

@@ -17,7 +17,7 @@ from winnow.analyze.bootstrap import Bootstrap, Interval
 from winnow.analyze.cost import total_seconds, training_seconds
 from winnow.analyze.documented import as_json, with_reasons
 from winnow.analyze.results import Arm, Study
-from winnow.core.experiments import Budget
+from winnow.core.experiments import Budget, experiment_name, parse_budget
 
 EPOCHS = "epochs"
 REGIMES = {
@@ -33,8 +33,8 @@ Json = dict[str, Any]
 
 
 def unit(budget: str | None) -> str:
-    """The regime of a budget: the end of its name."""
-    return EPOCHS if budget is None else budget.rpartition("_")[2]
+    """The regime of a budget."""
+    return EPOCHS if budget is None else parse_budget(budget).unit
 
 
 def _status(found: Sequence[object], undecided: object) -> str | None:
@@ -84,7 +84,7 @@ def _comparison(
     reasons, margins = {}, []
     for budget, arms in groups.items():
         names = {arm.tier_name: arm.name for arm in arms}
-        absent = [experiment(tier, model, budget) for tier in pair if tier not in names]
+        absent = [experiment_name(tier, model, budget) for tier in pair if tier not in names]
         key = budget or EPOCHS
         if absent:
             cells[key], reasons[key] = None, f"{words.listed(absent)} was not run"
@@ -94,11 +94,6 @@ def _comparison(
     status = margin_status(margins)
     why = {} if status else {"status": ONE_REGIME}
     return with_reasons({"status": status, "regimes": with_reasons(cells, reasons)}, why)
-
-
-def experiment(tier: str, model: str, budget: str | None) -> str:
-    """The name of an arm."""
-    return "_".join(filter(None, (tier, model, budget)))
 
 
 def _typical(arms: Sequence[Arm], kind: str, study: Study) -> float:
@@ -133,8 +128,13 @@ def _not_run(
         if kind != EPOCHS:
             wanted = max(1.0, _typical(first, kind, study))
             budget = min(known, key=lambda name: abs(math.log(known[name] / wanted)))
-        found[kind] = {"experiments": [experiment(tier, model, budget) for tier in tiers]}
+        found[kind] = {"experiments": [experiment_name(tier, model, budget) for tier in tiers]}
     return found
+
+
+def _trained(arm: Arm) -> str:
+    """The model with its named recipe: what stays when the budget changes."""
+    return experiment_name(arm.model, arm.recipe)
 
 
 def _model(
@@ -145,7 +145,7 @@ def _model(
     budgets: Mapping[str, Budget],
 ) -> Json:
     """The grid of one model."""
-    own = [arms for arms in study.models().values() if arms[0].model == model]
+    own = [arms for arms in study.models().values() if _trained(arms[0]) == model]
     own.sort(key=lambda arms: list(REGIMES).index(unit(arms[0].budget)))
     groups = {arms[0].budget: arms for arms in own}
     judged = {budget or EPOCHS: verdicts[arms[0].model_name] for budget, arms in groups.items()}
@@ -180,7 +180,7 @@ def confound_grid(
         verdicts: by model and budget, as `Study.models` groups them.
         budgets: those that params.yaml declares, for what was not run.
     """
-    models = dict.fromkeys(arms[0].model for arms in study.models().values())
+    models = dict.fromkeys(_trained(arms[0]) for arms in study.models().values())
     return {model: _model(model, study, losses, verdicts, budgets) for model in models}
 
 

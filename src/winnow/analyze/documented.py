@@ -109,9 +109,8 @@ def levels(arms: tuple[Arm, ...]) -> dict[str, Arm]:
     """The arms of the documented levels; of several with one first word, the largest."""
     found = {}
     for arm in sorted(arms, key=lambda arm: arm.num_rows):
-        word = arm.tier_name.partition("_")[0]
-        if arm.rule == "top" and word in LEVELS:
-            found[word] = arm
+        if arm.rule == "top" and arm.level in LEVELS:
+            found[arm.level] = arm
     return found
 
 

@@ -271,8 +271,7 @@ def _efficiency_title(study: Study, efficiency: Json, threshold: float) -> str:
 
 
 def _bar(axes: Axes, y: float, arm: Arm, value: float, unit: float, palette: Palette) -> None:
-    level = arm.tier_name.partition("_")[0]
-    medal = palette.medals.get(level) if arm.rule == "top" else None
+    medal = palette.medals.get(arm.level) if arm.rule == "top" else None
     axes.barh(y, value / unit, 0.4, color=medal or palette.line, ec=palette.ink, lw=0.6)
 
 

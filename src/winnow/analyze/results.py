@@ -55,10 +55,16 @@ class Arm:
     name: str
     tier_name: str
     tier: Tier
+    level: str
+    """The first word of the tier's name, such as ultra."""
     model: str
     """The bare model, such as 1M."""
+    recipe: str | None
+    """The recipe that the arm's name holds, where it is not the tier's own."""
     budget: str | None
     """What it was trained for instead of its recipe's epochs, such as 300_steps."""
+    model_name: str
+    """The model with recipe and budget: only arms that were given the same are compared."""
     num_rows: int
     num_tokens: int
     """Tokens of one epoch."""
@@ -87,11 +93,6 @@ class Arm:
     def is_top(self) -> bool:
         """Whether the highest scores chose its rows: of all rows they choose none."""
         return self.rule == "top" and not self.is_unfiltered
-
-    @property
-    def model_name(self) -> str:
-        """The model with the budget: only arms that were given the same are compared."""
-        return self.model if self.budget is None else f"{self.model}_{self.budget}"
 
     @property
     def num_parameters(self) -> int:
@@ -211,8 +212,11 @@ def _arm(name: str, runs: Sequence[Run], statistics: Json) -> Arm:
         name=name,
         tier_name=tier_name,
         tier=Tier(**config["tier"]),
+        level=config["level"],
         model=config["model_name"],
-        budget=name.removeprefix(f"{tier_name}_{config['model_name']}").removeprefix("_") or None,
+        recipe=config["recipe_name"],
+        budget=config["budget_name"],
+        model_name=config["group"],
         num_rows=config["num_rows"],
         num_tokens=config["num_tokens"],
         share=statistics[tier_name]["share"],

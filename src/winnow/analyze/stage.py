@@ -37,7 +37,7 @@ from winnow.analyze.report import environment, light, render
 from winnow.analyze.results import Study, read_pilot, read_pool, read_study, read_texts
 from winnow.core import cards, files, params
 from winnow.core.errors import Refusal
-from winnow.core.experiments import declared_budgets, declared_seeds, experiment_names, resolve_one
+from winnow.core.experiments import declared_budgets, declared_seeds, experiment_names, resolve
 from winnow.core.layout import ANALYSIS, METRICS, RESULTS
 
 SUMMARY = RESULTS / "experiment_summary.json"
@@ -162,8 +162,7 @@ def foresee(settings: AnalyzeConfig) -> str:
     """What the grid of params.yaml could see, from the seeds of it that are finished."""
     names, seeds = experiment_names(), declared_seeds()
     arms, tokens = read_pilot(names, seeds)
-    tiers = {name: resolve_one(name).tier_name for name in names}
-    grid = {name: name.removeprefix(f"{tier}_") for name, tier in tiers.items()}
+    grid = {experiment.name: experiment.group for experiment in resolve(names)}
     found = power.power(arms, grid, seeds, tokens, settings.confidence)
     return power.described(found, settings.confidence)
 

@@ -1,7 +1,8 @@
 """Experiments: what several stages speak of, declared in params.yaml and resolved here alone.
 
-An experiment is a tier, a model, a recipe and perhaps a budget; this module alone builds and reads
-its name.
+An experiment is a tier, a model, a recipe and perhaps a budget. Its name is
+`<tier>_<model>[_<recipe>][_<budget>]`: without a recipe, the tier's own is meant. This module alone
+builds names and takes them apart.
 """
 
 import dataclasses
@@ -116,15 +117,23 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Experiment:
-    """One arm of the comparison, `<tier>_<model>` or `<tier>_<model>_<budget>`, resolved."""
+    """One arm of the comparison, resolved."""
 
     name: str
     tier_name: str
     tier: Tier
+    level: str
+    """The first word of the tier's name, such as ultra: the documented levels are named by it."""
     model_name: str
     model: Model
+    recipe_name: str | None = None
+    """The recipe that the experiment's name holds; None where it is the tier's own."""
     recipe: Recipe
+    budget_name: str | None = None
+    """Such as 300_steps."""
     budget: Budget | None = None
+    group: str
+    """The model with the named recipe and budget: only arms that share it are compared."""
 
 
 def declared_seeds() -> tuple[int, ...]:
@@ -149,7 +158,7 @@ class _Grid:
 
 
 def _grid() -> _Grid:
-    """What experiments are made of, every tier checked."""
+    """What experiments are made of, every tier and budget checked."""
     parts = (("select", "tiers"), ("train", "models"), ("train", "recipes"), ("train", "budgets"))
     hints, built = typing.get_type_hints(_Grid, include_extras=True), {}
     for section, key in parts:
@@ -160,6 +169,8 @@ def _grid() -> _Grid:
     grid = _Grid(**built)
     for name, tier in grid.tiers.items():
         _check_tier(name, tier, grid)
+    for name in grid.budgets:
+        parse_budget(name)
     return grid
 
 
@@ -191,8 +202,8 @@ def _check_tier(name: str, tier: Tier, grid: _Grid) -> None:
         fail(path, f"the quantity that the name says ({named})", size)
 
 
-def _budget(name: str) -> Budget:
-    """A budget is its name: 1k_steps, 100M_tokens, 3600_seconds."""
+def parse_budget(name: str) -> Budget:
+    """Read a budget off its name: 1k_steps, 100M_tokens, 3600_seconds."""
     number, _, unit = name.rpartition("_")
     amount = quantity(number)
     if unit not in typing.get_args(Unit) or not isinstance(amount, int) or not 0 < amount <= 1e15:
@@ -202,11 +213,20 @@ def _budget(name: str) -> Budget:
 
 def declared_budgets() -> dict[str, Budget]:
     """The declared budgets by name."""
-    return {name: _budget(name) for name in _grid().budgets}
+    return {name: parse_budget(name) for name in _grid().budgets}
+
+
+def experiment_name(*parts: str | None) -> str:
+    """The name of an experiment, or of its group, from those of its parts that are named.
+
+    Args:
+        parts: the tier, the model, the recipe, the budget, in this order.
+    """
+    return "_".join(part for part in parts if part)
 
 
 def resolve(names: Sequence[str]) -> list[Experiment]:
-    """Resolve each `<tier>_<model>`, or `<tier>_<model>_<budget>`, to what it means.
+    """Resolve each name of an experiment to what it means.
 
     Args:
         names: of which `all` stands for those of params.yaml; each is resolved once, in their
@@ -231,43 +251,50 @@ def resolve_one(name: str) -> Experiment:
     return arm
 
 
-def _parts(name: str, grid: _Grid) -> tuple[str, str, Budget | None]:
-    """The tier, the model and the budget that an experiment's name is made of."""
-    ends = {"": None} | {f"_{budget}": _budget(budget) for budget in grid.budgets}
-    found = [
-        (tier, model, ends[end])
+def _parts(name: str, grid: _Grid) -> tuple[str, str, str | None, str | None]:
+    """The tier, the model, the recipe and the budget that an experiment's name holds."""
+    ends = list(itertools.product((None, *grid.recipes), (None, *grid.budgets)))
+    readings = [
+        (tier, model, *end)
         for tier in grid.tiers
         if name.startswith(f"{tier}_")
         for model in grid.models
         if name.startswith(f"{tier}_{model}")
         for end in ends
-        if name == f"{tier}_{model}{end}"
+        if name == experiment_name(tier, model, *end)
     ]
-    if not found:
-        declared = (
-            f"{tier}_{rest}{end}"
-            for tier, rest, end in itertools.product(grid.tiers, grid.models, ends)
-        )
+    if not readings:
+        parts = itertools.product(grid.tiers, grid.models, ends)
+        declared = (experiment_name(tier, model, *end) for tier, model, end in parts)
         near = nearest(name, itertools.islice(declared, MAX_NAMES))
         raise Refusal(f"unknown experiment {brief.repr(name)}; nearest: {near}")
-    if len(found) > 1:
-        first, second = (f"tier {tier} and model {model}" for tier, model, _ in found[:2])
+    if len(readings) > 1:
+        first, second = map(_described, readings[:2])
         raise Refusal(f"experiment {name} is both {first} and {second}: rename one of them")
-    return found[0]
+    return readings[0]
+
+
+def _described(parts: Sequence[str | None]) -> str:
+    kinds = ("tier", "model", "recipe", "budget")
+    return " and ".join(f"{kind} {part}" for kind, part in zip(kinds, parts, strict=True) if part)
 
 
 def _resolve(name: str, grid: _Grid) -> Experiment:
-    tier_name, model_name, budget = _parts(name, grid)
+    tier_name, model_name, recipe_name, budget_name = _parts(name, grid)
     build(Name, name, "experiments")
     tier, model = grid.tiers[tier_name], grid.models[model_name]
-    recipe = grid.recipes[tier.recipe]
+    recipe = grid.recipes[recipe_name or tier.recipe]
     rate = recipe.learning_rate * model.learning_rate_scale
     return Experiment(
         name=name,
         tier_name=tier_name,
         tier=tier,
+        level=tier_name.partition("_")[0],
         model_name=model_name,
         model=model,
+        recipe_name=recipe_name,
         recipe=dataclasses.replace(recipe, learning_rate=rate),
-        budget=budget,
+        budget_name=budget_name,
+        budget=parse_budget(budget_name) if budget_name else None,
+        group=experiment_name(model_name, recipe_name, budget_name),
     )
