@@ -35,11 +35,11 @@ PACK = f"""
 from winnow.core.layout import TOKENIZER
 from winnow.core.experiments import resolve_one
 from winnow.train import stage
-from winnow.models.tokenizer import Vocabulary
+from winnow.models.family import declare
 arm = resolve_one("{EXPERIMENTS[-1]}")
-vocabulary = Vocabulary.read(TOKENIZER)
-documents = stage._read(arm, vocabulary)
-train = stage._sequences(arm, 0, vocabulary, documents["train"])
+model = declare(arm.model, TOKENIZER)
+documents = stage.read(arm, model)
+train = stage.sequences(arm, 0, model, documents["train"])
 print(f"pack: {{train.num_targets}} tokens in {{len(train)}} sequences")
 """
 CHECK = """

@@ -20,7 +20,8 @@ from winnow.__main__ import parser
 from winnow.core import files, params
 from winnow.core.experiments import Budget, Model, Recipe, quantity, resolve_one
 from winnow.core.layout import SCORING_METRICS, TOKENIZER
-from winnow.models import cost, device, gpt2, gpt2_start, sequences
+from winnow.models import cost, device, gpt2, sequences
+from winnow.models.family import declare
 from winnow.models.loss import WithLoss
 from winnow.models.tokenizer import Vocabulary
 from winnow.train import loop, stage
@@ -183,12 +184,13 @@ def test_the_loss_of_padded_rows_is_that_of_packed_ones() -> None:
 def test_padded_rows_say_what_they_cut(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_until("select")
     change(project, recipe={"packing": False})
-    documents = stage._read(resolve_one("high_40_tiny"), Vocabulary.read(TOKENIZER))["train"]
+    arm = resolve_one("high_40_tiny")
+    documents = stage.read(arm, declare(arm.model, TOKENIZER))["train"]
     stage.run(["high_40_tiny"], 0, False)
-    cut = sum(max(0, len(document) - 64) for document in documents)
+    cut = sum(max(0, len(document.ids) - 64) for document in documents)
     assert f"train: rows of 64 tokens cut {cut} tokens off high_40" in capsys.readouterr().out
     found = files.read_json(project / CELL / "experiment_config.json")
-    assert found["num_tokens"] == sum(map(len, documents)) - cut and cut > 0
+    assert found["num_tokens"] == sum(len(document.ids) for document in documents) - cut and cut > 0
     assert results(project, "high_40_tiny")["num_steps"] == 2 * 40 / 4
 
 
@@ -340,12 +342,12 @@ def test_a_hub_model_is_taken_at_its_commit(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     init = f"some/model@{'0123456789' * 4}"
     with pytest.raises(ValueError, match=f"{init} cannot be had: Cannot find"):
-        gpt2_start.folder_of(init, model, vocabulary)
+        gpt2.folder_of(init, model, vocabulary)
     cached = tmp_path / "hub/models--some--model/snapshots" / init[-40:]
     gpt2.build(model, vocabulary.size, 0).save_pretrained(cached)
     shutil.copytree(TOKENIZER, cached, dirs_exist_ok=True)
-    assert gpt2_start.folder_of(init, model, vocabulary) == cached
-    assert gpt2_start.identity(init) == init
+    assert gpt2.folder_of(init, model, vocabulary) == cached
+    assert gpt2.identity(init) == init
 
 
 def test_a_vocabulary_that_is_not_padded_gets_rows_that_change_nothing_else(project: Path) -> None:
@@ -354,7 +356,7 @@ def test_a_vocabulary_that_is_not_padded_gets_rows_that_change_nothing_else(proj
     model = gpt2.build(TINY_MODEL, 300, 0).eval()
     model.resize_token_embeddings(300)
     model.save_pretrained("start")
-    loaded = gpt2_start.load(Path("start"), TINY_MODEL, vocabulary).eval()
+    loaded = gpt2.load(Path("start"), TINY_MODEL, vocabulary).eval()
     assert loaded.config.vocab_size == 320
     tokens = torch.arange(20)[None]
     before, after = model(tokens).logits, loaded(tokens).logits

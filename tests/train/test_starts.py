@@ -19,7 +19,7 @@ from transformers import GPT2LMHeadModel
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Model, resolve_one
 from winnow.core.layout import TOKENIZER
-from winnow.models import gpt2, gpt2_start, pretrained
+from winnow.models import gpt2, pretrained
 from winnow.models.tokenizer import Vocabulary
 from winnow.train import stage
 
@@ -51,7 +51,7 @@ def declare(start: Path, **changes: Any) -> None:
 def loaded(start: Path) -> Tensors:
     """The weights that a training from a start begins with."""
     vocabulary = Vocabulary(None, 320, 0, None)  # type: ignore[arg-type]
-    return gpt2_start.load(start, TINY, vocabulary).state_dict()
+    return gpt2.load(start, TINY, vocabulary).state_dict()
 
 
 def refusal(start: Path) -> str:
@@ -96,18 +96,18 @@ def test_weights_in_several_files_or_without_a_prefix_are_the_same(start: Path) 
 
 def test_the_identity_covers_every_file_that_decides(start: Path) -> None:
     shards = split(start)
-    seen = {gpt2_start.identity(str(start))}
+    seen = {gpt2.identity(str(start))}
     for path in (start / "config.json", start / pretrained.INDEX, *shards):
         kept = path.read_bytes()
         changed = bytearray(kept)
         changed[-2] ^= 1  # in a file of JSON: the last brace
         path.write_bytes(changed if path.suffix != ".json" else kept + b" ")
-        seen.add(gpt2_start.identity(str(start)))
+        seen.add(gpt2.identity(str(start)))
         path.write_bytes(kept)
     assert len(seen) == 3 + len(shards)
     first, second, *_ = shards
     first.rename(start / "kept"), second.rename(first), (start / "kept").rename(second)
-    seen.add(gpt2_start.identity(str(start)))
+    seen.add(gpt2.identity(str(start)))
     assert len(seen) == 4 + len(shards)
 
 

@@ -1,9 +1,40 @@
-"""The GPT-2 models, with fresh weights."""
+"""The GPT-2 family (Radford et al. 2019): fresh weights, or a start that is a GPT-2 as well."""
 
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging
 
+from winnow.core import cards, files
+from winnow.core.errors import Refusal, at, loading
 from winnow.core.experiments import Model
+from winnow.models import pretrained
+from winnow.models.family import Family
+from winnow.models.pretrained import check_init
+from winnow.models.tokenizer import Vocabulary
+
+IDENTITY = ("config.json", "*.safetensors", pretrained.INDEX)
+"""What of a folder decides what a training from it becomes."""
+SHAPE = (
+    "n_layer",
+    "n_embd",
+    "n_head",
+    "n_positions",
+    "n_inner",
+    "vocab_size",
+    "layer_norm_epsilon",
+    "activation_function",
+    "scale_attn_weights",
+    "scale_attn_by_inverse_layer_idx",
+    "reorder_and_upcast_attn",
+    "tie_word_embeddings",
+    "bos_token_id",
+    "eos_token_id",
+)
+"""What is taken of a start's config.json: what the model computes, and nothing else."""
 
 # A bar for each file of weights that is read or written says nothing beside the training's own.
 logging.disable_progress_bar()
@@ -41,3 +72,165 @@ def num_parameters(model: Model, vocab_size: int) -> int:
     per_layer = 12 * width**2 + 13 * width
     embeddings = (padded(vocab_size) + model.context) * width
     return model.num_layers * per_layer + embeddings + 2 * width
+
+
+def identity(init: str) -> str:
+    """What a run's key says of its start: scratch, the hub id, or the hash of a folder's files.
+
+    Raises:
+        Refusal: `init` is none of them, or a folder that is not to be trusted.
+    """
+    check_init(init)
+    if not Path(init).is_dir():
+        return init
+    folder = _folder(init)
+    paths = [path for pattern in IDENTITY for path in folder.glob(pattern)]
+    return files.fingerprint({path.name: files.file_hash(path) for path in paths})
+
+
+def _folder(init: str) -> Path:
+    """Where a start is, with nothing in it that would have to be trusted."""
+    name, _, revision = init.partition("@") if not Path(init).is_dir() else (init, "", "")
+    with at("params.yaml: train.init"):
+        return pretrained.folder(name, revision or None)
+
+
+def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
+    """The folder of a start that fits the model and the vocabulary; a hub id is fetched.
+
+    Raises:
+        Refusal: it cannot be had, is not what its card says where winnow trained it, is no GPT-2,
+            has another shape or another tokenizer.
+    """
+    folder = _folder(init)
+    with at(f"params.yaml: train.init: {init}"):
+        if Path(init).is_dir() and (folder / cards.CARD).exists():
+            card = files.read_sealed(folder / cards.CARD, "winnow train")
+            cards.check_files(folder, card["files"], "winnow train")
+        _check_shape(_config(folder), model, vocabulary)
+        _check_tokenizer(folder, vocabulary)
+    return folder
+
+
+def _config(folder: Path) -> GPT2Config:
+    """The model that a folder declares."""
+    declared = pretrained.read_json(folder / "config.json")
+    if declared.get("model_type") != "gpt2":
+        raise Refusal(f"it is a {declared.get('model_type')}, and only gpt2 is trained here")
+    with loading("its config.json cannot be read"):
+        return GPT2Config(
+            **{name: declared[name] for name in SHAPE if name in declared}, loss_type="ForCausalLM"
+        )
+
+
+def _check_shape(found: GPT2Config, model: Model, vocabulary: Vocabulary) -> None:
+    names = ("num_layers", "hidden_size", "num_heads", "context")
+    shape = (found.n_layer, found.n_embd, found.n_head, found.n_positions)
+    wanted = tuple(getattr(model, name) for name in names)
+    if shape != wanted:
+        words = ", ".join(f"{name}: {value}" for name, value in zip(names, shape, strict=True))
+        raise Refusal(
+            f"it has another shape than the experiment's model {wanted}: declare one under "
+            f"train.models with {words}"
+        )
+    if found.vocab_size < vocabulary.size:
+        raise Refusal(f"it knows {found.vocab_size} tokens, the tokenizer {vocabulary.size}")
+
+
+def _check_tokenizer(folder: Path, vocabulary: Vocabulary) -> None:
+    """Equal words with equal ids, and the same merges: else every embedding means another word."""
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise Refusal("it holds no tokenizer.json to compare with the corpus's")
+    with loading("its tokenizer.json cannot be read"):
+        own = Tokenizer.from_file(str(file))
+    probe = "Why is the sky blue?\n\n1234 naïve 日本"
+    used = vocabulary.tokenizer
+    ids = [found.encode(probe, add_special_tokens=False).ids for found in (own, used)]
+    if own.get_vocab() != used.get_vocab() or ids[0] != ids[1]:
+        raise Refusal(
+            f"its tokenizer ({own.get_vocab_size()} words) is not the corpus's "
+            f"({used.get_vocab_size()}): set curate.tokenizer to {folder}"
+        )
+
+
+def _tensors(folder: Path, config: GPT2Config) -> dict[str, torch.Tensor]:
+    """A folder's weights by name: all that the declared model has, finite, and of its shapes."""
+    single = folder / "model.safetensors"
+    tensors: dict[str, torch.Tensor] = {}
+    for file in [single] if single.exists() else pretrained.shards(folder / pretrained.INDEX):
+        with loading(f"{folder} cannot be loaded: {file.name}"):
+            tensors |= load_file(file)
+    with loading(f"{folder}: config.json declares no model"), torch.device("meta"):
+        declared = GPT2LMHeadModel(config).state_dict()
+    if config.tie_word_embeddings and "lm_head.weight" not in tensors:
+        del declared["lm_head.weight"]
+    prefix = f"{GPT2LMHeadModel.base_model_prefix}."
+    for name, place in declared.items():
+        tensor = tensors.get(name, tensors.get(name.removeprefix(prefix)))
+        if tensor is None:
+            raise Refusal(f"{folder} has no weights for {name}")
+        if tensor.shape != place.shape or not tensor.is_floating_point():
+            raise Refusal(
+                f"{folder}: {name} holds {tensor.dtype} of shape {[*tensor.shape]}, and the model "
+                f"that config.json declares floats of shape {[*place.shape]}"
+            )
+        if not torch.stack(tensor.float().aminmax()).isfinite().all():
+            raise Refusal(f"{folder}: {name} holds numbers that are not finite")
+    return tensors
+
+
+def load(folder: Path, model: Model, vocabulary: Vocabulary) -> GPT2LMHeadModel:
+    """The model of a folder in fp32, with the dropout of `model` and the padded vocabulary.
+
+    Its tensors are read here, so that transformers opens no file of the folder: of what else lies
+    there (an adapter, a generation configuration, kernels) nothing is used.
+
+    Raises:
+        Refusal: weights are missing, not finite, or of another shape than config.json declares.
+    """
+    with at("params.yaml: train.init"):
+        config = _config(folder)
+        tensors = _tensors(folder, config)
+    config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = model.dropout
+    if config.activation_function == "gelu_new":
+        config.activation_function = "gelu_pytorch_tanh"  # the same, see model.build
+    loaded = GPT2LMHeadModel.from_pretrained(
+        None, config=config, state_dict=tensors, dtype=torch.float32, trust_remote_code=False
+    )
+    rows = loaded.config.vocab_size
+    if rows < padded(vocabulary.size):
+        loaded.resize_token_embeddings(padded(vocabulary.size), mean_resizing=False)
+        words = loaded.get_input_embeddings().weight
+        with torch.no_grad():  # no target ever; their mean takes no more of the softmax than others
+            words[rows:] = words[:rows].mean(dim=0)
+    return loaded
+
+
+class GPT2(Family):
+    """A GPT-2 with the corpus's tokenizer, from scratch or from `train.init`."""
+
+    network: GPT2LMHeadModel
+
+    def identity(self) -> str:
+        """Scratch, the hub id of the start, or the hash of its folder's files."""
+        return identity(self.init)
+
+    def check(self) -> None:
+        """Fetch the start, and refuse one that does not fit."""
+        if self.init != "scratch":
+            self._start = folder_of(self.init, self.spec, self.vocabulary)
+
+    def build(self, seed: int) -> None:
+        """Fresh weights from the seed, or those of the start."""
+        torch.manual_seed(seed)
+        if self.init == "scratch":
+            self.network = build(self.spec, self.vocabulary.size, self.vocabulary.end_of_text)
+        else:
+            self.network = load(self._start, self.spec, self.vocabulary)
+
+    def read(self, folder: Path) -> None:
+        """The weights that a training published."""
+        self.network = GPT2LMHeadModel.from_pretrained(
+            folder, trust_remote_code=False, use_safetensors=True
+        )

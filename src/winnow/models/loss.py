@@ -54,7 +54,8 @@ class _SummedLoss(torch.autograd.Function):
 
 
 class WithLoss(torch.nn.Module):
-    """A GPT-2 whose output is its loss, so that what wraps it (DDP, FSDP) sees all of the step."""
+    """A causal language model whose output is its loss, so that what wraps it (DDP, FSDP) sees all
+    of the step."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -65,10 +66,10 @@ class WithLoss(torch.nn.Module):
     ) -> torch.Tensor:
         """Summed next-token loss in nats of (sequences, length); the labels are already shifted."""
         # Without a mask or a cache, positions that start again keep documents apart.
-        hidden = self.model.transformer(  # type: ignore[operator]
+        hidden = self.model.base_model(  # type: ignore[operator]
             input_ids=inputs, position_ids=positions, use_cache=False
         ).last_hidden_state
-        weight = self.model.lm_head.weight  # type: ignore[union-attr]
+        weight = self.model.get_output_embeddings().weight  # type: ignore[operator]
         loss: torch.Tensor = _SummedLoss.apply(  # type: ignore[no-untyped-call]
             hidden.flatten(0, 1), weight, labels.flatten(), torch.is_grad_enabled()
         )

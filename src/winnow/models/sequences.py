@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,17 @@ from winnow.models.tokenizer import Tokens
 
 IGNORED = -100
 """The label of padding, which no loss counts (PyTorch's default ignore_index)."""
+
+
+T = TypeVar("T")
+
+
+class Document(NamedTuple):
+    """The tokens of a row, with its end; of equal length."""
+
+    ids: Tokens
+    labels: Tokens
+    """The same ids, IGNORED where a token is no target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +69,12 @@ def _bins(sizes: list[int], length: int) -> Iterator[list[int]]:
     yield from bins
 
 
-def pack(documents: list[Tokens], length: int, end_of_text: int) -> Sequences:
+def pack(
+    documents: list[Tokens],
+    length: int,
+    end_of_text: int,
+    labels: list[Tokens] | None = None,
+) -> Sequences:
     """Fill sequences of `length` tokens with whole documents.
 
     Every document starts behind an end-of-text at position 0 and sees nothing else, as it does
@@ -67,26 +84,37 @@ def pack(documents: list[Tokens], length: int, end_of_text: int) -> Sequences:
         documents: token ids, each with its end-of-text.
         length: of a sequence; the model's context.
         end_of_text: the token before a document, and the padding.
+        labels: of each document the same ids, IGNORED where a token is no target; None where all
+            tokens are.
     """
-    pieces = [(document, at) for document in documents for at in range(0, len(document), length)]
-    sizes = [min(length, len(document) - at) for document, at in pieces]
+    pairs = zip(documents, labels or documents, strict=True)
+    pieces = [(*pair, at) for pair in pairs for at in range(0, len(pair[0]), length)]
+    sizes = [min(length, len(document) - at) for document, _, at in pieces]
     return _filled(pieces, list(_bins(sizes, length)), length, end_of_text)
 
 
-def pad(documents: list[Tokens], length: int, end_of_text: int) -> Sequences:
+def pad(
+    documents: list[Tokens],
+    length: int,
+    end_of_text: int,
+    labels: list[Tokens] | None = None,
+) -> Sequences:
     """One row of `length` tokens a document, as the documented recipe reads literally.
 
     Behind an end-of-text like the packed ones; what is beyond `length` is cut off, and the rest of
     a shorter one's row is padding.
     """
-    pieces = [(document, 0) for document in documents]
+    pieces = [(*pair, 0) for pair in zip(documents, labels or documents, strict=True)]
     return _filled(pieces, [[index] for index in range(len(pieces))], length, end_of_text)
 
 
 def _filled(
-    pieces: list[tuple[Tokens, int]], bins: list[list[int]], length: int, end_of_text: int
+    pieces: list[tuple[Tokens, Tokens, int]],
+    bins: list[list[int]],
+    length: int,
+    end_of_text: int,
 ) -> Sequences:
-    """A sequence for each bin of pieces; a piece is a document from some token on."""
+    """A sequence for each bin of pieces; a piece is a document and its labels from a token on."""
     ramp = np.arange(length, dtype=np.int32)
     shape = (len(bins), length)
     packed = Sequences(
@@ -97,10 +125,10 @@ def _filled(
     for row, items in enumerate(bins):
         place = 0
         for item in items:
-            document, at = pieces[item]
+            document, labels, at = pieces[item]
             size = min(length, len(document) - at)
             end = place + size
-            packed.labels[row, place:end] = document[at : at + size]
+            packed.labels[row, place:end] = labels[at : at + size]
             packed.inputs[row, place + 1 : end] = document[at : at + size - 1]
             if at:
                 packed.inputs[row, place] = document[at - 1]
@@ -110,7 +138,7 @@ def _filled(
     return packed
 
 
-def shuffled(documents: list[Tokens], seed: int) -> list[Tokens]:
+def shuffled(documents: list[T], seed: int) -> list[T]:
     """The documents in the order of a seed."""
     order = np.random.default_rng(seed).permutation(len(documents))
     return [documents[index] for index in order]

@@ -43,6 +43,8 @@ class Plan:
     """What the run is made of; see checkpoint.save."""
     max_steps: int | None = None
     """Optimizer steps, instead of the recipe's epochs."""
+    with_loss: Callable[[torch.nn.Module], torch.nn.Module] = WithLoss
+    """Makes of the model the module whose output is its summed loss."""
 
     @property
     def sequences_per_step(self) -> int:
@@ -125,7 +127,7 @@ class _Run:
         if plan.recipe.gradient_checkpointing is True:
             plan.model.gradient_checkpointing_enable()  # type: ignore[operator]
         self.model, self.optimizer = self.accelerator.prepare(
-            WithLoss(plan.model), _optimizer(plan.model, plan.recipe)
+            plan.with_loss(plan.model), _optimizer(plan.model, plan.recipe)
         )
         # The first process may set aside what it cannot use; the others read what it leaves.
         with self.accelerator.main_process_first():

@@ -8,7 +8,6 @@ launch` with several processes the first one holds the lock, speaks and writes; 
 
 import os
 import shlex
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -23,12 +22,11 @@ from winnow.core import cards, files, layout, params, sources
 from winnow.core.errors import Refusal, Stopped
 from winnow.core.experiments import Experiment, declared_seeds, resolve
 from winnow.core.layout import MODELS, SCORING_METRICS, SELECTED, TEST_ROWS, TOKENIZER
-from winnow.core.records import texts
-from winnow.models import gpt2, gpt2_start
+from winnow.models import family as families
 from winnow.models.cost import Estimate, estimate, flops_per_position
 from winnow.models.device import environment, precision, watch_memory
-from winnow.models.sequences import Sequences, pack, pad, shuffled, steps_to
-from winnow.models.tokenizer import Tokens, Vocabulary
+from winnow.models.family import Family
+from winnow.models.sequences import Document, Sequences, shuffled, steps_to
 from winnow.record import runs, training
 from winnow.train import checkpoint, loop
 from winnow.train.params import TrainConfig
@@ -124,7 +122,7 @@ def _key(
     arm: Experiment,
     seed: int,
     precision: str,
-    init: str,
+    model: Family,
     budget: Any,
     hashes: dict[str, str],
 ) -> dict[str, Any]:
@@ -134,7 +132,7 @@ def _key(
         "model": asdict(arm.model),
         "recipe": asdict(arm.recipe),
         "budget": budget,
-        "init": gpt2_start.identity(init),
+        "init": model.identity(),
         "seed": seed,
         "precision": precision,
         "code": sources.code_hash("train"),
@@ -152,28 +150,28 @@ def _train(
     target, state = MODELS / arm.name / str(seed), STATE / f"{arm.name}-{seed}"
     device = PartialState().device
     kind = precision(settings.precision, device)
-    vocabulary = Vocabulary.read(TOKENIZER)
-    budget = budget_of(arm, settings, vocabulary.size)
-    key = _key(arm, seed, kind, settings.init, budget, hashes)
+    model = families.declare(arm.model, TOKENIZER, settings.init)
+    budget = budget_of(arm, settings, model.vocabulary.size)
+    key = _key(arm, seed, kind, model, budget, hashes)
     # Its state is removed last: while it is there, the run's record may not be complete.
     if skip_existing and cards.is_made_of(target, key) and not state.exists():
         PartialState().print(f"train: {arm.name} seed {seed} is done and unchanged")
         return
-    start = None
-    if settings.init != "scratch":
-        start = gpt2_start.folder_of(settings.init, arm.model, vocabulary)
-    documents = _read(arm, vocabulary)
-    train = _sequences(arm, seed, vocabulary, documents["train"])
+    model.check()
+    documents = read(arm, model)
+    train = sequences(arm, seed, model, documents["train"])
     steps = _num_steps(arm, seed, budget, train)
-    cost = _preflight(arm, seed, vocabulary, train, steps, kind, settings.max_hours)
+    cost = _preflight(arm, seed, model, train, steps, kind, settings.max_hours)
     if PartialState().is_main_process:
         checkpoint.claim(state, key)
     peak = watch_memory(device)
+    model.build(seed)
     plan = loop.Plan(
-        model=_model(arm, seed, vocabulary, start),
+        model=model.network,
+        with_loss=model.with_loss,
         recipe=replace(arm.recipe, gradient_checkpointing=cost.gradient_checkpointing),
         train=train,
-        validation=pack(documents["validation"], arm.model.context, vocabulary.end_of_text),
+        validation=model.sequences(documents["validation"], packing=True),
         seed=seed,
         precision=kind,
         state=state,
@@ -203,24 +201,21 @@ def _train(
             f"{cost.seconds:.0f}; {'unknown' if held is None else f'{held:.2f}'} GB, estimated "
             f"{cost.memory_gb:.2f}"
         )
-        _publish(target, plan, key, description | {"run_id": tracked.id}, results)
+        _publish(target, model, key, description | {"run_id": tracked.id}, results)
         tracked.finish(target, results)
     cards.discard(state)
 
 
-def _read(arm: Experiment, vocabulary: Vocabulary) -> dict[str, list[Tokens]]:
+def read(arm: Experiment, model: Family) -> dict[str, list[Document]]:
     """The tier's documents as tokens by split."""
     tier = load_from_disk(str(SELECTED / arm.tier_name))
-    return {split: vocabulary.encode(texts(tier[split].data.table)) for split in tier}
+    return {split: model.documents(tier[split].data.table) for split in tier}
 
 
-def _sequences(
-    arm: Experiment, seed: int, vocabulary: Vocabulary, documents: list[Tokens]
-) -> Sequences:
+def sequences(arm: Experiment, seed: int, model: Family, documents: list[Document]) -> Sequences:
     """What is trained on, by the recipe: packed, or a padded row a document."""
-    fill = pack if arm.recipe.packing else pad
-    train = fill(shuffled(documents, seed), arm.model.context, vocabulary.end_of_text)
-    if lost := sum(map(len, documents)) - train.num_targets:
+    train = model.sequences(shuffled(documents, seed), arm.recipe.packing)
+    if lost := sum(len(document.ids) for document in documents) - train.num_targets:
         said = f"train: rows of {arm.model.context} tokens cut {lost} tokens off {arm.tier_name}"
         PartialState().print(said)
     return train
@@ -237,7 +232,7 @@ def _num_steps(arm: Experiment, seed: int, budget: Any, train: Sequences) -> int
 def _preflight(
     arm: Experiment,
     seed: int,
-    vocabulary: Vocabulary,
+    model: Family,
     train: Sequences,
     steps: int,
     kind: str,
@@ -249,7 +244,7 @@ def _preflight(
         Refusal: that is more than max_hours, or than the device's memory.
     """
     cost = estimate(
-        arm.model, arm.recipe, vocabulary.size, len(train), train.num_targets, steps, kind
+        arm.model, arm.recipe, model.vocabulary.size, len(train), train.num_targets, steps, kind
     )
     said = f"train: {arm.name} seed {seed} on {environment()} in {kind}: {cost}"
     PartialState().print(said, flush=True)
@@ -265,14 +260,6 @@ def _preflight(
             "gradient_accumulation_steps by as much, or use a smaller model"
         )
     return cost
-
-
-def _model(arm: Experiment, seed: int, vocabulary: Vocabulary, start: Path | None) -> Any:
-    """The model before its first step: fresh from the seed, or a folder's."""
-    torch.manual_seed(seed)
-    if start is None:
-        return gpt2.build(arm.model, vocabulary.size, vocabulary.end_of_text)
-    return gpt2_start.load(start, arm.model, vocabulary)
 
 
 def _learn(
@@ -317,12 +304,10 @@ def _fit(
 
 
 def _publish(
-    target: Path, plan: loop.Plan, key: dict[str, Any], description: Any, results: Any
+    target: Path, model: Family, key: dict[str, Any], description: Any, results: Any
 ) -> None:
     card = {"stage": "train", "key": key}
     with cards.publish_folder(target, card) as folder:
-        plan.model.save_pretrained(folder)  # type: ignore[operator]
-        for path in TOKENIZER.iterdir():
-            shutil.copyfile(path, folder / path.name)
+        model.save(folder)
         files.write_json(folder / "experiment_config.json", description)
         files.write_json(folder / "train_results.json", results)
