@@ -276,10 +276,10 @@ def test_a_plain_user_has_the_same() -> None:
         os.chmod(folder, 0o755)
         for name in ("sandbox.py", "inside.py"):
             shutil.copyfile(ROOT / "src/winnow/evaluate" / name, Path(folder) / name)
-        package = Path(folder) / "winnow"
-        package.mkdir(mode=0o755)
-        for name in ("__init__.py", "errors.py"):
-            shutil.copyfile(ROOT / "src/winnow" / name, package / name)
+        for room in (Path(folder) / "winnow", Path(folder) / "winnow/core"):
+            room.mkdir(mode=0o755)
+        for name in ("__init__.py", "core/__init__.py", "core/errors.py"):
+            shutil.copyfile(ROOT / "src/winnow" / name, Path(folder) / "winnow" / name)
         code = "import sandbox; sandbox.demand(); assert not sandbox.passes("
         code += f"{FORK!r}, {TESTS!r}, 'f'); print(sandbox.os.getuid())"
         done = subprocess.run(

@@ -123,7 +123,7 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
     for name in late:
         importlib.import_module(name)
     if stage == "score":
-        scorer = module.QualityScorer(module.SOURCE / "tokenizer")
+        scorer = module.QualityScorer(layout.TOKENIZER)
         scorer.score_sample({"instruction": "Why?", "response": "So."})
     runs = {"select": lambda: module.run([]), "evaluate": lambda: module.run([CELL], SEED, False)}
     run = runs.get(stage, module.run)
