@@ -203,6 +203,18 @@ def test_a_model_scales_the_learning_rate_of_every_recipe(project: Path) -> None
         ({"rule": "top", "count": 40, "share": 0.5, "recipe": "quick"}, "a count or a share"),
         ({"rule": "matched", "of": "nothing", "recipe": "quick"}, "of: <tier>"),
         ({"rule": "top", "count": 40, "recipe": "none"}, "expected one of quick, slow"),
+        ({"rule": "best", "count": 40, "recipe": "quick"}, r"rule: expected one of top, .*'best'"),
+        ({"rule": "no.such:rule", "count": 40, "recipe": "quick"}, "no module 'no': install its"),
+        ({"rule": "json:dumps", "count": 40, "recipe": "quick"}, "json has no Rule of the name"),
+        ({"rule": "source", "count": 40, "recipe": "quick"}, "`sources: .*, found .count"),
+        (
+            {"rule": "random", "count": 40, "sources": ["a"], "recipe": "quick"},
+            "expected a count or a share, one of them for the rule random, found .count, sources",
+        ),
+        (
+            {"rule": "mixture", "count": 40, "weights": {"a": 0.5, "b": 0.4}, "recipe": "quick"},
+            "weights: expected shares that add up to 1, found 0.9",
+        ),
     ],
 )
 def test_a_tier_that_lies_is_refused(project: Path, tier: Any, message: str) -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from tiny import change, make_until, write_jsonl
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Tier
 from winnow.select import stage, tiers
+from winnow.select.rules.mixture import quotas
 
 TIERS = {
     "top_10": Tier(rule="top", count=10, recipe="r"),
@@ -58,7 +60,7 @@ def test_rules_hold_for_any_order_of_rows(rows, random) -> None:  # type: ignore
         ids = table.loc[tiers.cut(name, TIERS, table, 0), "id"].tolist()
         again = mixed.loc[tiers.cut(name, TIERS, mixed, 0), "id"].tolist()
         assert sorted(ids) == sorted(again)
-        assert len(set(ids)) == len(ids) == tiers.size(name, TIERS, len(rows))
+        assert len(set(ids)) == len(ids) == tiers.size(name, TIERS, table)
     slow = sorted(table.itertuples(), key=lambda row: (-row.score, row.hash, row.id))[:10]
     assert table.loc[tiers.cut("top_10", TIERS, table, 0), "id"].tolist() == [r.id for r in slow]
     low = table.loc[tiers.cut("low_10", TIERS, table, 0), "score"].max()
@@ -80,6 +82,68 @@ def test_a_matched_control_has_the_tiers_lengths_but_not_its_scores() -> None:
     gap = top["num_tokens"].quantile(quantiles) - matched["num_tokens"].quantile(quantiles)
     assert gap.abs().max() < 8
     assert matched["score"].mean() < top["score"].mean() - 0.1
+
+
+SOURCES = st.lists(st.sampled_from("abc"), min_size=30, max_size=90).filter(
+    lambda sources: all(sources.count(name) >= 8 for name in "abc")
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SOURCES, st.randoms(use_true_random=False))
+def test_sources_and_mixtures_hold_for_any_order(sources, random) -> None:  # type: ignore[no-untyped-def]
+    table = pool([0.5] * len(sources)).assign(source=sources)
+    mixed = table.sample(frac=1, random_state=random.randrange(2**32)).reset_index(drop=True)
+    weights = {"a": 0.5, "b": 0.3, "c": 0.2}
+    named = {
+        "ab_4": Tier(rule="source", sources=("a", "b"), count=4, recipe="r"),
+        "ab_9": Tier(rule="source", sources=("b", "a"), count=9, recipe="r"),
+        "ab_100pct": Tier(rule="source", sources=("a", "b"), share=1.0, recipe="r"),
+        "mix_5": Tier(rule="mixture", weights=weights, count=5, recipe="r"),
+        "mix_10": Tier(rule="mixture", weights=weights, count=10, recipe="r"),
+        "matched_10": Tier(rule="matched", of="mix_10", recipe="r"),
+    }
+    rows = {name: table.loc[tiers.cut(name, named, table, 0)] for name in named}
+    for name in named:
+        other = mixed.loc[tiers.cut(name, named, mixed, 0), "id"]
+        assert rows[name]["id"].tolist() == other.tolist() or name == "matched_10"
+        assert rows[name]["id"].is_unique
+    assert set(rows["ab_9"]["source"]) <= {"a", "b"}
+    assert set(rows["ab_4"]["id"]) <= set(rows["ab_9"]["id"])
+    assert len(rows["ab_100pct"]) == sources.count("a") + sources.count("b")
+    assert rows["mix_10"]["source"].value_counts().to_dict() == {"a": 5, "b": 3, "c": 2}
+    assert set(rows["mix_5"]["id"]) <= set(rows["mix_10"]["id"])
+    assert len(rows["matched_10"]) == 10
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=9), st.integers(0, 10**6))
+def test_quotas_are_the_nearest_whole_shares(parts: list[int], number: int) -> None:
+    weights = {f"s{place}": part / sum(parts) for place, part in enumerate(parts)}
+    rows = quotas(weights, number)
+    assert sum(rows.values()) == number
+    assert all(abs(rows[name] - weight * number) < 1 + 1e-5 for name, weight in weights.items())
+    assert quotas(dict(reversed(weights.items())), number) == rows
+
+
+def test_a_share_that_is_whole_but_for_rounding_is_met() -> None:
+    assert 0.07 * 100 > 7 and quotas({"a": 0.07, "b": 0.93}, 100) == {"a": 7, "b": 93}
+
+
+@pytest.mark.parametrize(
+    ("tier", "message"),
+    [
+        ({"rule": "source", "sources": ("d",)}, "tier x_8: no row is of source 'd': .* are a, b"),
+        ({"rule": "source", "sources": ("b",)}, "tier x_8 wants 8 rows, its sources have 5"),
+        (
+            {"rule": "mixture", "weights": {"a": 0.25, "b": 0.75}},
+            "tier x_8: its weights ask for 6 rows of source 'b', which has 5: lower",
+        ),
+    ],
+)
+def test_a_source_without_rows_enough_is_refused(tier: dict[str, Any], message: str) -> None:
+    table = pool([0.5] * 20).assign(source=["a"] * 15 + ["b"] * 5)
+    with pytest.raises(Refusal, match=message):
+        tiers.cut("x_8", {"x_8": Tier(**tier, count=8, recipe="r")}, table, 0)
 
 
 def test_another_seed_draws_other_rows() -> None:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from winnow.core.errors import Refusal
+from winnow.core import rules
+from winnow.core.errors import Refusal, at
 from winnow.core.params import (
     PARAMS,
     Count,
@@ -21,6 +22,7 @@ from winnow.core.params import (
     Range,
     Seed,
     Share,
+    Text,
     brief,
     build,
     fail,
@@ -36,15 +38,18 @@ MAX_NAMES = 10_000
 class Tier:
     """A rule and a quantity: which rows of the scored pool an arm is trained on."""
 
-    rule: Literal["top", "bottom", "random", "longest", "matched"]
-    """top, bottom: by score. longest: by words of the response. matched: random, with the token
-    lengths of the tier `of`."""
+    rule: Text
+    """The name of one of `rules.RULES`, or `package.module:name` of a user's own."""
     count: Annotated[int, Range("[1, 1000000000000]")] | None = None
-    """Rows to take, or:"""
+    """Rows to take."""
     share: Share | None = None
-    """the share of the pool to take."""
+    """Instead of a count: the share to take of the pool, or of the named sources' rows."""
     of: Name | None = None
     """matched only: the tier whose size and lengths are matched."""
+    sources: tuple[Text, ...] | None = None
+    """source only: those whose rows are drawn."""
+    weights: dict[Text, Share] | None = None
+    """mixture only: the share of the tier's rows that each source gives."""
     recipe: Name
     """The key under train.recipes."""
 
@@ -52,7 +57,18 @@ class Tier:
     def is_scored(self) -> bool:
         """Whether the score chose its rows, so that it is charged the scoring: of all rows it
         chooses none, and a matched control stands for rows that were drawn without it."""
-        return self.rule in ("top", "bottom") and self.share != 1
+        return rules.find(self.rule).is_scored and self.share != 1
+
+
+KEYS = {
+    "quantity": "a count or a share, one of them",
+    "of": "`of: <tier>`",
+    "sources": "`sources: [<source>]`",
+    "weights": "`weights: {<source>: <share>}`",
+}
+"""What a rule asks a tier to declare, in words."""
+TIER_KEYS = ("count", "share", "of", "sources", "weights")
+"""What a tier may declare beside its rule and its recipe."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,18 +202,22 @@ def quantity(text: str) -> int | float | None:
 
 
 def _check_tier(name: str, tier: Tier, grid: _Grid) -> None:
-    path, tiers = f"select.tiers.{name}", grid.tiers
+    path = f"select.tiers.{name}"
     if tier.recipe not in grid.recipes:
         fail(f"{path}.recipe", f"one of {', '.join(grid.recipes)}", tier.recipe)
-    if tier.rule == "matched":
-        if tier.of is None or tier.of not in tiers or tier.count is not None or tier.share:
-            fail(path, "`of: <tier>` and no quantity for a matched tier", tier.of)
-        size: int | float | None = tiers[tier.of].count or tiers[tier.of].share
-    else:
-        if (tier.count is None) == (tier.share is None) or tier.of is not None:
-            fail(path, "a count or a share, one of them", f"{tier.count}, {tier.share}")
-        size = tier.count if tier.share is None else tier.share
-    named = quantity(name.rpartition("_")[2])
+    with at(f"{PARAMS}: {path}.rule"):
+        keys = rules.find(tier.rule).keys
+    given = [key for key in TIER_KEYS if getattr(tier, key) is not None]
+    by_key = [key if key in keys else "quantity" for key in given]
+    if sorted(by_key) != sorted(keys):
+        found = ", ".join(given) or "none"
+        fail(path, f"{' and '.join(map(KEYS.__getitem__, keys))} for the rule {tier.rule}", found)
+    if tier.weights and abs(sum(tier.weights.values()) - 1) > 1e-6:
+        fail(f"{path}.weights", "shares that add up to 1", sum(tier.weights.values()))
+    sized = tier if tier.of is None else grid.tiers.get(tier.of)
+    if sized is None:
+        fail(f"{path}.of", f"{KEYS['of']} that is declared", tier.of)
+    size, named = sized.count or sized.share, quantity(name.rpartition("_")[2])
     if named != size:
         fail(path, f"the quantity that the name says ({named})", size)
 

@@ -142,7 +142,7 @@ def build(kind: Any, value: Any, path: str) -> Any:
 def _build_dict(kinds: Any, value: Mapping[Any, Any], path: str) -> dict[Any, Any]:
     names = [build(kinds[0], key, path) for key in value]
     by_folded = {name.casefold(): name for name in names}
-    for name in names:
+    for name in names if kinds[0] == Name else ():
         if by_folded[name.casefold()] != name:
             raise Refusal(
                 f"{PARAMS}: {path}: {name} and {by_folded[name.casefold()]} are one name where "

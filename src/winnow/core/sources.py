@@ -18,9 +18,11 @@ ROOT = Path(__file__).parents[1]
 SILENT = (
     "core/errors.py",
     "core/experiments.py",
+    "core/extensions.py",
     "core/masking.py",
     "core/params.py",
     "core/progress.py",
+    "core/rules.py",
     "core/terminal.py",
     "core/yaml_text.py",
     "record/",

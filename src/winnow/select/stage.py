@@ -69,8 +69,13 @@ def _statistics(tier: Tier, rows: pd.DataFrame, pool: int, of: pd.Index | None) 
         "max": float(score.max()),
         "mean": float(score.mean()),
         "std": float(score.std(ddof=0)),
+        "sources": _by_source(rows) if tier.sources or tier.weights else None,
         "overlap_with_of": None if of is None else float(rows.index.isin(of).mean()),
     }
+
+
+def _by_source(rows: pd.DataFrame) -> dict[str, int]:
+    return {str(name): int(number) for name, number in rows["source"].value_counts().items()}
 
 
 def _histogram(path: Path, scores: dict[str, pd.Series]) -> None:
@@ -103,7 +108,7 @@ def run(experiments: list[str]) -> None:
     cards.read_card(CURATED, "winnow curate", "train.parquet", "validation.parquet")
     scores = pq.read_table(SCORED / "train.parquet").to_pandas()
     for name in wanted:
-        tiers.size(name, settings.tiers, len(scores))
+        tiers.size(name, settings.tiers, scores)
     card: dict[str, Any] = {
         "stage": "select",
         "params": {"seed": settings.seed},

@@ -1,0 +1,24 @@
+"""Random rows whose token lengths are those of another tier: its control."""
+
+import numpy as np
+import pandas as pd
+
+from winnow.select.pool import Pool
+
+LENGTH_BINS = 50
+"""Quantile bins of the tier's token lengths within which rows are drawn."""
+
+
+def choose(pool: Pool) -> pd.Index:
+    """Draw rows so that every length bin holds as many of them as it does in the tier."""
+    assert pool.of is not None
+    lengths = pool.rows["num_tokens"]
+    matched = lengths[pool.of]
+    edges = np.unique(np.quantile(matched, np.linspace(0, 1, LENGTH_BINS + 1)[1:-1]))
+    bins = pd.Series(np.digitize(lengths, edges), index=pool.rows.index)
+    inside = lengths.between(matched.min(), matched.max())
+    order = pd.DataFrame({"bin": bins, "key": pool.draw("matched"), "id": pool.rows["id"]})[inside]
+    order = order.sort_values(["bin", "key", "id"])
+    rank = order.groupby("bin").cumcount()
+    quota = bins[pool.of].value_counts()
+    return order.index[rank < order["bin"].map(quota).fillna(0)]

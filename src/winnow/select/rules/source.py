@@ -1,0 +1,9 @@
+"""Rows of the named sources, drawn at random, in drawn order."""
+
+import pandas as pd
+
+from winnow.select.pool import Pool
+
+
+def choose(pool: Pool) -> pd.Index:
+    return pool.first(pool.draw("source"), pool.number)
