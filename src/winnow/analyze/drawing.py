@@ -22,7 +22,8 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.patheffects import withStroke  # noqa: E402
 
-MARKERS = {"top": "o", "matched": "D", "random": "s", "longest": "^", "bottom": "v"}
+from winnow.core.rules import RULES  # noqa: E402
+
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -51,9 +52,13 @@ class Palette:
     line: str
     paper: str
     rules: dict[str, str]
-    """By rule of a tier."""
+    """By rule of a tier, where it has a colour."""
     medals: dict[str, str]
     """By documented level: gold, silver, bronze."""
+
+    def rule(self, name: str) -> str:
+        """The colour of a rule."""
+        return self.rules.get(name, self.ink)
 
 
 LIGHT = Palette(
@@ -61,13 +66,7 @@ LIGHT = Palette(
     muted="#5c5c5c",
     line="#d9d6cf",
     paper="#ffffff",
-    rules={
-        "top": "#0072b2",
-        "matched": "#b34a00",
-        "random": "#8a6100",
-        "longest": "#007a5a",
-        "bottom": "#a1467c",
-    },
+    rules={name: rule.colours[0] for name, rule in RULES.items() if rule.colours},
     medals={"ultra": "#e0b000", "high": "#b4b8bd", "medium": "#cd7f32"},
 )
 _VARIABLES = ("ink", "muted", "line", "paper", *LIGHT.rules, *LIGHT.medals)

@@ -13,12 +13,11 @@ from winnow.analyze import words
 from winnow.analyze.answer import Verdict, matched_control
 from winnow.analyze.bootstrap import Bootstrap, Interval
 from winnow.analyze.documented import Json
-from winnow.analyze.drawing import MARKERS, Drawing, Label, Palette, panels, place_labels
+from winnow.analyze.drawing import Drawing, Label, Palette, panels, place_labels
 from winnow.analyze.results import Arm, Study
 from winnow.analyze.scaling_figures import exchange_rates, loss_against_tokens
+from winnow.core import rules
 
-DODGE = {"top": 1.0, "matched": 1.05, "random": 1.1, "longest": 0.95, "bottom": 0.9}
-"""Arms of one size stand side by side; the shift is less than a marker."""
 TIME_UNITS = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 RISE = 0.01
 """Nats by which a validation loss must end above its lowest point to be called overfitting."""
@@ -41,7 +40,7 @@ def _joined(
     """Join the top tiers and all rows; by arm, which way its name must give way to the line."""
     tops = [arm for arm in arms if arm.is_top or arm.is_unfiltered]
     heights = [math.exp(losses.loss(arm.name).value) for arm in tops]
-    axes.plot([arm.num_rows for arm in tops], heights, color=palette.rules["top"], zorder=2)
+    axes.plot([arm.num_rows for arm in tops], heights, color=palette.rule("top"), zorder=2)
     return {
         arm.name: 9.0 if following < height else -9.0
         for arm, height, following in zip(tops, heights, heights[1:], strict=False)
@@ -58,8 +57,8 @@ def _size_panel(
     shifts = _joined(axes, arms, losses, palette)
     labels = []
     for arm in arms:
-        colour = palette.rules[arm.rule]
-        x = arm.num_rows * (1 if arm.is_unfiltered else DODGE[arm.rule])
+        colour = palette.rule(arm.rule)
+        x = arm.num_rows * (1 if arm.is_unfiltered else rules.find(arm.rule).shift)
         found = losses.loss(arm.name).map(math.exp)
         seeds = [math.exp(loss) for loss in study.seed_losses(arm)]
         axes.plot([x, x], [found.low, found.high], color=colour, lw=1.2, zorder=3)
@@ -67,7 +66,7 @@ def _size_panel(
         axes.plot(
             x,
             found.value,
-            MARKERS[arm.rule],
+            rules.find(arm.rule).marker,
             color=colour,
             ms=7.5,
             mec=palette.paper,
@@ -152,9 +151,17 @@ def margins(study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict]) ->
     def draw(palette: Palette) -> Figure:
         figure, (axes,) = panels(palette, 1, 1.0 + 0.36 * len(rows))
         for y, (kind, _, margin) in enumerate(reversed(rows)):
-            colour = palette.rules[kind]
+            colour = palette.rule(kind)
             axes.plot([margin.low, margin.high], [y, y], color=colour, lw=2, solid_capstyle="butt")
-            axes.plot(margin.value, y, MARKERS[kind], color=colour, ms=7, mec=palette.paper, mew=1)
+            axes.plot(
+                margin.value,
+                y,
+                rules.find(kind).marker,
+                color=colour,
+                ms=7,
+                mec=palette.paper,
+                mew=1,
+            )
             # On the side away from zero, whose line it would cross.
             end, side, align = (
                 (margin.low, -7, "right") if margin.value < 0 else (margin.high, 7, "left")
@@ -229,14 +236,14 @@ def learning_curves(study: Study) -> Drawing | None:
             for arm in arms:
                 tokens, loss = mean_curve(arm)
                 if tokens:
-                    colour = palette.rules[arm.rule]
+                    colour = palette.rule(arm.rule)
                     panel.plot(
                         tokens, loss, color=colour, ls="-" if arm.rule == "top" else (0, (4, 2))
                     )
                     panel.plot(
                         tokens[-1],
                         loss[-1],
-                        MARKERS[arm.rule],
+                        rules.find(arm.rule).marker,
                         color=colour,
                         ms=6,
                         mec=palette.paper,
@@ -353,7 +360,7 @@ def score_audit(found: Json, length: Json) -> Drawing:
             signed = key == "rank_correlation_with_length"
             for y, name in enumerate(names):
                 value = found[name][key]
-                colour = palette.rules["top"] if name == "score" else palette.muted
+                colour = palette.rule("top") if name == "score" else palette.muted
                 axes.barh(y, value or 0, 0.6, color=colour, lw=0)
                 axes.annotate(
                     _share(value, signed),

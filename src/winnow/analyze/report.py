@@ -13,19 +13,10 @@ from markupsafe import Markup
 from winnow.analyze import words
 from winnow.analyze.drawing import LIGHT, Drawing
 from winnow.analyze.results import Arm, Study
-from winnow.analyze.scaling import CHOSEN
 from winnow.analyze.tables import GENERATION, receipt_line
+from winnow.core import rules
 
 TEMPLATE = Path(__file__).with_name("report.html")
-GLYPHS = {"top": "●", "matched": "◆", "random": "■", "longest": "▲", "bottom": "▼"}
-"""As the figures' markers."""
-RULES = {
-    "top": "the highest scores",
-    "bottom": "the lowest scores",
-    "random": "drawn at random",
-    "longest": "the longest responses",
-    "matched": "drawn at random, with the token lengths of another tier",
-}
 MAX_STRATA, MAX_PROMPTS, MAX_TEXT = 8, 2, 700
 """Strata, prompts of a kind and characters of a completion shown; the files hold them all."""
 DEFINITIONS = {
@@ -48,11 +39,7 @@ DARK = {
     "muted": "#a3a099",
     "line": "#3a3b3e",
     "paper": "#17181a",
-    "top": "#5bb4ec",
-    "matched": "#ef8f4f",
-    "random": "#d9ad3c",
-    "longest": "#4fc3a1",
-    "bottom": "#dd8fbd",
+    **{name: rule.colours[1] for name, rule in rules.RULES.items() if rule.colours},
     "ultra": "#d8ae1f",
     "high": "#b9bdc2",
     "medium": "#cd7f32",
@@ -162,10 +149,8 @@ def render(study: Study, analysis: Json, drawings: dict[str, Drawing]) -> str:
         strata={name: _strata(analysis, arms) for name, arms in study.models().items()},
         samples={name: _samples(arms) for name, arms in study.models().items()},
         definitions={key: DEFINITIONS[key] for key in GENERATION},
-        glyphs=GLYPHS,
-        rules=RULES,
+        rule_of=rules.find,
         receipt=receipt_line(analysis["receipt"]),
-        chosen=CHOSEN,
         light=light(),
         dark=_palette(DARK),
     )

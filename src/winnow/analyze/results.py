@@ -16,13 +16,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from winnow.core import cards, files
+from winnow.core import cards, files, rules
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Tier
 from winnow.core.layout import ARTIFACTS, RESULTS
 
-RULES = ("top", "longest", "matched", "random", "bottom")
-"""The order of arms of one size in tables and figures."""
 Json = dict[str, Any]
 
 
@@ -237,7 +235,7 @@ def _read_arms(cells: Mapping[str, Sequence[int]]) -> tuple[tuple[Arm, ...], pa.
             runs.append(run)
         arms.append(_arm(name, runs, statistics))
     assert first is not None
-    arms.sort(key=lambda arm: (arm.num_rows, RULES.index(arm.rule), arm.name))
+    arms.sort(key=lambda arm: (arm.num_rows, rules.order(arm.rule), arm.name))
     return tuple(arms), first
 
 

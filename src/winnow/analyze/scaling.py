@@ -15,20 +15,13 @@ import numpy as np
 from winnow.analyze import words
 from winnow.analyze.bootstrap import Bootstrap, Floats
 from winnow.analyze.documented import as_json, with_reasons
-from winnow.analyze.results import RULES, Arm, Study
+from winnow.analyze.results import Arm, Study
+from winnow.core import rules
 
 LAW = 3
 """Sizes that make a law."""
 REACH = 10.0
 """Nothing is said of sizes this many times beyond the ones that were run."""
-CHOSEN = {
-    "top": "top",
-    "matched": "length-matched random",
-    "random": "random",
-    "longest": "longest",
-    "bottom": "lowest-scored",
-}
-"""A rule, as it stands before `rows`."""
 Json = dict[str, Any]
 
 
@@ -61,11 +54,10 @@ def drawn(arm: Arm, losses: Bootstrap) -> Floats:
 def curves(arms: Sequence[Arm], losses: Bootstrap) -> dict[str, Curve]:
     """The curves of a model's arms by rule; of several arms of one size, the first."""
     found = {}
-    for rule in RULES:
+    for rule in sorted({arm.rule for arm in arms}, key=rules.order):
         sizes = {arm.num_rows: arm for arm in reversed(arms) if arm.rule == rule}
         own = tuple(sizes[size] for size in sorted(sizes))
-        if own:
-            found[rule] = Curve(rule, own, np.stack([drawn(arm, losses) for arm in own]))
+        found[rule] = Curve(rule, own, np.stack([drawn(arm, losses) for arm in own]))
     return found
 
 
@@ -97,7 +89,7 @@ def law(curve: Curve, losses: Bootstrap) -> Json:
     }
     if len(curve.arms) < LAW:
         sizes = words.plural(len(curve.arms), "size")
-        why = f"{sizes} of {CHOSEN[curve.rule]} rows; {LAW} make a law"
+        why = f"{sizes} of {rules.find(curve.rule).adjective} rows; {LAW} make a law"
         return with_reasons(values, dict.fromkeys(("alpha", "critical_tokens", "residual"), why))
     alpha, level = fit(curve.tokens, curve.losses)
     missed = predicted(curve, curve.tokens)[:, 0] - curve.losses[:, 0]
@@ -138,7 +130,7 @@ def reached(curve: Curve, targets: Floats) -> Floats:
 
 def _why(curve: Curve, rows: float) -> str:
     """Why a curve has no answer; empty where it has."""
-    kind = f"{CHOSEN[curve.rule]} rows"
+    kind = f"{rules.find(curve.rule).adjective} rows"
     if len(curve.arms) < 2:
         return f"one size of {kind} was run; two make a curve"
     if not (np.diff(curve.losses[:, 0]) < 0).all():

@@ -8,9 +8,10 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from winnow.analyze import words
 from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.documented import Json
-from winnow.analyze.drawing import MARKERS, Drawing, Label, Palette, panels, place_labels
+from winnow.analyze.drawing import Drawing, Label, Palette, panels, place_labels
 from winnow.analyze.results import Study
-from winnow.analyze.scaling import CHOSEN, LAW, Curve, curves, fit, predicted
+from winnow.analyze.scaling import LAW, Curve, curves, fit, predicted
+from winnow.core import rules
 
 BEYOND = 2.0
 """How far beyond its support a law is drawn, dashed."""
@@ -19,7 +20,7 @@ BEYOND = 2.0
 def _law(axes: Axes, curve: Curve, losses: Bootstrap, palette: Palette) -> None:
     """A law and its band: drawn through on its support, dashed and without band beyond."""
     first, last = curve.tokens[[0, -1]]
-    colour, tail = palette.rules[curve.rule], (1 - losses.confidence) / 2
+    colour, tail = palette.rule(curve.rule), (1 - losses.confidence) / 2
     inside = np.geomspace(first, last, 40)
     found = predicted(curve, inside)
     low, high = np.quantile(found[:, 1:], [tail, 1 - tail], axis=1)
@@ -45,14 +46,14 @@ def _panel(
     axes.set_xlim(min(sizes) / BEYOND / 1.2, max(sizes) * BEYOND * 4)
     labels = []
     for rule, curve in by_rule.items():
-        colour = palette.rules[rule]
+        colour = palette.rule(rule)
         for arm, size in zip(curve.arms, curve.tokens, strict=True):
             loss = losses.loss(arm.name)
             axes.plot([size, size], [loss.low, loss.high], color=colour, lw=1.2, zorder=3)
             axes.plot(
                 size,
                 loss.value,
-                MARKERS[rule],
+                rules.find(rule).marker,
                 color=colour,
                 ms=6.5,
                 mec=palette.paper,
@@ -66,7 +67,7 @@ def _panel(
             y = float(predicted(curve, np.array([x]))[0, 0])
         else:
             axes.plot(curve.tokens, curve.losses[:, 0], color=colour, lw=0.8, zorder=2)
-        labels.append(Label(x, y, CHOSEN[rule], colour))
+        labels.append(Label(x, y, rules.find(rule).adjective, colour))
     kept: list[float] = []
     for size in sorted(set(sizes)):
         if not kept or size >= apart * kept[-1]:
@@ -87,7 +88,8 @@ def _law_title(found: Json) -> str:
             f"No law of loss against tokens: it takes {LAW} sizes of a rule, and a loss that falls"
         )
     parts = [
-        f"{words.decimal(-alpha['value'])} for {CHOSEN[rule]} rows" for rule, alpha in known.items()
+        f"{words.decimal(-alpha['value'])} for {rules.find(rule).adjective} rows"
+        for rule, alpha in known.items()
     ]
     return f"Loss goes as tokens to the power of {words.listed(parts)}"
 
@@ -119,7 +121,11 @@ def rates(found: Json) -> list[tuple[str, str, Json]]:
     """Rule, label and exchange rate of every one that is defined."""
     several = len(found) > 1
     return [
-        (rule, f"{tier}, in {CHOSEN[rule]} rows" + (f"  [{model}]" if several else ""), rate)
+        (
+            rule,
+            f"{tier}, in {rules.find(rule).adjective} rows" + (f"  [{model}]" if several else ""),
+            rate,
+        )
         for model, part in found.items()
         for tier, by_rule in part["exchange"].items()
         for rule, rate in by_rule.items()
@@ -149,7 +155,7 @@ def exchange_rates(losses: Bootstrap, found: Json) -> Drawing | None:
         axes.set_xscale("log")
         axes.set_xlim(left, right)
         for y, (rule, _, rate) in enumerate(reversed(shown)):
-            colour, guessed = palette.rules[rule], rate["extrapolated"]
+            colour, guessed = palette.rule(rule), rate["extrapolated"]
             low, high = rate["low"] or left, rate["high"] or right
             axes.plot(
                 [low, high],
@@ -162,7 +168,7 @@ def exchange_rates(losses: Bootstrap, found: Json) -> Drawing | None:
             axes.plot(
                 rate["value"],
                 y,
-                MARKERS[rule],
+                rules.find(rule).marker,
                 color=palette.paper if guessed else colour,
                 ms=7,
                 mec=colour if guessed else palette.paper,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from winnow.analyze.bootstrap import Interval
 from winnow.analyze.results import Arm
+from winnow.core import rules
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 
@@ -86,11 +87,5 @@ def rows(arm: Arm, whole: str = " of the curated pool") -> str:
     """What an arm keeps: `the top 500 rows (5% of the curated pool)`."""
     if arm.is_unfiltered:
         return f"all {count(arm.num_rows)} rows"
-    kept = {
-        "top": "the top {} rows",
-        "bottom": "the lowest-scored {} rows",
-        "random": "{} random rows",
-        "longest": "the {} longest rows",
-        "matched": "{} random rows of matched lengths",
-    }[arm.rule]
-    return f"{kept.format(count(arm.num_rows))} ({percent(arm.share)}{whole})"
+    kept = rules.find(arm.rule).phrase.format(count(arm.num_rows))
+    return f"{kept} ({percent(arm.share)}{whole})"
