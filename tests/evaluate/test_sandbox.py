@@ -104,7 +104,7 @@ def f():
                     file.write(bytes(1024 * 1024))
         except OSError:
             pass
-    return found + [name for name in ("/inside.py", "/program.py") if os.access(name, os.W_OK)]
+    return found + [name for name in ("/untrusted.py", "/program.py") if os.access(name, os.W_OK)]
 """
     small = write.replace(str(folders), str([str(tmp_path)])).replace("10 * 1024", "1")
     assert plain_run(small) == [str(tmp_path)]
@@ -274,12 +274,12 @@ def test_a_plain_user_has_the_same() -> None:
     need(os.geteuid() == 0 and os.access("/usr/bin/python3", os.X_OK), "not root, or no Python")
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        for name in ("sandbox.py", "inside.py"):
+        for name in ("sandbox.py", "untrusted.py"):
             shutil.copyfile(ROOT / "src/winnow/evaluate" / name, Path(folder) / name)
-        for room in (Path(folder) / "winnow", Path(folder) / "winnow/core"):
-            room.mkdir(mode=0o755)
         for name in ("__init__.py", "core/__init__.py", "core/errors.py"):
-            shutil.copyfile(ROOT / "src/winnow" / name, Path(folder) / "winnow" / name)
+            copy = Path(folder) / "winnow" / name
+            copy.parent.mkdir(mode=0o755, exist_ok=True)
+            shutil.copyfile(ROOT / "src/winnow" / name, copy)
         code = "import sandbox; sandbox.demand(); assert not sandbox.passes("
         code += f"{FORK!r}, {TESTS!r}, 'f'); print(sandbox.os.getuid())"
         done = subprocess.run(

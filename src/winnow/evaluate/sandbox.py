@@ -2,8 +2,8 @@
 
 Namespaces of its own (user, pid, network, mount, IPC, UTS), a file system with the interpreter on
 it and nothing that can be written, no environment, no descriptors but two pipes and /dev/null,
-limits (`inside.LIMITS`), a wall clock, and a filter of system calls: one process without threads,
-no sockets, no shared memory, no tracing. Killed as a whole.
+limits (`untrusted.LIMITS`), a wall clock, and a filter of system calls: one process without
+threads, no sockets, no shared memory, no tracing. Killed as a whole.
 """
 
 import contextlib
@@ -75,7 +75,7 @@ def _sandboxed(
     stdout: int,
     stderr: int = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`inside.py` in a sandbox, killed when the block ends."""
+    """`untrusted.py` in a sandbox, killed when the block ends."""
     python = os.path.realpath(sys.executable)
     libraries = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", f"{sys.base_prefix}/lib")
     command = [shutil.which("bwrap") or "bwrap", "--unshare-user", "--unshare-all"]
@@ -83,13 +83,13 @@ def _sandboxed(
     command += ["--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
     for path in (*libraries, "/etc/ld.so.cache", python):
         command += ["--ro-bind-try", path, path]
-    command += ["--ro-bind", str(Path(__file__).with_name("inside.py")), "/inside.py"]
+    command += ["--ro-bind", str(Path(__file__).with_name("untrusted.py")), "/untrusted.py"]
     source = program.encode("utf-8", "replace")
     with _file(source) as code, _file(_filter(platform.machine())) as refused:
         command += ["--ro-bind-data", str(code), "/program.py", "--seccomp", str(refused)]
         command += ["--remount-ro", "/", "--chdir", "/"]
         process = subprocess.Popen(
-            [*command, python, "-I", "-S", "/inside.py", role, entry_point],
+            [*command, python, "-I", "-S", "/untrusted.py", role, entry_point],
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
