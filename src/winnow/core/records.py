@@ -1,4 +1,4 @@
-"""The row types that cross a stage's border, and the one text that a row becomes.
+"""What crosses a stage's border: row types, the one text that a row becomes, and JSON contracts.
 
 Nothing here knows a file format or a stage; every stage may import it.
 """
@@ -45,6 +45,75 @@ ITEM_SCHEMA = pa.schema(
     + [("response_loss", pa.float64()), ("response_tokens", pa.int64())]
 )
 """What evaluate writes per test row: summed losses in nats, and the counts they are summed over."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Losses:
+    """Losses over some test rows: a part of quality_analysis/strata.json."""
+
+    loss: float
+    """Nats a token."""
+    perplexity: float
+    bits_per_byte: float
+    """Bits a byte of the text in UTF-8; unlike the others it compares tokenizers."""
+    response_loss: float
+    """Nats a token of the response and the end alone."""
+    response_perplexity: float
+    num_rows: int
+    num_tokens: int
+    num_bytes: int
+    response_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TestLosses(Losses):
+    """evaluation/metrics.json: losses over the whole test set."""
+
+    baseline_loss: float
+    """Nats a token of a model that knows only how often each token is in the training rows."""
+
+    __test__ = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generation:
+    """generation_analysis/metrics.json: means over prompts, null where undefined."""
+
+    task_completion: float | None
+    """Share of samples that a program accepts."""
+    coherence: float | None
+    """1 - seq-rep-4 of a completion."""
+    diversity: float | None
+    """distinct-2 over a prompt's completions."""
+    distinct_1: float | None
+    self_bleu: float | None
+    instruction_following: float | None
+    """ROUGE-L against the reference response."""
+    length_appropriateness: float | None
+    """The shorter of completion and reference over the longer one, in words."""
+    num_prompts: int
+    num_samples: int
+    """Over all prompts."""
+    too_long: int
+    """Prompts left out because they fill over half of the context."""
+    unchecked: int
+    """Tasks left out because no program here checks them."""
+    reasons: dict[str, str]
+    """Why a mean is undefined, by its name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """A line of generation_analysis/samples.jsonl."""
+
+    prompt: str
+    completion: str
+    passed: bool | None
+    """Whether the task is done; null of a prompt that is no task."""
+    reference: str | None
+    """The test row's response."""
+    answer: str | None
+    """What a program looks for: the answer, or the names of the instructions."""
 
 
 @dataclass(frozen=True, slots=True)
