@@ -26,8 +26,9 @@ from transformers import GPT2LMHeadModel
 
 from winnow.core.experiments import Model
 from winnow.core.records import Row
-from winnow.evaluate import perplexity
 from winnow.models import device, gpt2, sampling
+from winnow.models.judged import Judged
+from winnow.models.sampling import Sampling
 from winnow.models.tokenizer import Vocabulary, encoder
 
 DATA = Path(os.environ["WINNOW_DATA"])
@@ -113,10 +114,8 @@ def ours(model: GPT2LMHeadModel, prompts: list[str], vocabulary: Vocabulary, tok
         return found
 
     sampling._decode = counting
-    sampling.complete(
-        model,
-        prompts,
-        vocabulary,
+    judged = Judged(model, vocabulary, model.config.n_positions)
+    settings = Sampling(
         num_samples=SAMPLES,
         max_new_tokens=tokens,
         temperature=TEMPERATURE,
@@ -124,6 +123,8 @@ def ours(model: GPT2LMHeadModel, prompts: list[str], vocabulary: Vocabulary, tok
         batch_size=BATCH,
         seed=0,
     )
+    end = vocabulary.end_of_text
+    judged.complete([[end, *one.ids] for one in vocabulary.encodings(prompts)], settings)
     sampling._decode = decode
     return number
 
@@ -135,13 +136,9 @@ def counted(found: torch.Tensor, end: int) -> int:
 
 def independence(model: GPT2LMHeadModel, rows: list[Row], vocabulary: Vocabulary) -> float:
     """The largest difference of a row's loss per token between batches of 1 and of 32."""
-    alone, beside = (
-        perplexity.item_losses(
-            model, rows, [1] * len(rows), vocabulary, model.config.n_positions, batch_size
-        )
-        for batch_size in (1, 32)
-    )
-    return float((alone["loss"] - beside["loss"]).abs().div(alone["num_tokens"]).max())
+    judged = Judged(model, vocabulary, model.config.n_positions)
+    alone, beside = (judged.row_losses(rows, batch_size) for batch_size in (1, 32))
+    return float((abs(alone.loss - beside.loss) / alone.num_tokens).max())
 
 
 def main() -> None:

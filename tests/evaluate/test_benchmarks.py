@@ -20,8 +20,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from winnow.core import metrics
 from winnow.evaluate import benchmarks, harness, sandbox, stage
-from winnow.evaluate.benchmarks import Asked, Benchmark
+from winnow.evaluate.benchmarks import Benchmark, BenchmarkItems
+from winnow.models.judged import Judged
 from winnow.models.tokenizer import Vocabulary, encoder
 from winnow.train import stage as train
 
@@ -135,8 +137,8 @@ def test_figures_are_lm_evals_and_those_of_a_plain_computation(
 
     monkeypatch.setattr(lm_eval, "evaluate", kept)
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it called somebody"))
-    items, figures = harness.judge(
-        model, benchmarks.read(asked(local), False), vocabulary, CONTEXT, 16, 0
+    items, figures = harness.ask(
+        Judged(model, vocabulary, CONTEXT), benchmarks.read(asked(local), False), 16, 0
     )
     assert [figures[one.name]["num_items"] for one in asked(local)] == [57, 12, 24, 12, 3]
     assert items.num_rows == 108
@@ -180,14 +182,14 @@ def test_an_answer_longer_than_the_context_is_counted(
     rows.append({"query": "Question: a", "choices": ["yes", "no"], "gold": 1})
     (tmp_path / "piqa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     one = benchmarks.read([Benchmark(name="PIQA", path=str(tmp_path))], False)
-    items, figures = harness.judge(model, one, vocabulary, CONTEXT, 4, 0)
+    items, figures = harness.ask(Judged(model, vocabulary, CONTEXT), one, 4, 0)
     assert items["item"].to_pylist() == [1]
     assert figures["PIQA"]["too_long"] == 1
     assert figures["PIQA"]["accuracy_stderr"] is None
     assert figures["PIQA"]["reasons"]["accuracy_stderr"] == "one item"
     (tmp_path / "piqa.jsonl").write_text(json.dumps(rows[0]))
     one = benchmarks.read([Benchmark(name="PIQA", path=str(tmp_path))], False)
-    items, figures = harness.judge(model, one, vocabulary, CONTEXT, 4, 0)
+    items, figures = harness.ask(Judged(model, vocabulary, CONTEXT), one, 4, 0)
     assert items.num_rows == 0 and figures["PIQA"]["accuracy"] is None
     assert figures["PIQA"]["reasons"]["accuracy"] == "no item fits the context"
 
@@ -199,7 +201,7 @@ def test_human_eval(local: Path, model: GPT2LMHeadModel, vocabulary: Vocabulary)
         need(False, str(error))
     wanted = Benchmark(name="HumanEval", path=str(local / "humaneval"), limit=2, samples=2)
     found = benchmarks.read([wanted], True)
-    items, figures = harness.judge(model, found, vocabulary, CONTEXT, 4, 0)
+    items, figures = harness.ask(Judged(model, vocabulary, CONTEXT), found, 4, 0)
     assert [len(answers) for answers in items["answers"].to_pylist()] == [2, 2]
     assert figures["HumanEval"]["accuracy"] == 0
     with gzip.open(local / "humaneval/HumanEval.jsonl.gz", "rt") as file:
@@ -251,8 +253,8 @@ def test_what_lm_eval_cannot_load_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text(json.dumps(row))
     one = Benchmark(name="GSM8K", path=str(tmp_path))
     with pytest.raises(ValueError, match="no file named dev or train.*set num_fewshot to 0"):
-        harness._tasks(Asked(one, benchmarks._local(one, "")), 0)
-    hub = Asked(Benchmark(name="PIQA", revision=COMMIT), {})
+        harness._tasks(BenchmarkItems(one, benchmarks._local(one, "")), 0)
+    hub = BenchmarkItems(Benchmark(name="PIQA", revision=COMMIT), {})
     with pytest.raises(ValueError, match=r"^PIQA: its items cannot be had \(.*baber/piqa"):
         harness._tasks(hub, 0)
 
@@ -281,6 +283,9 @@ def test_the_stage_writes_them_and_a_changed_file_is_asked_again(
     assert figures["num_items"] == 2 and 0 < figures["norm_correct_prob"] < 1
     items = pq.read_table(out / "items.parquet")
     assert items.schema == harness.SCHEMA and items["item"].to_pylist() == [0, 1]
+    accuracy = metrics.read(out.parent, metrics.accuracy("PIQA"))
+    assert accuracy.numerators.tolist() == items["accuracy"].to_pylist()
+    assert accuracy.denominators.tolist() == [1, 1]
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("winnow").experiment_id])
     (run,) = [run for run in runs if run.info.run_name == "evaluate@high_40_tiny-0"]

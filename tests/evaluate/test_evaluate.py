@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from winnow.core import params
 from winnow.core.errors import Refusal
+from winnow.core.metrics import METRICS
+from winnow.core.metrics import read as read_metric
 from winnow.core.records import Row
-from winnow.evaluate import generation, perplexity, stage
+from winnow.evaluate import generation, losses, stage
 from winnow.evaluate.tasks import Prompt
+from winnow.models.judged import Judged
 from winnow.models.tokenizer import Vocabulary, encoder
 from winnow.train import stage as train
 
@@ -59,30 +63,39 @@ def model() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY.size, **shape)).eval()
 
 
+def item_losses(
+    model: GPT2LMHeadModel, rows: list[Row], batch_size: int, context: int = CONTEXT
+) -> pd.DataFrame:
+    """The items of evaluation/items.parquet, with quintiles by turns."""
+    quintiles = [number % 5 + 1 for number in range(len(rows))]
+    sums = Judged(model, VOCABULARY, context).row_losses(rows, batch_size)
+    return losses.table(rows, quintiles, sums)
+
+
 @torch.no_grad()
 def slow_losses(model: GPT2LMHeadModel, row: Row) -> tuple[list[float], int]:
     """Loss of every token of a text and its end, one forward pass each; and the tokens that the
     prompt's characters start."""
     encoding = VOCABULARY.encodings([row.text])[0]
     stream = [0, *encoding.ids, 0]
-    losses = []
+    found = []
     for place in range(1, len(stream)):
         start = (place - 1) // CONTEXT * CONTEXT
         logits = model(input_ids=torch.tensor([stream[start:place]])).logits[0, -1]
-        losses.append(-torch.log_softmax(logits.double(), 0)[stream[place]].item())
-    return losses, sum(begin < len(row.prompt) for begin, _ in encoding.offsets)
+        found.append(-torch.log_softmax(logits.double(), 0)[stream[place]].item())
+    return found, sum(begin < len(row.prompt) for begin, _ in encoding.offsets)
 
 
 @pytest.mark.parametrize("batch_size", [1, 32])
 def test_losses_are_those_of_one_token_at_a_time(model: GPT2LMHeadModel, batch_size: int) -> None:
-    found = perplexity.item_losses(model, ROWS, [1] * len(ROWS), VOCABULARY, CONTEXT, batch_size)
+    found = item_losses(model, ROWS, batch_size)
     assert max(found["num_tokens"]) > CONTEXT
     for row, item in zip(ROWS, found.itertuples(), strict=True):
-        losses, before = slow_losses(model, row)
-        assert item.num_tokens == len(losses) and item.num_bytes == len(row.text.encode())
-        assert item.response_tokens == len(losses) - before
-        assert item.loss / len(losses) == pytest.approx(sum(losses) / len(losses), abs=1e-5)
-        assert item.response_loss == pytest.approx(sum(losses[before:]), abs=1e-3)
+        slow, before = slow_losses(model, row)
+        assert item.num_tokens == len(slow) and item.num_bytes == len(row.text.encode())
+        assert item.response_tokens == len(slow) - before
+        assert item.loss / len(slow) == pytest.approx(sum(slow) / len(slow), abs=1e-5)
+        assert item.response_loss == pytest.approx(sum(slow[before:]), abs=1e-3)
 
 
 def test_a_batch_changes_no_loss() -> None:
@@ -92,24 +105,23 @@ def test_a_batch_changes_no_loss() -> None:
     model = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY.size, **shape)).eval()
     text = " ".join(row["output"] for row in corpus(60))
     rows = [Row(str(n), "a", "Say.", "", text[n : n + n**2 % 3001 + 1]) for n in range(80)]
-    alone, beside = (
-        perplexity.item_losses(model, rows, [1] * len(rows), VOCABULARY, 256, batch_size)
-        for batch_size in (1, 32)
-    )
+    alone, beside = (item_losses(model, rows, batch_size, 256) for batch_size in (1, 32))
     assert alone["num_tokens"].min() < 40 and alone["num_tokens"].max() > 512
     for loss, number in (("loss", "num_tokens"), ("response_loss", "response_tokens")):
         assert (alone[loss] - beside[loss]).abs().div(alone[number]).max() < 1e-5
 
 
 def test_a_summary_is_per_token_and_strata_add_up(model: GPT2LMHeadModel) -> None:
-    quintiles = [number % 5 + 1 for number in range(len(ROWS))]
-    items = perplexity.item_losses(model, ROWS, quintiles, VOCABULARY, CONTEXT, 4)
-    whole = perplexity.summarise(items)
+    items = item_losses(model, ROWS, 4)
+    whole = asdict(losses.summarise(items))
     assert whole["loss"] == pytest.approx(items["loss"].sum() / items["num_tokens"].sum())
     assert whole["perplexity"] == pytest.approx(math.exp(whole["loss"]))
     bits = whole["loss"] * whole["num_tokens"] / math.log(2) / whole["num_bytes"]
     assert whole["bits_per_byte"] == pytest.approx(bits)
-    found = perplexity.strata(items)
+    found = {
+        kind: {name: asdict(part) for name, part in parts.items()}
+        for kind, parts in losses.strata(items).items()
+    }
     assert list(found) == ["quintile", "source", "length"]
     for parts in found.values():
         assert sum(part["num_tokens"] for part in parts.values()) == whole["num_tokens"]
@@ -124,14 +136,14 @@ def test_fifths_of_length_keep_equal_lengths_together() -> None:
         numbers | {"source": "a", "num_tokens": n, "loss": n * 2.0, "response_loss": 1.0}
         for n in lengths
     ]
-    fifths = perplexity.strata(pd.DataFrame(rows))["length"]
-    assert {name: part["num_tokens"] for name, part in fifths.items()} == {
+    fifths = losses.strata(pd.DataFrame(rows))["length"]
+    assert {name: part.num_tokens for name, part in fifths.items()} == {
         "1": 20,
         "3": 18,
         "4": 12 + 30,
         "5": 31 + 100,
     }
-    backwards = perplexity.strata(pd.DataFrame(rows[::-1]))["length"]
+    backwards = losses.strata(pd.DataFrame(rows[::-1]))["length"]
     assert backwards == fifths
 
 
@@ -144,7 +156,8 @@ def test_the_unigram_baseline() -> None:
             counts[token] += 1
     targets = [t for row in test for t in [*VOCABULARY.encodings([row.text])[0].ids, 0]]
     wanted = -sum(math.log(counts[t] / sum(counts)) for t in targets) / len(targets)
-    assert perplexity.unigram_loss(*arrays, VOCABULARY) == pytest.approx(wanted)
+    targets = (np.concatenate(VOCABULARY.encode(array)) for array in arrays)
+    assert losses.unigram_loss(*targets, VOCABULARY.size) == pytest.approx(wanted)
 
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=12)
@@ -210,10 +223,10 @@ def test_self_bleu_is_1_for_copies_and_less_for_others(texts: list[str]) -> None
 
 def test_an_undefined_metric_is_null_with_its_reason() -> None:
     found = generation.analyse([Prompt("p", "some reference")], [["", "a"]])
-    assert found["coherence"] is None and found["diversity"] is None
-    assert found["task_completion"] is None
-    assert found["reasons"]["task_completion"] == "no checkable task given"
-    assert found["instruction_following"] == 0 and found["length_appropriateness"] == 0.25
+    assert found.coherence is None and found.diversity is None
+    assert found.task_completion is None
+    assert found.reasons["task_completion"] == "no checkable task given"
+    assert found.instruction_following == 0 and found.length_appropriateness == 0.25
 
 
 @pytest.mark.parametrize(("key", "value"), [("temperature", 0.0), ("top_p", 0.0), ("seed", -1)])
@@ -270,6 +283,11 @@ def test_the_stage_writes_what_is_documented(
     assert 0 < generated["self_bleu"] < 1 and 0 < generated["distinct_1"] <= 1
     strata = json.loads((out / "quality_analysis/strata.json").read_text())
     assert sum(part["num_rows"] for part in strata["length"].values()) == 20
+    for name, value in {**metrics, **generated}.items():
+        if name in METRICS:
+            read = read_metric(out, METRICS[name])
+            assert len(read.ids) == (2 if name == "task_completion" else 20)
+            assert read.numerators.sum() / read.denominators.sum() == pytest.approx(value), name
     capsys.readouterr()
     stage.run(["high_40_tiny"], 0, True)
     assert "is done and unchanged" in capsys.readouterr().out

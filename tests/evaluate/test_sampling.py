@@ -10,6 +10,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from winnow.models import sampling
+from winnow.models.judged import Judged
+from winnow.models.sampling import Sampling
 from winnow.models.tokenizer import Vocabulary, encoder
 
 TEMPERATURE, TOP_P = 0.8, 0.9
@@ -37,9 +39,9 @@ def _model(size: int, positions: int) -> GPT2LMHeadModel:
 
 def _sample(model: GPT2LMHeadModel, prompts: list[str], vocabulary: Vocabulary, **other: int):
     settings = {"num_samples": 5, "max_new_tokens": 12, "batch_size": 8, "seed": 0} | other
-    return sampling.complete(
-        model, prompts, vocabulary, temperature=TEMPERATURE, top_p=TOP_P, **settings
-    )
+    judged = Judged(model, vocabulary, model.config.n_positions)
+    ids = [[vocabulary.end_of_text, *one.ids] for one in vocabulary.encodings(prompts)]
+    return judged.complete(ids, Sampling(temperature=TEMPERATURE, top_p=TOP_P, **settings))
 
 
 @torch.no_grad()

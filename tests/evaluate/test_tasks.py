@@ -270,5 +270,5 @@ def test_a_line_of_tasks_ends_where_json_says(tmp_path: Path) -> None:
     (first, second, last, asked), unchecked = tasks.read(path, 9)
     assert "a\u2028b" in first.text and first == second
     assert last.answer == "7" and unchecked == 0
-    assert asked.wanted == "startend:quotation, keywords:frequency"
+    assert asked.criterion == "startend:quotation, keywords:frequency"
     assert tasks.passes(asked, '"a"') and not tasks.passes(asked, '"b"')

@@ -1,4 +1,4 @@
-"""Which public benchmarks are asked for, and their items where they are local files."""
+"""Which public benchmarks are chosen, and their items where they are local files."""
 
 import csv
 import importlib.util
@@ -31,22 +31,23 @@ TASKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A benchmark and its local items; none of the hub's."""
+class BenchmarkItems:
+    """A benchmark and its local items."""
 
     benchmark: Benchmark
     items: Items
+    """Empty where lm-eval fetches them from the hub."""
 
 
 def _shaped(name: str, row: dict[str, Any]) -> dict[str, Any]:
     """A local row under the columns that lm-eval's task reads."""
     if name == "MMLU":
         choices = [row[f"choice{number}"] for number in range(4)]
-        taken = {key: row[key] for key in ("question", "subject")}
-        return taken | {"choices": choices, "answer": int(row["answer"])}
+        kept = {key: row[key] for key in ("question", "subject")}
+        return kept | {"choices": choices, "answer": int(row["answer"])}
     if name in ("GSM8K", "HumanEval"):
-        read = {"GSM8K": ("question", "answer"), "HumanEval": ("prompt", "test", "entry_point")}
-        return {key: row[key] for key in read[name]}
+        columns = {"GSM8K": ("question", "answer"), "HumanEval": ("prompt", "test", "entry_point")}
+        return {key: row[key] for key in columns[name]}
     query, choices, gold = row["query"], list(row["choices"]), int(row["gold"])
     assert choices[gold]
     if name == "HellaSwag":
@@ -55,8 +56,8 @@ def _shaped(name: str, row: dict[str, Any]) -> dict[str, Any]:
     if name == "PIQA":
         return {"goal": question, "sol1": choices[0], "sol2": choices[1], "label": gold}
     labels = [str(number) for number in range(len(choices))]
-    given = {"text": choices, "label": labels}
-    return {"question": question, "choices": given, "answerKey": str(gold)}
+    labelled = {"text": choices, "label": labels}
+    return {"question": question, "choices": labelled, "answerKey": str(gold)}
 
 
 def _six_lines(text: str) -> Iterator[dict[str, Any]]:
@@ -68,7 +69,7 @@ def _six_lines(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _rows(name: str, path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    items: list[dict[str, Any]] = []
     try:
         with pa.input_stream(str(path), compression="detect") as stream:
             text = stream.read().decode()
@@ -79,41 +80,45 @@ def _rows(name: str, path: Path) -> list[dict[str, Any]]:
         else:
             rows = map(json.loads, filter(str.strip, text.split("\n")))
         for row in rows:
-            found.append(_shaped(name, row))
+            items.append(_shaped(name, row))
     except (ValueError, KeyError, TypeError, IndexError, AssertionError) as error:
-        raise Refusal(f"{path}: item {len(found) + 1} is none of {name} ({error!r})") from None
-    if not found:
+        raise Refusal(f"{path}: item {len(items) + 1} is none of {name} ({error!r})") from None
+    if not items:
         raise Refusal(f"{path}: no items of {name}")
-    return found
+    return items
 
 
-def _local(asked: Benchmark, place: str) -> Items:
+def _local(benchmark: Benchmark, place: str) -> Items:
     """The items of a file, or of a folder's files by their names."""
-    path, name, tasks = Path(asked.path or ""), asked.name, TASKS[asked.name]
+    path, name = Path(benchmark.path or ""), benchmark.name
+    tasks = TASKS[name]
     if not path.exists():
-        raise Refusal(f"{place}: no file or folder {asked.path!r}")
+        raise Refusal(f"{place}: no file or folder {benchmark.path!r}")
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    named = {file.name.split(".")[0]: file for file in files}
-    found = {task: {"test": _rows(name, named[task])} for task in tasks if task in named}
-    if not found and len(tasks) == 1 and (len(files) == 1 or "test" in named):
-        found[tasks[0]] = {"test": _rows(name, named.get("test", files[0]))}
-    if not found:
-        raise Refusal(f"{place}: no file named {' or '.join(tasks)} in {asked.path!r}")
+    by_stem = {file.name.split(".")[0]: file for file in files}
+    items = {task: {"test": _rows(name, by_stem[task])} for task in tasks if task in by_stem}
+    if not items and len(tasks) == 1 and (len(files) == 1 or "test" in by_stem):
+        items[tasks[0]] = {"test": _rows(name, by_stem.get("test", files[0]))}
+    if not items:
+        raise Refusal(f"{place}: no file named {' or '.join(tasks)} in {benchmark.path!r}")
     for stem in ("dev", "train"):
-        if stem in named and len(tasks) == 1:
-            found[tasks[0]]["fewshot"] = _rows(name, named[stem])
-    if name != "MMLU":
-        return found
+        if stem in by_stem and len(tasks) == 1:
+            items[tasks[0]]["fewshot"] = _rows(name, by_stem[stem])
+    return _by_subject(items) if name == "MMLU" else items
+
+
+def _by_subject(items: Items) -> Items:
+    """MMLU's items by lm-eval's tasks, of which each subject is one."""
     subjects: Items = {}
-    for split, rows in found["mmlu"].items():
+    for split, rows in items["mmlu"].items():
         for row in rows:
             task = f"mmlu_{row['subject'].replace(' ', '_')}"
             subjects.setdefault(task, {}).setdefault(split, []).append(row)
     return {task: splits for task, splits in subjects.items() if "test" in splits}
 
 
-def read(benchmarks: Sequence[Benchmark], run_code: bool) -> list[Asked]:
-    """Read the local items, and see that all that is asked for can be run.
+def read(benchmarks: Sequence[Benchmark], run_code: bool) -> list[BenchmarkItems]:
+    """Read the local items, and see that every benchmark can be run.
 
     Raises:
         Refusal: lm-eval or the sandbox is missing, code may not be run, or a file is not what
@@ -123,31 +128,38 @@ def read(benchmarks: Sequence[Benchmark], run_code: bool) -> list[Asked]:
         raise Refusal(
             "params.yaml: evaluate.benchmarks: lm-eval is missing: pip install -e '.[lm-eval]'"
         )
-    found = []
-    for number, asked in enumerate(benchmarks):
-        place = f"params.yaml: evaluate.benchmarks[{number}] {asked.name}"
-        if any(other.name == asked.name for other in benchmarks[:number]):
+    chosen = []
+    for number, benchmark in enumerate(benchmarks):
+        place = f"params.yaml: evaluate.benchmarks[{number}] {benchmark.name}"
+        if any(other.name == benchmark.name for other in benchmarks[:number]):
             raise Refusal(f"{place}: asked for twice")
-        if (asked.path is None) == (asked.revision is None):
-            raise Refusal(f"{place}: expected a path, or a revision of the hub's data set")
-        if asked.revision and not re.fullmatch("[0-9a-f]{40}", asked.revision):
-            raise Refusal(
-                f"{place}.revision: expected a commit of 40 hex digits, found {asked.revision!r}"
-            )
-        if asked.samples > 1 and asked.name != "HumanEval":
-            raise Refusal(f"{place}.samples: expected 1, found {asked.samples}")
-        if asked.name == "HumanEval":
-            if not run_code:
-                raise Refusal(
-                    f"{place}: it runs the Python that the model writes, in a sandbox without "
-                    "network or files: allow that with evaluate.run_code: true"
-                )
-            sandbox.demand()
-        found.append(Asked(asked, {} if asked.path is None else _local(asked, place)))
-    return found
+        _check(benchmark, run_code, place)
+        items = {} if benchmark.path is None else _local(benchmark, place)
+        chosen.append(BenchmarkItems(benchmark, items))
+    return chosen
 
 
-def key(asked: Sequence[Asked]) -> dict[str, Any]:
+def _check(benchmark: Benchmark, run_code: bool, place: str) -> None:
+    """Refuse a benchmark whose keys contradict each other, or whose code may not be run."""
+    if (benchmark.path is None) == (benchmark.revision is None):
+        raise Refusal(f"{place}: expected a path, or a revision of the hub's data set")
+    if benchmark.revision and not re.fullmatch("[0-9a-f]{40}", benchmark.revision):
+        raise Refusal(
+            f"{place}.revision: expected a commit of 40 hex digits, found {benchmark.revision!r}"
+        )
+    if benchmark.name != "HumanEval":
+        if benchmark.samples > 1:
+            raise Refusal(f"{place}.samples: expected 1, found {benchmark.samples}")
+        return
+    if not run_code:
+        raise Refusal(
+            f"{place}: it runs the Python that the model writes, in a sandbox without "
+            "network or files: allow that with evaluate.run_code: true"
+        )
+    sandbox.demand()
+
+
+def key(benchmarks: Sequence[BenchmarkItems]) -> dict[str, Any]:
     """What the results depend on, beside the settings."""
-    items = {one.benchmark.name: files.fingerprint(one.items) for one in asked}
-    return items | (files.versions("lm_eval") if asked else {})
+    items = {each.benchmark.name: files.fingerprint(each.items) for each in benchmarks}
+    return items | (files.versions("lm_eval") if benchmarks else {})

@@ -1,4 +1,4 @@
-"""What sampled completions are like, and whether they do what was asked.
+"""What sampled completions are like, and whether they do their task.
 
 The qualities are plain counts with a source each, between 0 and 1; none asks a model.
 """
@@ -6,8 +6,8 @@ The qualities are plain counts with a source each, between 0 and 1; none asks a 
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
+from winnow.core.records import Generation
 from winnow.core.words import cut
 from winnow.evaluate.tasks import Prompt, passes
 
@@ -33,16 +33,17 @@ def bleu(candidate: Sequence[str], references: Sequence[Sequence[str]]) -> float
 
     A size of n-grams without a match counts a tenth of one: Chen and Cherry 2014, method 1.
     """
-    logarithms = 0.0
+    log_precision = 0.0
     for size in range(1, 5):
         most: Counter[tuple[str, ...]] = Counter()
         for reference in references:
             most |= Counter(_grams(reference, size))
         grams = _grams(candidate, size)
         matches = (Counter(grams) & most).total()
-        logarithms += math.log((matches or 0.1) / len(grams)) / 4
-    length = min((len(one) for one in references), key=lambda n: (abs(n - len(candidate)), n))
-    return math.exp(logarithms + min(0.0, 1 - length / len(candidate)))
+        log_precision += math.log((matches or 0.1) / len(grams)) / 4
+    lengths = (len(reference) for reference in references)
+    length = min(lengths, key=lambda n: (abs(n - len(candidate)), n))
+    return math.exp(log_precision + min(0.0, 1 - length / len(candidate)))
 
 
 def self_bleu(texts: Sequence[str]) -> float | None:
@@ -61,58 +62,75 @@ def self_bleu(texts: Sequence[str]) -> float | None:
 
 def rouge_l(candidate: str, reference: str) -> float:
     """F1 of the longest common subsequence of lower-case words: ROUGE-L of Lin 2004."""
-    one, two = cut(candidate.lower()), cut(reference.lower())
-    row = [0] * (len(two) + 1)
-    for word in one:
-        before = row[:]
-        for index, other in enumerate(two):
-            row[index + 1] = (
-                before[index] + 1 if word == other else max(row[index], before[index + 1])
-            )
-    return 2 * row[-1] / (len(one) + len(two)) if one or two else 0.0
+    words, others = cut(candidate.lower()), cut(reference.lower())
+    # Of the words so far and the first others: their longest common subsequence.
+    longest = [0] * (len(others) + 1)
+    for word in words:
+        before = longest[:]
+        for index, other in enumerate(others):
+            if word == other:
+                longest[index + 1] = before[index] + 1
+            else:
+                longest[index + 1] = max(longest[index], before[index + 1])
+    return 2 * longest[-1] / (len(words) + len(others)) if words or others else 0.0
 
 
 def length_ratio(candidate: str, reference: str) -> float:
     """The shorter of two texts over the longer one, in words: a definition of this project."""
-    one, two = len(cut(candidate)), len(cut(reference))
-    return min(one, two) / max(one, two) if one or two else 1.0
+    lengths = len(cut(candidate)), len(cut(reference))
+    return min(lengths) / max(lengths) if any(lengths) else 1.0
 
 
-def analyse(prompts: Sequence[Prompt], completions: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """The documented generation metrics, means over prompts; an undefined one is null with why.
+def _mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the defined values; None where there is none."""
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None
 
-    task_completion: share of samples that a program accepts. coherence: 1 - seq-rep-4 of a
-    completion. diversity: distinct-2 over a prompt's completions, beside distinct_1 and self_bleu.
-    instruction_following: ROUGE-L against the reference response. length_appropriateness: length
-    ratio to it.
+
+UNDEFINED = {
+    "task_completion": "no checkable task given",
+    "coherence": "no completion of four words",
+    "diversity": "no completion of two words",
+    "distinct_1": "no completion of a word",
+    "self_bleu": "no completion of four words beside another one",
+    "instruction_following": "no reference",
+    "length_appropriateness": "no reference",
+}
+"""The means, and why there may be none."""
+
+
+def analyse(
+    prompts: Sequence[Prompt],
+    completions: Sequence[Sequence[str]],
+    too_long: int = 0,
+    unchecked: int = 0,
+) -> Generation:
+    """The documented generation metrics of some prompts' completions.
+
+    Args:
+        prompts: what was completed.
+        completions: of each prompt.
+        too_long: prompts that were left out.
+        unchecked: tasks that were left out.
     """
-    asked = list(zip(prompts, completions, strict=True))
-    repeats = (repetition(text) for _, texts in asked for text in texts)
-    compared = [(text, p.reference) for p, texts in asked if p.reference for text in texts]
-    values: dict[str, tuple[Iterable[float | None], str]] = {
-        "task_completion": (
-            [float(passes(p, text)) for p, texts in asked if p.is_task for text in texts],
-            "no checkable task given",
-        ),
-        "coherence": (
-            [None if value is None else 1 - value for value in repeats],
-            "no completion of four words",
-        ),
-        "diversity": ([distinct(texts, 2) for _, texts in asked], "no completion of two words"),
-        "distinct_1": ([distinct(texts, 1) for _, texts in asked], "no completion of a word"),
-        "self_bleu": (
-            [self_bleu(texts) for _, texts in asked],
-            "no completion of four words beside another one",
-        ),
-        "instruction_following": ([rouge_l(*pair) for pair in compared], "no reference"),
-        "length_appropriateness": ([length_ratio(*pair) for pair in compared], "no reference"),
+    samples = list(zip(prompts, completions, strict=True))
+    repetitions = (repetition(text) for texts in completions for text in texts)
+    compared = [(text, p.reference) for p, texts in samples if p.reference for text in texts]
+    passed = (float(passes(p, text)) for p, texts in samples if p.is_task for text in texts)
+    means = {
+        "task_completion": _mean(passed),
+        "coherence": _mean(None if value is None else 1 - value for value in repetitions),
+        "diversity": _mean(distinct(texts, 2) for texts in completions),
+        "distinct_1": _mean(distinct(texts, 1) for texts in completions),
+        "self_bleu": _mean(self_bleu(texts) for texts in completions),
+        "instruction_following": _mean(rouge_l(*pair) for pair in compared),
+        "length_appropriateness": _mean(length_ratio(*pair) for pair in compared),
     }
-    found: dict[str, Any] = {}
-    reasons: dict[str, str] = {}
-    for name, (given, why) in values.items():
-        known = [value for value in given if value is not None]
-        found[name] = sum(known) / len(known) if known else None
-        if not known:
-            reasons[name] = why
-    sizes = {"num_prompts": len(prompts), "num_samples": sum(map(len, completions))}
-    return found | sizes | {"reasons": reasons}
+    return Generation(
+        **means,
+        num_prompts=len(prompts),
+        num_samples=sum(map(len, completions)),
+        too_long=too_long,
+        unchecked=unchecked,
+        reasons={name: UNDEFINED[name] for name, mean in means.items() if mean is None},
+    )

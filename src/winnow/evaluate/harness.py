@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import torch
-from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from winnow.core.errors import Refusal
 from winnow.evaluate import sandbox
-from winnow.evaluate.benchmarks import TASKS, Asked
+from winnow.evaluate.benchmarks import TASKS, BenchmarkItems
+from winnow.models.judged import Judged
 from winnow.models.tokenizer import Vocabulary
 
 FOLDERS = {"MMLU": "mmlu/default"} | {name: name.lower() for name in TASKS if name != "MMLU"}
@@ -42,6 +42,10 @@ the hash of its content, the figures, the right answer's log-likelihood in nats,
 """
 
 
+DRAWN = {"do_sample": True, "temperature": 0.2, "top_p": 0.95}
+"""How several solutions are drawn, as by Chen et al. 2021."""
+
+
 def pass_at(k: int, samples: int, passed: int) -> float:
     """The unbiased estimate of the chance that one of k solutions passes (Chen et al. 2021)."""
     return 1 - math.comb(samples - passed, k) / math.comb(samples, k)
@@ -56,59 +60,60 @@ def _run_solutions(doc: dict[str, Any], results: list[list[str]]) -> dict[str, f
     return {"accuracy": pass_at(1, len(passed), sum(passed))}
 
 
-def _changes(asked: Asked, task: str) -> dict[str, Any]:
+def _changes(chosen: BenchmarkItems, task: str) -> dict[str, Any]:
     """What differs from lm-eval's definition of a task."""
     from datasets import Dataset
 
-    benchmark, splits = asked.benchmark, asked.items.get(task, {})
-    found: dict[str, Any] = {"task": task}
+    benchmark, splits = chosen.benchmark, chosen.items.get(task, {})
+    changes: dict[str, Any] = {"task": task}
     if benchmark.num_fewshot is not None:
-        found["num_fewshot"] = benchmark.num_fewshot
+        changes["num_fewshot"] = benchmark.num_fewshot
     if benchmark.name == "HumanEval":
         metric = {"metric": "accuracy", "aggregation": "mean", "higher_is_better": True}
         keep = {"function": "take_first_k", "k": benchmark.samples}
-        found |= {"metric_list": [metric], "process_results": _run_solutions, "unsafe_code": False}
-        found |= {"filter_list": [{"name": "all", "filter": [keep]}], "repeats": benchmark.samples}
+        changes |= {"metric_list": [metric], "process_results": _run_solutions}
+        changes |= {"filter_list": [{"name": "all", "filter": [keep]}], "unsafe_code": False}
+        changes |= {"repeats": benchmark.samples}
     if not splits:
-        return found | {"dataset_kwargs": {"revision": benchmark.revision}}
+        return changes | {"dataset_kwargs": {"revision": benchmark.revision}}
     few = "fewshot" if "fewshot" in splits else None
-    found |= {"training_split": None, "validation_split": None, "test_split": "test"}
-    found |= {"fewshot_split": few, "process_docs": None}
+    changes |= {"training_split": None, "validation_split": None, "test_split": "test"}
+    changes |= {"fewshot_split": few, "process_docs": None}
     data = {split: Dataset.from_list(rows) for split, rows in splits.items()}
-    return found | {"custom_dataset": lambda **_: dict(data)}
+    return changes | {"custom_dataset": lambda **_: dict(data)}
 
 
-def _tasks(asked: Asked, seed: int) -> dict[str, Any]:
+def _tasks(chosen: BenchmarkItems, seed: int) -> dict[str, Any]:
     """lm-eval's tasks of a benchmark, by name, with their items."""
     import lm_eval.tasks
 
-    name = asked.benchmark.name
+    name = chosen.benchmark.name
     folder = Path(lm_eval.tasks.__file__).parent / FOLDERS[name]
     manager = lm_eval.tasks.TaskManager(include_defaults=False, include_path=str(folder))
-    wanted = list(asked.items) or (manager.all_subtasks if name == "MMLU" else TASKS[name])
-    if unknown := set(wanted) - set(manager.all_subtasks):
-        raise Refusal(f"{asked.benchmark.path}: lm-eval has no task {min(unknown)}")
+    names = list(chosen.items) or (manager.all_subtasks if name == "MMLU" else TASKS[name])
+    if unknown := set(names) - set(manager.all_subtasks):
+        raise Refusal(f"{chosen.benchmark.path}: lm-eval has no task {min(unknown)}")
     try:
-        if name == "HumanEval":  # by hand: to load lm-eval's whole asks the hub for what runs code
-            whole = manager.task_index["humaneval"].cfg | _changes(asked, "humaneval")
-            if asked.benchmark.samples > 1:
-                drawn = {"do_sample": True, "temperature": 0.2, "top_p": 0.95}  # Chen et al.
-                whole["generation_kwargs"] = whole["generation_kwargs"] | drawn
-            found = manager.load([whole])["tasks"]
+        if name == "HumanEval":
+            # By hand, as lm-eval's own task asks the hub for what runs code.
+            definition = manager.task_index["humaneval"].cfg | _changes(chosen, "humaneval")
+            if chosen.benchmark.samples > 1:
+                definition["generation_kwargs"] = definition["generation_kwargs"] | DRAWN
+            tasks = manager.load([definition])["tasks"]
         else:
-            specs = [_changes(asked, task) for task in wanted]
-            found = manager.load([{"group": "winnow", "task": specs}])["tasks"]
+            changes = [_changes(chosen, task) for task in names]
+            tasks = manager.load([{"group": "winnow", "task": changes}])["tasks"]
     except (OSError, ValueError) as error:
         cause = " ".join(str(error).split())[:160]
         raise Refusal(f"{name}: its items cannot be had ({cause})") from None
-    for task in found.values():
-        if asked.items and task.config.num_fewshot and not task.config.fewshot_split:
+    for task in tasks.values():
+        if chosen.items and task.config.num_fewshot and not task.config.fewshot_split:
             raise Refusal(
-                f"{asked.benchmark.path}: no file named dev or train to take {name}'s "
+                f"{chosen.benchmark.path}: no file named dev or train to take {name}'s "
                 f"{task.config.num_fewshot} solved examples from: set num_fewshot to 0"
             )
         task.set_fewshot_seed(seed)
-    return dict(found)
+    return dict(tasks)
 
 
 def _fit(
@@ -136,22 +141,22 @@ def _fit(
 
 def _num_cut(task: Any, samples: list[Any], vocabulary: Vocabulary, context: int) -> int:
     """Items whose prompt loses its beginning to make room for the answer."""
-    chosen = task.config.doc_to_choice is not None
-    room = context + 1 if chosen else context - task.config.generation_kwargs["max_gen_toks"]
-    asked = [
-        (sample["doc_id"], arguments[0] + (arguments[1] if chosen else ""))
+    has_choices = task.config.doc_to_choice is not None
+    room = context + 1 if has_choices else context - task.config.generation_kwargs["max_gen_toks"]
+    requests = [
+        (sample["doc_id"], arguments[0] + (arguments[1] if has_choices else ""))
         for sample in samples
         for arguments in sample["arguments"]
     ]
-    encodings = vocabulary.encodings([text for _, text in asked])
-    return len(
-        {item for (item, _), found in zip(asked, encodings, strict=True) if len(found.ids) > room}
-    )
+    encodings = vocabulary.encodings([text for _, text in requests])
+    cut = (len(encoding.ids) > room for encoding in encodings)
+    return len({item for (item, _), is_cut in zip(requests, cut, strict=True) if is_cut})
 
 
 def _chosen(sample: dict[str, Any], choices: list[str]) -> dict[str, Any]:
     """Figures of one multiple-choice item: probabilities of whole answers, given the prompt."""
-    likelihoods, gold = [given[0] for given in sample["filtered_resps"]], sample["target"]
+    likelihoods = [response[0] for response in sample["filtered_resps"]]
+    gold = sample["target"]
     right, top = likelihoods[gold], max(likelihoods)
     return {
         "accuracy": sample["acc"],
@@ -164,10 +169,11 @@ def _chosen(sample: dict[str, Any], choices: list[str]) -> dict[str, Any]:
 
 
 def _records(name: str, task: Any, places: list[int], samples: list[Any]) -> list[dict[str, Any]]:
-    found: dict[int, dict[str, Any]] = {}
+    """A record (SCHEMA) of each item of a task; lm-eval has a sample for each of its filters."""
+    records: dict[int, dict[str, Any]] = {}
     for sample in samples:
         head = {"benchmark": name, "task": task.task_name, "item": places[sample["doc_id"]]}
-        record = found.setdefault(sample["doc_id"], head | {"hash": sample["doc_hash"]})
+        record = records.setdefault(sample["doc_id"], head | {"hash": sample["doc_hash"]})
         if task.config.doc_to_choice is not None:
             record |= _chosen(sample, task.doc_to_choice(sample["doc"]))
         elif sample["filter"] == "flexible-extract":
@@ -175,82 +181,79 @@ def _records(name: str, task: Any, places: list[int], samples: list[Any]) -> lis
         else:
             score = sample["accuracy" if name == "HumanEval" else "exact_match"]
             record |= {"accuracy": score, "answers": sample["resps"][0]}
-    return list(found.values())
+    return list(records.values())
 
 
 def summarise(items: pd.DataFrame) -> dict[str, Any]:
     """Means of the figures over items, each with its standard error; an undefined one is null."""
-    found: dict[str, Any] = {"num_items": len(items), "reasons": {}}
-    for name, why in UNDEFINED.items():
-        known = items[name].dropna()
-        some, several = len(known) > 0, len(known) > 1
-        found[name] = float(known.mean()) if some else None
-        found[f"{name}_stderr"] = float(known.sem()) if several else None
+    summary: dict[str, Any] = {"num_items": len(items), "reasons": {}}
+    for name, reason in UNDEFINED.items():
+        values = items[name].dropna()
+        some, several = len(values) > 0, len(values) > 1
+        summary[name] = float(values.mean()) if some else None
+        summary[f"{name}_stderr"] = float(values.sem()) if several else None
         if not several:
-            found["reasons"][f"{name}_stderr" if some else name] = "one item" if some else why
-    return found
+            summary["reasons"][f"{name}_stderr" if some else name] = "one item" if some else reason
+    return summary
 
 
-def judge(
-    model: GPT2LMHeadModel,
-    asked: list[Asked],
-    vocabulary: Vocabulary,
-    context: int,
-    batch_size: int,
-    seed: int,
+def ask(
+    judged: Judged, benchmarks: list[BenchmarkItems], batch_size: int, seed: int
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Ask a model all items.
 
     Args:
-        model: in evaluation mode and fp32.
-        asked: the benchmarks.
-        vocabulary: the tokenizer.
-        context: the model's positions. A prompt that is too long loses its beginning; an item with
-            an answer that is too long is left out; both are counted.
+        judged: the model. A prompt that is too long for its context loses its beginning; an item
+            with an answer that is too long is left out; both are counted.
+        benchmarks: with their items.
         batch_size: prompts at a time.
         seed: of the solved examples and of what is drawn.
 
     Returns:
         The items (SCHEMA), and the figures of each benchmark and of its tasks.
     """
-    import lm_eval
     from lm_eval.models.huggingface import HFLM
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=vocabulary.tokenizer,
-        eos_token=vocabulary.tokenizer.id_to_token(vocabulary.end_of_text),
-        split_special_tokens=True,
-    )
     lm = HFLM(
-        model,
-        tokenizer=tokenizer,
-        max_length=context,
+        judged.model,
+        tokenizer=judged.hf_tokenizer(),
+        max_length=judged.context,
         batch_size=batch_size,
         add_bos_token=False,
         trust_remote_code=False,
     )
     records: list[dict[str, Any]] = []
     counts: dict[str, dict[str, int]] = {}
-    for one in asked:
-        name = one.benchmark.name
-        tasks = _tasks(one, seed)
-        fitting = {
-            task: _fit(tasks[task], one.benchmark.limit, vocabulary, context) for task in tasks
-        }
-        given = {task: tasks[task] for task, (places, _) in fitting.items() if places}
-        torch.manual_seed(seed)
-        # Not simple_evaluate, which collects what is known of the machine by running programs.
-        answered = lm_eval.evaluate(lm, {"tasks": given}, bootstrap_iters=0) if given else {}
-        counts[name] = {"too_long": sum(lost for _, lost in fitting.values()), "cut_prompts": 0}
-        for task, samples in answered.get("samples", {}).items():
-            counts[name]["cut_prompts"] += _num_cut(given[task], samples, vocabulary, context)
-            records += _records(name, given[task], fitting[task][0], samples)
+    for chosen in benchmarks:
+        answered, counts[chosen.benchmark.name] = _answers(lm, chosen, judged, seed)
+        records += answered
     table = pa.Table.from_pylist(records, SCHEMA)
     frame = table.to_pandas()
     metrics: dict[str, Any] = {}
-    for label, numbers in counts.items():
-        part = frame[frame["benchmark"] == label]
-        by_task = {task: summarise(items) for task, items in part.groupby("task")}
-        metrics[label] = summarise(part) | numbers | {"tasks": by_task}
+    for name, numbers in counts.items():
+        items = frame[frame["benchmark"] == name]
+        by_task = {task: summarise(part) for task, part in items.groupby("task")}
+        metrics[name] = summarise(items) | numbers | {"tasks": by_task}
     return table, metrics
+
+
+def _answers(
+    lm: Any, chosen: BenchmarkItems, judged: Judged, seed: int
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The records of a benchmark's items, and how many of them did not fit."""
+    import lm_eval
+
+    benchmark, vocabulary, context = chosen.benchmark, judged.vocabulary, judged.context
+    tasks = _tasks(chosen, seed)
+    fitting = {name: _fit(tasks[name], benchmark.limit, vocabulary, context) for name in tasks}
+    tasks = {name: tasks[name] for name, (places, _) in fitting.items() if places}
+    torch.manual_seed(seed)
+    # Not simple_evaluate, which collects what is known of the machine by running programs.
+    answers = lm_eval.evaluate(lm, {"tasks": tasks}, bootstrap_iters=0) if tasks else {}
+    counts = {"too_long": sum(lost for _, lost in fitting.values()), "cut_prompts": 0}
+    records: list[dict[str, Any]] = []
+    for name, samples in answers.get("samples", {}).items():
+        counts["cut_prompts"] += _num_cut(tasks[name], samples, vocabulary, context)
+        records += _records(benchmark.name, tasks[name], fitting[name][0], samples)
+    return records, counts

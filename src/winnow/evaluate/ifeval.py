@@ -28,10 +28,10 @@ TITLES = re.compile(r"\b(Mr|Mrs|Ms|Dr|Prof|St)\.")
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[^a-z\s])")
 
 
-def _compared(found: int, relation: str, wanted: int) -> bool:
+def _compared(count: int, relation: str, limit: int) -> bool:
     if relation not in ("at least", "less than"):
         raise Refusal(f"unknown relation {relation!r}: at least or less than")
-    return found >= wanted if relation == "at least" else found < wanted
+    return count >= limit if relation == "at least" else count < limit
 
 
 def _count(expression: str, text: str) -> int:
@@ -57,8 +57,8 @@ def frequency(text: str, keyword: str, frequency: int, relation: str) -> bool:
 
 def forbidden_words(text: str, forbidden_words: list[str]) -> bool:
     """None of the words occurs as a word, in any case."""
-    found = (rf"(?<!\w){re.escape(word)}(?!\w)" for word in forbidden_words)
-    return not any(re.search(expression, text, re.IGNORECASE) for expression in found)
+    expressions = (rf"(?<!\w){re.escape(word)}(?!\w)" for word in forbidden_words)
+    return not any(re.search(expression, text, re.IGNORECASE) for expression in expressions)
 
 
 def letter_frequency(text: str, letter: str, let_frequency: int, let_relation: str) -> bool:
@@ -120,8 +120,8 @@ def constrained_response(text: str) -> bool:
 
 def number_highlighted_sections(text: str, num_highlights: int) -> bool:
     """At least so many parts *highlighted* in Markdown."""
-    found = re.findall(r"\*\*([^\n*]+)\*\*|\*([^\n*]+)\*", text)
-    return sum(bool((one + two).strip()) for one, two in found) >= num_highlights
+    highlights = re.findall(r"\*\*([^\n*]+)\*\*|\*([^\n*]+)\*", text)
+    return sum(bool("".join(pair).strip()) for pair in highlights) >= num_highlights
 
 
 def multiple_sections(text: str, section_spliter: str, num_sections: int) -> bool:
@@ -131,9 +131,9 @@ def multiple_sections(text: str, section_spliter: str, num_sections: int) -> boo
 
 def json_format(text: str) -> bool:
     """All of it is JSON, in a fence of Markdown or not."""
-    inside = re.fullmatch(r"```(?:json)?\s(.*?)\s*```", text.strip(), re.IGNORECASE | re.DOTALL)
+    fenced = re.fullmatch(r"```(?:json)?\s(.*?)\s*```", text.strip(), re.IGNORECASE | re.DOTALL)
     try:
-        json.loads(inside[1] if inside else text)
+        json.loads(fenced[1] if fenced else text)
     except (ValueError, RecursionError):
         return False
     return True
@@ -168,8 +168,8 @@ def end_checker(text: str, end_phrase: str) -> bool:
 
 def quotation(text: str) -> bool:
     """All of it stands in double quotation marks."""
-    inside = text.strip()
-    return len(inside) > 1 and inside[0] == inside[-1] == '"'
+    text = text.strip()
+    return len(text) > 1 and text[0] == text[-1] == '"'
 
 
 def no_comma(text: str) -> bool:

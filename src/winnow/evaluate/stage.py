@@ -9,77 +9,26 @@ evaluate.benchmarks asks for any, card.json.
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from datasets import load_from_disk
-from transformers import GPT2LMHeadModel
-from transformers.utils import logging
 
-from winnow.core import cards, files, params, sources
+from winnow.core import cards, files, params
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Experiment, declared_seeds, resolve
-from winnow.core.layout import CURATED, MODELS, RESULTS, SCORED, SELECTED, STATE
-from winnow.core.records import ITEM_SCHEMA, ROW_SCHEMA, Row, texts
-from winnow.evaluate import benchmarks, generation, harness, perplexity
+from winnow.core.layout import MODELS, RESULTS, SELECTED, STATE
+from winnow.core.records import ITEM_SCHEMA, Sample, TestLosses, texts
+from winnow.evaluate import generation, harness, losses, test_set
 from winnow.evaluate.params import EvaluateConfig
 from winnow.evaluate.tasks import Prompt, passes
-from winnow.evaluate.tasks import read as read_tasks
-from winnow.models import sampling
-from winnow.models.tokenizer import Vocabulary
+from winnow.evaluate.test_set import TestSet
+from winnow.models.judged import Judged
+from winnow.models.sampling import Sampling
 from winnow.record import runs
-
-# A bar for each file of weights says nothing beside the evaluation's own.
-logging.disable_progress_bar()
-
-
-@dataclass(frozen=True, slots=True)
-class TestSet:
-    """What every arm is judged on."""
-
-    rows: list[Row]
-    quintiles: list[int]
-    tasks: list[Prompt]
-    unchecked: int
-    """Tasks that no program here can check."""
-    asked: list[benchmarks.Asked]
-    vocabulary: Vocabulary
-    key: dict[str, Any]
-
-    __test__ = False
-
-
-def _rows(table: pa.Table) -> list[Row]:
-    return [Row(**row) for row in table.select(ROW_SCHEMA.names).to_pylist()]
-
-
-def _test_set(settings: EvaluateConfig) -> TestSet:
-    names = ("test.parquet", "tokenizer")
-    curated = cards.read_card(CURATED, "winnow curate", *names)["files"]
-    scored = cards.read_card(SCORED, "winnow score", "test.parquet")
-    cards.check_inputs(SCORED, scored, "winnow score")
-    table = pq.read_table(CURATED / "test.parquet")
-    scores = pq.read_table(SCORED / "test.parquet", columns=["score"])["score"].to_numpy()
-    ranks = pd.Series(scores).rank(method="first").to_numpy() - 1
-    quintiles = (ranks * 5 // len(ranks)).astype(int) + 1
-    tasks, unchecked = read_tasks(settings.tasks, settings.max_tasks)
-    asked = benchmarks.read(settings.benchmarks, settings.run_code)
-    key = {
-        "test": curated["test.parquet"]["sha256"],
-        "scores": scored["files"]["test.parquet"]["sha256"],
-        "tasks": files.fingerprint([asdict(task) for task in tasks]),
-        "benchmarks": benchmarks.key(asked),
-        "settings": asdict(settings),
-        "code": sources.code_hash("evaluate"),
-        "versions": files.versions("torch", "transformers", "tokenizers", "numpy"),
-    }
-    vocabulary = Vocabulary.read(CURATED / "tokenizer")
-    return TestSet(_rows(table), quintiles.tolist(), tasks, unchecked, asked, vocabulary, key)
 
 
 def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> None:
@@ -99,13 +48,12 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> No
             models[arm.name, number] = cards.read_card(
                 MODELS / arm.name / str(number), f"winnow train {arm.name} --seed {number}"
             )["files"]
-    test, unrecorded = _test_set(settings), []
+    test, unrecorded = test_set.read(settings), []
     for arm in arms:
         for number in seeds:
             with cards.lock(f"evaluate-{arm.name}-{number}"):
                 try:
-                    key = test.key | {"model": models[arm.name, number]}
-                    _evaluate(arm, number, settings, test, key, skip_existing)
+                    _evaluate(arm, number, test, models[arm.name, number], skip_existing)
                 except runs.Unrecorded as error:
                     unrecorded.append((f"{arm.name}-{number}", error))
     if unrecorded:
@@ -117,58 +65,27 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> No
 
 
 def _evaluate(
-    arm: Experiment,
-    seed: int,
-    settings: EvaluateConfig,
-    test: TestSet,
-    key: dict[str, Any],
-    skip_existing: bool,
+    arm: Experiment, seed: int, test: TestSet, model: dict[str, Any], skip_existing: bool
 ) -> None:
+    """Judge a cell, and record it; `model` holds its files' entries on the training's card."""
     source, target = MODELS / arm.name / str(seed), RESULTS / arm.name / str(seed)
-    note = STATE / "evaluate" / f"{arm.name}-{seed}"
+    key, note = test.key | {"model": model}, STATE / "evaluate" / f"{arm.name}-{seed}"
     if not skip_existing or not cards.is_made_of(target, key):
         with files.atomic_file(note, "w"):
             pass  # there as long as the results are not in the record
-        _judge(arm, source, target, settings, test, {"stage": "evaluate", "key": key})
+        with cards.publish_folder(target, {"stage": "evaluate", "key": key}) as folder:
+            figures = _judge(Judged.load(source, arm.model.context), arm.tier_name, test, folder)
+            for name in ("experiment_config.json", "train_results.json"):
+                shutil.copyfile(source / name, folder / name)
+        print(
+            f"evaluate: {arm.name} seed {seed}: loss {figures.loss:.4f} nats a token, "
+            f"perplexity {figures.perplexity:.2f}"
+        )
     elif not note.exists():
         print(f"evaluate: {arm.name} seed {seed} is done and unchanged")
         return
     _record(f"{arm.name}-{seed}", target, note)
     note.unlink()
-
-
-def _judge(
-    arm: Experiment,
-    source: Path,
-    target: Path,
-    settings: EvaluateConfig,
-    test: TestSet,
-    card: dict[str, Any],
-) -> None:
-    """Judge a model, and publish what came of it."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = GPT2LMHeadModel.from_pretrained(source, trust_remote_code=False, use_safetensors=True)
-    model = model.eval().to(device)
-    items, metrics = _losses(model, arm, settings, test)
-    prompts, completions, generated = _generate(model, arm, settings, test)
-    answered, figures = _ask(model, arm, settings, test)
-    with cards.publish_folder(target, card) as folder:
-        for name in ("experiment_config.json", "train_results.json"):
-            shutil.copyfile(source / name, folder / name)
-        write = files.write_json
-        write(folder / "evaluation/metrics.json", metrics)
-        table = pa.Table.from_pandas(items, ITEM_SCHEMA, preserve_index=False)
-        pq.write_table(table.replace_schema_metadata(None), folder / "evaluation/items.parquet")
-        write(folder / "quality_analysis/strata.json", perplexity.strata(items))
-        write(folder / "generation_analysis/metrics.json", generated)
-        _write_samples(folder / "generation_analysis/samples.jsonl", prompts, completions)
-        if test.asked:
-            write(folder / "benchmarks/metrics.json", figures)
-            pq.write_table(answered, folder / "benchmarks/items.parquet")
-    print(
-        f"evaluate: {arm.name} seed {target.name}: loss {metrics['loss']:.4f} nats a token, "
-        f"perplexity {metrics['perplexity']:.2f}"
-    )
 
 
 def _record(cell: str, folder: Path, note: Path) -> None:
@@ -195,60 +112,72 @@ def _record(cell: str, folder: Path, note: Path) -> None:
         runs.artifacts([folder / name for name in folders])
 
 
-def _losses(
-    model: GPT2LMHeadModel, arm: Experiment, settings: EvaluateConfig, test: TestSet
-) -> tuple[pd.DataFrame, dict[str, float]]:
-    items = perplexity.item_losses(
-        model, test.rows, test.quintiles, test.vocabulary, arm.model.context, settings.batch_size
+def _judge(judged: Judged, tier_name: str, test: TestSet, folder: Path) -> TestLosses:
+    """Write what a model does on the test set into a folder."""
+    settings = test.settings
+    items = losses.table(
+        test.rows, test.quintiles, judged.row_losses(test.rows, settings.batch_size)
     )
-    tier = load_from_disk(str(SELECTED / arm.tier_name))["train"]
-    judged_on = pa.array([row.text for row in test.rows], pa.large_string())
-    baseline = perplexity.unigram_loss(texts(tier.data.table), judged_on, test.vocabulary)
-    return items, perplexity.summarise(items) | {"baseline_loss": baseline}
+    figures = TestLosses(
+        **asdict(losses.summarise(items)), baseline_loss=_baseline(judged, tier_name, test)
+    )
+    files.write_json(folder / "evaluation/metrics.json", figures)
+    files.write_json(folder / "quality_analysis/strata.json", losses.strata(items))
+    table = pa.Table.from_pandas(items, ITEM_SCHEMA, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata(None), folder / "evaluation/items.parquet")
+    _generate(judged, test, folder / "generation_analysis")
+    if test.benchmarks:
+        answers, by_name = harness.ask(judged, test.benchmarks, settings.batch_size, settings.seed)
+        files.write_json(folder / "benchmarks/metrics.json", by_name)
+        pq.write_table(answers, folder / "benchmarks/items.parquet")
+    return figures
 
 
-def _generate(
-    model: GPT2LMHeadModel, arm: Experiment, settings: EvaluateConfig, test: TestSet
-) -> tuple[Sequence[Prompt], list[list[str]], dict[str, Any]]:
+def _baseline(judged: Judged, tier_name: str, test: TestSet) -> float:
+    train = load_from_disk(str(SELECTED / tier_name))["train"]
+    test_texts = pa.array([row.text for row in test.rows], pa.large_string())
+    return losses.unigram_loss(
+        judged.targets(texts(train.data.table)),
+        judged.targets(test_texts),
+        judged.vocabulary.size,
+    )
+
+
+def _generate(judged: Judged, test: TestSet, folder: Path) -> None:
     """Complete test prompts and tasks; one that fills over half of the context is left out."""
-    asked = [Prompt(row.prompt, row.response) for row in test.rows]
-    room = arm.model.context // 2 - 1
-    wanted = [*asked, *test.tasks]
-    lengths = [len(item.ids) for item in test.vocabulary.encodings([p.text for p in wanted])]
-    fitting = [prompt for prompt, length in zip(wanted, lengths, strict=True) if length <= room]
-    rows = [prompt for prompt in fitting if not prompt.is_task]
+    settings = test.settings
+    prompts = [*(Prompt(row.question, row.response) for row in test.rows), *test.tasks]
+    ids = judged.prompt_ids([prompt.question for prompt in prompts])
+    room = judged.context // 2
+    fitting = [place for place in range(len(prompts)) if len(ids[place]) <= room]
+    rows = [place for place in fitting if not prompts[place].is_task]
     stride = max(1, len(rows) // max(1, settings.num_prompts))
-    prompts = rows[::stride][: settings.num_prompts]
-    prompts += [prompt for prompt in fitting if prompt.is_task]
-    completions = sampling.complete(
-        model,
-        [prompt.text for prompt in prompts],
-        test.vocabulary,
+    chosen = rows[::stride][: settings.num_prompts]
+    chosen += [place for place in fitting if prompts[place].is_task]
+    sampling = Sampling(
         num_samples=settings.num_samples,
-        max_new_tokens=min(settings.max_new_tokens, arm.model.context),
+        max_new_tokens=min(settings.max_new_tokens, judged.context),
         temperature=settings.temperature,
         top_p=settings.top_p,
         batch_size=settings.batch_size,
         seed=settings.seed,
     )
-    left_out = {"too_long": len(wanted) - len(fitting), "unchecked": test.unchecked}
-    return prompts, completions, generation.analyse(prompts, completions) | left_out
+    completions = judged.complete([ids[place] for place in chosen], sampling)
+    completed = [prompts[place] for place in chosen]
+    too_long = len(prompts) - len(fitting)
+    figures = generation.analyse(completed, completions, too_long, test.unchecked)
+    files.write_json(folder / "metrics.json", figures)
+    with files.atomic_file(folder / "samples.jsonl", "w") as file:
+        for prompt, texts_ in zip(completed, completions, strict=True):
+            for text in texts_:
+                file.write(json.dumps(asdict(_sample(prompt, text)), ensure_ascii=False) + "\n")
 
 
-def _ask(
-    model: GPT2LMHeadModel, arm: Experiment, settings: EvaluateConfig, test: TestSet
-) -> tuple[pa.Table | None, dict[str, Any]]:
-    if not test.asked:
-        return None, {}
-    context, size = arm.model.context, settings.batch_size
-    return harness.judge(model, test.asked, test.vocabulary, context, size, settings.seed)
-
-
-def _write_samples(path: Path, prompts: Sequence[Prompt], completions: list[list[str]]) -> None:
-    with files.atomic_file(path, "w") as file:
-        for prompt, answers in zip(prompts, completions, strict=True):
-            for text in answers:
-                passed = passes(prompt, text) if prompt.is_task else None
-                sample = {"prompt": prompt.text, "completion": text, "passed": passed}
-                sample |= {"reference": prompt.reference, "answer": prompt.wanted}
-                file.write(json.dumps(sample, ensure_ascii=False) + "\n")
+def _sample(prompt: Prompt, completion: str) -> Sample:
+    return Sample(
+        prompt=prompt.text,
+        completion=completion,
+        passed=passes(prompt, completion) if prompt.is_task else None,
+        reference=prompt.reference,
+        answer=prompt.criterion,
+    )

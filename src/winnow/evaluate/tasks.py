@@ -1,4 +1,4 @@
-"""What models are asked, and whether a completion does what a program can check."""
+"""Prompts, and whether a completion does what a program can check."""
 
 import json
 import re
@@ -15,9 +15,9 @@ from winnow.evaluate import ifeval
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model is asked, and what is known about the answer."""
+    """A question to a model, and what a good answer is."""
 
-    text: str
+    question: str
     reference: str | None = None
     """A response to compare with, or:"""
     answer: str | None = None
@@ -27,13 +27,18 @@ class Prompt:
     """IFEval's instructions, by name, with their arguments."""
 
     @property
+    def text(self) -> str:
+        """The question in the project's plain form."""
+        return Row("", "", self.question, "", "").prompt
+
+    @property
     def is_task(self) -> bool:
         """Whether a program can check a completion."""
         return self.answer is not None or bool(self.instructions)
 
     @property
-    def wanted(self) -> str | None:
-        """The answer, or the names of the instructions."""
+    def criterion(self) -> str | None:
+        """What a program looks for: the answer, or the names of the instructions."""
         return self.answer or ", ".join(name for name, _ in self.instructions) or None
 
 
@@ -44,7 +49,7 @@ def passes(prompt: Prompt, completion: str) -> bool:
     number: the last number of the completion equals it.
     """
     if prompt.instructions:
-        return all(ifeval.follows(completion, *one) for one in prompt.instructions)
+        return all(ifeval.follows(completion, *each) for each in prompt.instructions)
     assert prompt.answer is not None
     if prompt.check == "exact":
         return completion.strip() == prompt.answer.strip()
@@ -61,23 +66,24 @@ def _prompt(line: bytes) -> Prompt | None:
     """A line's task; none if one of its instructions cannot be checked."""
     task = json.loads(line)
     if "instruction_id_list" in task:
-        text = Row("", "", task["prompt"], "", "").prompt
         names = task["instruction_id_list"]
         if any(name in ifeval.UNCHECKED for name in names):
             return None
         # Some releases of the file name every argument and leave the others' null.
-        given = [
-            {key: value for key, value in arguments.items() if value is not None}
-            for arguments in task["kwargs"]
+        arguments = [
+            {key: value for key, value in each.items() if value is not None}
+            for each in task["kwargs"]
         ]
-        prompt = Prompt(text, instructions=tuple(zip(names, given, strict=True)))
-        for one in prompt.instructions:
-            ifeval.follows("0", *one)  # refuses an unknown instruction and other arguments
+        instructions = tuple(zip(names, arguments, strict=True))
+        prompt = Prompt(task["prompt"], instructions=instructions)
+        for instruction in instructions:
+            # Refuses an unknown instruction and other arguments.
+            ifeval.follows("0", *instruction)
         return prompt
     if not isinstance(task["answer"], str):
         raise TypeError("the answer is not text")
     row = Row("", "", task["instruction"], task.get("input", ""), "")
-    prompt = Prompt(row.prompt, None, task["answer"], task["check"])
+    prompt = Prompt(row.question, None, task["answer"], task["check"])
     passes(prompt, "0")  # refuses an unknown check and a number that is none
     return prompt
 
@@ -100,6 +106,6 @@ def read(path: str | None, limit: int) -> tuple[list[Prompt], int]:
             prompts += [_prompt(line)] if line.strip() else []
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Refusal(f"{path}:{number}: not a task ({error!r})") from None
-    known = [prompt for prompt in prompts if prompt is not None]
-    chosen = known[:: max(1, len(known) // max(1, limit))][:limit]
-    return chosen, len(prompts) - len(known)
+    checked = [prompt for prompt in prompts if prompt is not None]
+    chosen = checked[:: max(1, len(checked) // max(1, limit))][:limit]
+    return chosen, len(prompts) - len(checked)

@@ -1,18 +1,37 @@
 """Completions by nucleus sampling, several a prompt and many prompts at a time."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from transformers import GPT2LMHeadModel
-from transformers.cache_utils import Cache, DynamicLayer
+from numpy.typing import NDArray
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
 
 from winnow.core.progress import progress
-from winnow.models.tokenizer import Vocabulary
 
 KEPT = 0.75
 """Once no more than this share of a batch goes on, the rest is taken out of it: to do so at every
 end copies more than it saves, measured on a CPU."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How completions are drawn."""
+
+    num_samples: int
+    """Completions a prompt."""
+    max_new_tokens: int
+    """Where a completion is cut if it does not end by itself."""
+    temperature: float
+    top_p: float
+    """Mass of the nucleus, in (0, 1]."""
+    batch_size: int
+    """Prompts at a time; the keys and values of all their samples are kept in memory."""
+    seed: int
+    """Of the random numbers."""
 
 
 def nucleus(
@@ -73,115 +92,212 @@ class Reserve(DynamicLayer):  # type: ignore[misc]
         self.whole, (self.keys, self.values) = whole, whole[:, :, :, :seen]
 
 
+class Decoder(Protocol):
+    """Texts of a batch that a model continues token by token."""
+
+    def read(self, prompts: list[list[int]], num_new: int) -> torch.Tensor:
+        """Start with these prompts; at most `num_new` tokens will follow each.
+
+        Returns:
+            Logits of the next token, (prompts, vocabulary).
+        """
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Go on with some texts, or with a text several times."""
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Append a token to each text; logits of the one after it, (texts, vocabulary)."""
+
+    def full(self) -> torch.Tensor:
+        """Which texts have no room for a token to be appended, (texts,)."""
+
+
+class CausalDecoder:
+    """A decoder-only model; prompts are padded on the left.
+
+    Args:
+        model: in evaluation mode.
+        context: positions of the model.
+        padding: a token id.
+        cache: makes the model's cache for so many positions; None for transformers' own.
+    """
+
+    def __init__(self, model: Any, context: int, padding: int, cache: Any = None) -> None:
+        self._model, self._last, self._padding = model, context - 1, padding
+        self._new_cache = cache or (lambda size: DynamicCache(config=model.config))
+
+    def read(self, prompts: list[list[int]], num_new: int) -> torch.Tensor:
+        """See Decoder."""
+        device, width = self._model.device, max(map(len, prompts))
+        padded = [[self._padding] * (width - len(ids)) + ids for ids in prompts]
+        self._lengths = torch.tensor([len(ids) for ids in prompts], device=device)
+        self._mask = (torch.arange(width, device=device) >= width - self._lengths[:, None]).long()
+        self._cache = self._new_cache(width + num_new)
+        positions = (self._mask.cumsum(1) - 1).clamp(min=0)
+        return self._logits(torch.tensor(padded, device=device), positions)
+
+    def _logits(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self._model(
+            tokens,
+            attention_mask=self._mask,
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+        return logits[:, -1]
+
+    def select(self, rows: torch.Tensor) -> None:
+        """See Decoder."""
+        self._cache.batch_select_indices(rows)
+        self._mask, self._lengths = self._mask[rows], self._lengths[rows]
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """See Decoder."""
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], 1)
+        positions = self._lengths.clamp(max=self._last)[:, None]
+        self._lengths = self._lengths + 1
+        return self._logits(tokens[:, None], positions)
+
+    def full(self) -> torch.Tensor:
+        """See Decoder."""
+        return self._lengths > self._last
+
+
+def reserved(num_layers: int, room: int) -> Cache:
+    """A cache in which no key or value moves when one is added."""
+    return Cache(layers=[Reserve(room) for _ in range(num_layers)])
+
+
+class EncoderDecoder:
+    """An encoder-decoder model: the encoder reads the prompts, padded on the right.
+
+    Args:
+        model: in evaluation mode, with relative positions or enough of them.
+        padding: a token id.
+    """
+
+    def __init__(self, model: Any, padding: int) -> None:
+        self._model, self._padding = model, padding
+
+    def read(self, prompts: list[list[int]], num_new: int) -> torch.Tensor:
+        """See Decoder."""
+        device, width, config = self._model.device, max(map(len, prompts)), self._model.config
+        padded = [ids + [self._padding] * (width - len(ids)) for ids in prompts]
+        lengths = torch.tensor([len(ids) for ids in prompts], device=device)
+        self._mask = (torch.arange(width, device=device) < lengths[:, None]).long()
+        encoder = self._model.get_encoder()
+        read = encoder(torch.tensor(padded, device=device), attention_mask=self._mask)
+        self._encoded = read.last_hidden_state
+        self._cache = EncoderDecoderCache(
+            DynamicCache(config=config.get_text_config(decoder=True)),
+            DynamicCache(config=config.get_text_config(decoder=True)),
+        )
+        return self.step(torch.full_like(lengths, config.decoder_start_token_id))
+
+    def select(self, rows: torch.Tensor) -> None:
+        """See Decoder."""
+        self._cache.batch_select_indices(rows)
+        self._mask, self._encoded = self._mask[rows], self._encoded[rows]
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """See Decoder."""
+        logits: torch.Tensor = self._model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=self._encoded),
+            attention_mask=self._mask,
+            decoder_input_ids=tokens[:, None],
+            past_key_values=self._cache,
+            use_cache=True,
+        ).logits
+        return logits[:, -1]
+
+    def full(self) -> torch.Tensor:
+        """None is: a completion ends at max_new_tokens."""
+        return torch.zeros(len(self._mask), dtype=torch.bool, device=self._mask.device)
+
+
 def _decode(
-    model: GPT2LMHeadModel,
-    ids: list[list[int]],
+    decoder: Decoder,
+    prompts: list[list[int]],
     draws: torch.Tensor,
-    vocabulary: Vocabulary,
-    temperature: float,
-    top_p: float,
+    ends: Sequence[int],
+    vocab_size: int,
+    sampling: Sampling,
 ) -> torch.Tensor:
-    """Sample for prompts (their ids) with draws (prompts, samples, tokens).
+    """Sample for prompts with draws (prompts, samples, tokens).
 
     Returns:
-        (prompts x samples, tokens) ids, with end-of-text behind the end of each.
+        (prompts x samples, tokens) ids, with the first of `ends` behind the end of each.
     """
-    end, last = vocabulary.end_of_text, model.config.n_positions - 1
-    device, (_, samples, steps) = draws.device, draws.shape
-    draws, width = draws.flatten(0, 1), max(map(len, ids))
-    padded = torch.tensor([[end] * (width - len(item)) + item for item in ids], device=device)
-    lengths = torch.tensor([len(item) for item in ids], device=device)
-    mask = (torch.arange(width, device=device) >= width - lengths[:, None]).long()
-    cache = Cache(layers=[Reserve(width + steps) for _ in range(model.config.n_layer)])
-    logits = model(
-        padded,
-        attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        past_key_values=cache,
-        logits_to_keep=1,
-    ).logits
+    (_, samples, steps), end = draws.shape, ends[0]
+    logits = decoder.read(prompts, steps)
+    device = logits.device
+    draws = draws.flatten(0, 1).to(device)
     # The rows that are computed: of the prompts, until each is repeated for its samples.
-    rows = torch.arange(len(ids), device=device).repeat_interleave(samples)
-    cache.batch_select_indices(rows)
-    logits, mask, lengths = logits[rows], mask[rows], lengths[rows]
+    rows = torch.arange(len(prompts), device=device).repeat_interleave(samples)
+    decoder.select(rows)
+    logits = logits[rows]
     rows = torch.arange(len(draws), device=device)
     ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
-    found = torch.full(draws.shape, end, device=device)
+    tokens = torch.full(draws.shape, end, device=device)
     for step in range(steps):
         # Not the words that only pad the vocabulary.
-        known = logits[:, -1, : vocabulary.size]
-        chosen = nucleus(known, draws[rows, step], temperature, top_p).masked_fill(ended, end)
-        found[rows, step] = chosen
-        ended |= (chosen == end) | (lengths + step > last)
+        real = logits[:, :vocab_size]
+        chosen = nucleus(real, draws[rows, step], sampling.temperature, sampling.top_p)
+        chosen = chosen.masked_fill(ended, end)
+        tokens[rows, step] = chosen
+        ended |= torch.isin(chosen, torch.tensor(ends, device=device)) | decoder.full()
         going = len(rows) - int(ended.sum())
         if not going or step == steps - 1:
             break
         if going <= KEPT * len(rows):
             stay = (~ended).nonzero()[:, 0]
-            cache.batch_select_indices(stay)
-            rows, chosen, mask, lengths, ended = (
-                part[stay] for part in (rows, chosen, mask, lengths, ended)
-            )
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-        logits = model(
-            chosen[:, None],
-            attention_mask=mask,
-            position_ids=(lengths + step).clamp(max=last)[:, None],
-            past_key_values=cache,
-        ).logits
-    return found
+            decoder.select(stay)
+            rows, chosen, ended = (part[stay] for part in (rows, chosen, ended))
+        logits = decoder.step(chosen)
+    return tokens
 
 
 @torch.no_grad()
 def complete(
-    model: GPT2LMHeadModel,
-    prompts: Sequence[str],
-    vocabulary: Vocabulary,
-    *,
-    num_samples: int,
-    max_new_tokens: int,
-    temperature: float,
-    top_p: float,
-    batch_size: int,
-    seed: int,
-) -> list[list[str]]:
+    decoder: Decoder,
+    prompts: Sequence[list[int]],
+    ends: Sequence[int],
+    vocab_size: int,
+    sampling: Sampling,
+) -> list[NDArray[np.int64]]:
     """Sample completions of every prompt; what they are does not depend on the batch size.
 
     A prompt is read once for all of its samples, prompts of like length side by side. Every token
     has its own random number, by seed, place of the prompt, sample and place of the token.
 
     Args:
-        model: in evaluation mode.
-        prompts: each shorter than the model's context.
-        vocabulary: the tokenizer.
-        num_samples: completions a prompt.
-        max_new_tokens: where a completion is cut if it does not end by itself, at the latest the
-            end of the context.
-        temperature: of the softmax.
-        top_p: mass of the nucleus.
-        batch_size: prompts at a time; the keys and values of their samples are kept in memory.
-        seed: of the draws.
+        decoder: of the model.
+        prompts: token ids, each shorter than the model's context.
+        ends: the tokens that end a completion.
+        vocab_size: ids below it are drawn; those above only pad the model's vocabulary.
+        sampling: how.
 
     Returns:
-        For each prompt its completions, in the order given.
+        For each prompt the ids of its completions, (samples, tokens), in the order given; behind
+        the end of one stands the first of `ends`.
     """
-    device = next(model.parameters()).device
-    ids = [[vocabulary.end_of_text, *one.ids] for one in vocabulary.encodings(list(prompts))]
-    order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
-    found: list[list[str]] = [[] for _ in ids]
-    for start in progress(range(0, len(order), batch_size), "generate", "batches"):
-        places = order[start : start + batch_size]
-        shape = (num_samples, max_new_tokens)
-        draws = [np.random.default_rng([seed, at]).random(shape, np.float32) for at in places]
+    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+    completions: dict[int, NDArray[np.int64]] = {}
+    shape, size = (sampling.num_samples, sampling.max_new_tokens), sampling.batch_size
+    for start in progress(range(0, len(order), size), "generate", "batches"):
+        places = order[start : start + size]
+        draws = [
+            np.random.default_rng([sampling.seed, place]).random(shape, np.float32)
+            for place in places
+        ]
         tokens = _decode(
-            model,
-            [ids[place] for place in places],
-            torch.from_numpy(np.stack(draws)).to(device),
-            vocabulary,
-            temperature,
-            top_p,
+            decoder,
+            [prompts[place] for place in places],
+            torch.from_numpy(np.stack(draws)),
+            ends,
+            vocab_size,
+            sampling,
         )
-        texts = vocabulary.tokenizer.decode_batch(tokens.tolist(), skip_special_tokens=True)
-        for number, place in enumerate(places):
-            found[place] = texts[number * num_samples : (number + 1) * num_samples]
-    return found
+        completions |= zip(places, tokens.cpu().numpy().reshape(-1, *shape), strict=True)
+    return [completions[place] for place in range(len(prompts))]

@@ -1,0 +1,67 @@
+"""What every arm is judged on: the test rows, tasks and benchmarks, read once."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow.parquet as pq
+from scipy.stats import rankdata
+
+from winnow.core import cards, files, sources
+from winnow.core.layout import CURATED, SCORED
+from winnow.core.records import ROW_SCHEMA, Row
+from winnow.evaluate import benchmarks, tasks
+from winnow.evaluate.benchmarks import BenchmarkItems
+from winnow.evaluate.params import EvaluateConfig
+from winnow.evaluate.tasks import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class TestSet:
+    """What every arm is judged on, and how."""
+
+    settings: EvaluateConfig
+    rows: list[Row]
+    quintiles: list[int]
+    """By score, 1 to 5, of each row."""
+    tasks: list[Prompt]
+    unchecked: int
+    """Tasks that no program here can check."""
+    benchmarks: list[BenchmarkItems]
+    key: dict[str, Any]
+    """What the results depend on, beside the model."""
+
+    __test__ = False
+
+
+def read(settings: EvaluateConfig) -> TestSet:
+    """Read what curate and score held out, and what the settings name.
+
+    Raises:
+        Refusal: anything is missing, or is not what its stage wrote.
+    """
+    curated = cards.read_card(CURATED, "winnow curate", "test.parquet")["files"]
+    scored = cards.read_card(SCORED, "winnow score", "test.parquet")
+    cards.check_inputs(SCORED, scored, "winnow score")
+    table = pq.read_table(CURATED / "test.parquet", columns=ROW_SCHEMA.names)
+    scores = pq.read_table(SCORED / "test.parquet", columns=["score"])["score"].to_numpy()
+    ranks = rankdata(scores, "ordinal") - 1
+    prompts, unchecked = tasks.read(settings.tasks, settings.max_tasks)
+    chosen = benchmarks.read(settings.benchmarks, settings.run_code)
+    key = {
+        "test": curated["test.parquet"]["sha256"],
+        "scores": scored["files"]["test.parquet"]["sha256"],
+        "tasks": files.fingerprint([asdict(prompt) for prompt in prompts]),
+        "benchmarks": benchmarks.key(chosen),
+        "settings": asdict(settings),
+        "code": sources.code_hash("evaluate"),
+        "versions": files.versions("torch", "transformers", "tokenizers", "numpy"),
+    }
+    return TestSet(
+        settings=settings,
+        rows=[Row(**row) for row in table.to_pylist()],
+        quintiles=(ranks * 5 // len(ranks) + 1).tolist(),
+        tasks=prompts,
+        unchecked=unchecked,
+        benchmarks=chosen,
+        key=key,
+    )
