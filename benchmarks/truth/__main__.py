@@ -14,6 +14,7 @@ from benchmarks.truth.corpora import NOISE, VOCABULARY
 from benchmarks.truth.decisions import SEEDS, Decision, Ranking, decisions, rankings
 from benchmarks.truth.trainings import BETWEEN, MODELS, PROXY_STEPS, STEPS, grid, train_all
 from winnow.models.cost import flops_per_position
+from winnow.models.family import shape
 
 FOLDER = Path(".winnow/truth")
 
@@ -107,7 +108,7 @@ def main() -> None:
     train_all(grid(seeds), FOLDER)
     for line in _decisions(list(decisions(seeds, FOLDER))):
         print(line)
-    flops = {name: flops_per_position(model, VOCABULARY) for name, model in MODELS.items()}
+    flops = {name: flops_per_position(shape(model, VOCABULARY)) for name, model in MODELS.items()}
     part = flops["proxy"] / PROXY_STEPS / flops["larger"]
     print(f"\nThe proxy, at {100 * part:.1f}% of the larger model's operations, ranks tiers alike:")
     for line in _rankings(list(rankings(seeds, FOLDER))):

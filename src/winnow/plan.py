@@ -21,6 +21,7 @@ from winnow.core.records import Row
 from winnow.curate.params import CurateConfig
 from winnow.models.cost import Estimate, estimate
 from winnow.models.device import environment, precision
+from winnow.models.family import shape
 from winnow.models.tokenizer import Vocabulary
 from winnow.select.params import SelectConfig
 from winnow.train import stage as training
@@ -166,7 +167,7 @@ def _steps(
     Raises:
         Refusal: they cannot be known yet.
     """
-    budget = training.budget_of(arm, settings, vocab_size)
+    budget = training.budget_of(arm, settings, shape(arm.model, vocab_size))
     if tokens is None and budget is None:
         raise Refusal(f"{arm.name}: `winnow select` has to count the tokens of its tier first")
     sequences, epoch = _epoch(arm, rows, tokens)
@@ -186,7 +187,7 @@ def _cost(
 ) -> Estimate:
     kind = precision(settings.precision, PartialState().device)
     sequences, epoch = _epoch(arm, rows, tokens)
-    return estimate(arm.model, arm.recipe, vocab_size, sequences, epoch, steps, kind)
+    return estimate(shape(arm.model, vocab_size), arm.recipe, sequences, epoch, steps, kind)
 
 
 def _table(plans: Sequence[Plan], num_seeds: int) -> list[str]:

@@ -21,7 +21,7 @@ from winnow.core import files, params
 from winnow.core.experiments import Budget, Model, Recipe, quantity, resolve_one
 from winnow.core.layout import SCORING_METRICS, TOKENIZER
 from winnow.models import cost, device, gpt2, sequences
-from winnow.models.family import declare
+from winnow.models.family import declare, shape
 from winnow.models.loss import WithLoss
 from winnow.models.tokenizer import Vocabulary
 from winnow.train import loop, stage
@@ -123,19 +123,18 @@ def test_equal_cost_charges_the_scoring(project: Path) -> None:
         resolve_one(f"{tier}_tiny_60_seconds") for tier in ("high_40", "matched_40", "all_100pct")
     )
     settings = params.load("train", stage.TrainConfig)
-    step = cost.flops_per_position(scored.model, vocabulary.size) * 4 * 64
+    sized = shape(scored.model, vocabulary.size)
+    step = cost.flops_per_position(sized) * 4 * 64
     slow = replace(settings, flops_per_second=step / 10)  # ten seconds a step
     files.write_sealed(SCORING_METRICS, {"seconds": 15.5})
-    assert stage.budget_of(scored, slow, vocabulary.size) == {"steps": 4}
-    assert stage.budget_of(control, slow, vocabulary.size) == {"steps": 6}
-    assert stage.budget_of(whole, slow, vocabulary.size) == {"steps": 12}, (
-        "all rows, half the batch"
-    )
+    assert stage.budget_of(scored, slow, sized) == {"steps": 4}
+    assert stage.budget_of(control, slow, sized) == {"steps": 6}
+    assert stage.budget_of(whole, slow, sized) == {"steps": 12}, "all rows, half the batch"
     files.write_sealed(SCORING_METRICS, {"seconds": 59.0})
     with pytest.raises(ValueError, match="scoring alone took 59 s, which leaves no step"):
-        stage.budget_of(scored, slow, vocabulary.size)
+        stage.budget_of(scored, slow, sized)
     with pytest.raises(ValueError, match=r"train\.flops_per_second: expected a number, as high_40"):
-        stage.budget_of(scored, replace(settings, flops_per_second=None), vocabulary.size)
+        stage.budget_of(scored, replace(settings, flops_per_second=None), sized)
 
 
 def test_a_budget_ends_the_training_and_is_compared_within_itself(project: Path) -> None:
@@ -226,17 +225,20 @@ def test_gradient_checkpointing_changes_no_bit(tmp_path: Path) -> None:
 
 
 def test_checkpointing_comes_where_memory_asks_for_it(shipped: stage.TrainConfig) -> None:
-    model, room = replace(TINY_MODEL, num_layers=24), device.device_memory(torch.device("cpu"))
+    model, room = (
+        shape(replace(TINY_MODEL, num_layers=24), 64),
+        device.device_memory(torch.device("cpu")),
+    )
     few = shipped.recipes["ultra"]
     for kind, width in cost.ACTIVATIONS.items():
         fits = room // (32 * 24 * 32 * width)
         many = replace(few, per_device_train_batch_size=fits)
-        small, large = (cost.estimate(model, r, 64, 1, 9, 1, kind) for r in (few, many))
+        small, large = (cost.estimate(model, r, 1, 9, 1, kind) for r in (few, many))
         assert not small.gradient_checkpointing and small.memory_gb < small.device_gb
         assert large.gradient_checkpointing and large.memory_gb < large.device_gb
         assert str(large).endswith("GB, with gradient checkpointing")
         never = replace(many, gradient_checkpointing=False)
-        assert cost.estimate(model, never, 64, 1, 9, 1, kind).memory_gb > room / 1e9
+        assert cost.estimate(model, never, 1, 9, 1, kind).memory_gb > room / 1e9
 
 
 def test_the_estimate_stands_beside_the_measurement(

@@ -71,10 +71,28 @@ TIER_KEYS = ("count", "share", "of", "sources", "weights")
 """What a tier may declare beside its rule and its recipe."""
 
 
+Objective = Literal["next_token", "response", "seq2seq"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adapter:
+    """Low-rank matrices that are trained beside frozen weights: LoRA (Hu et al. 2022)."""
+
+    name: Literal["lora"]
+    rank: Annotated[int, Range("[1, 4096]")] = 8
+    alpha: Annotated[int, Range("[1, 100000]")] = 16
+    """Their product weighs alpha / rank."""
+    dropout: Annotated[float, Range("[0, 1)")] = 0.0
+    """Of what goes into them."""
+    targets: tuple[Text, ...] | None = None
+    """Names of the layers that get one; by default all linear ones but the output head."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
     """A GPT-2 architecture (Radford et al. 2019), and what its size asks of the recipes."""
 
+    family: Literal["gpt2"] = "gpt2"
     num_layers: Annotated[int, Range("[1, 1000]")]
     hidden_size: Annotated[int, Range("[1, 100000]")]
     num_heads: Annotated[int, Range("[1, 1000]")]
@@ -83,6 +101,8 @@ class Model:
     dropout: Annotated[float, Range("[0, 1)")] = 0.0
     learning_rate_scale: Annotated[float, Range("(0, 1000]")] = 1.0
     """Times the learning rate of every recipe: a deeper model asks for a lower one."""
+    adapter: Adapter | None = None
+    """Train this beside the weights of train.init, which stay as they are."""
 
     def __post_init__(self) -> None:
         """Refuse a width that the heads cannot share."""
@@ -90,6 +110,30 @@ class Model:
             raise Refusal(
                 f"hidden_size: expected a multiple of num_heads, found {self.hidden_size}"
             )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pretrained:
+    """A model of any architecture that transformers knows, with its weights and tokenizer."""
+
+    family: Literal["causal", "seq2seq"]
+    """A decoder such as Llama, or an encoder and a decoder such as T5."""
+    weights: Text
+    """A folder with config.json, *.safetensors and a tokenizer, or a hub id with its commit."""
+    context: Annotated[int, Range("[2, 1000000]")]
+    """Length of a training sequence, in tokens; of seq2seq both source and target are cut there."""
+    learning_rate_scale: Annotated[float, Range("(0, 1000]")] = 1.0
+    """Times the learning rate of every recipe."""
+    adapter: Adapter | None = None
+    """Train this beside the weights, which stay as they are; by default all weights are trained."""
+
+
+OBJECTIVES: dict[str, tuple[Objective, ...]] = {
+    "gpt2": ("next_token", "response"),
+    "causal": ("next_token", "response"),
+    "seq2seq": ("seq2seq",),
+}
+"""What each family can be trained for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +156,9 @@ class Recipe:
     """auto: on where the estimate without it exceeds the memory of the device."""
     packing: bool = True
     """Whole documents share a sequence; false: a row a document, cut and padded to the context."""
+    objective: Objective = "next_token"
+    """The tokens that a loss counts: all; those of the response; or those of the response as the
+    target of an encoder's source."""
 
     @property
     def sequences_per_step(self) -> int:
@@ -141,7 +188,7 @@ class Experiment:
     level: str
     """The first word of the tier's name, such as ultra: the documented levels are named by it."""
     model_name: str
-    model: Model
+    model: Model | Pretrained
     recipe_name: str | None = None
     """The recipe that the experiment's name holds; None where it is the tier's own."""
     recipe: Recipe
@@ -168,7 +215,7 @@ def experiment_names() -> tuple[str, ...]:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Grid:
     tiers: dict[Name, Tier]
-    models: dict[Name, Model]
+    models: dict[Name, Model | Pretrained]
     recipes: dict[Name, Recipe]
     budgets: tuple[Name, ...]
 
@@ -304,6 +351,12 @@ def _resolve(name: str, grid: _Grid) -> Experiment:
     build(Name, name, "experiments")
     tier, model = grid.tiers[tier_name], grid.models[model_name]
     recipe = grid.recipes[recipe_name or tier.recipe]
+    if recipe.objective not in OBJECTIVES[model.family]:
+        raise Refusal(
+            f"{name}: a {model.family} model such as {model_name} is not trained by the objective "
+            f"{recipe.objective} of train.recipes.{recipe_name or tier.recipe}: name a recipe with "
+            f"objective: {' or '.join(OBJECTIVES[model.family])}"
+        )
     rate = recipe.learning_rate * model.learning_rate_scale
     return Experiment(
         name=name,

@@ -116,7 +116,11 @@ def build(kind: Any, value: Any, path: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
-        return build(next(item for item in arguments if item is not type(None)), value, path)
+        return build(
+            _member([item for item in arguments if item is not type(None)], value, path),
+            value,
+            path,
+        )
     if origin is Literal:
         # 1 equals true, and is not meant.
         if any(type(value) is type(item) and value == item for item in arguments):
@@ -137,6 +141,22 @@ def build(kind: Any, value: Any, path: str) -> Any:
     if type(value) is not kind:
         fail(path, KINDS[kind], value)
     return value
+
+
+def _member(kinds: list[Any], value: Any, path: str) -> Any:
+    """The type of a union that a value is meant as: of several classes the one of its `family`,
+    which is the first class's where it names none."""
+    if len(kinds) == 1:
+        return kinds[0]
+    families = {
+        family: kind
+        for kind in kinds
+        for family in typing.get_args(typing.get_type_hints(kind)["family"])
+    }
+    named = value.get("family", next(iter(families))) if isinstance(value, Mapping) else None
+    if named not in (*families, None):
+        fail(f"{path}.family", f"one of {', '.join(families)}", named)
+    return families.get(named, kinds[0])
 
 
 def _build_dict(kinds: Any, value: Mapping[Any, Any], path: str) -> dict[Any, Any]:

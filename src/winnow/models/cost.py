@@ -1,13 +1,13 @@
-"""What training a GPT-2 costs in FLOPs, memory and time."""
+"""What training a model costs in FLOPs, memory and time."""
 
 from dataclasses import dataclass
 
 import torch
 from accelerate import PartialState
 
-from winnow.core.experiments import Model, Recipe
+from winnow.core.experiments import Recipe
 from winnow.models.device import device_memory, matrix_rate
-from winnow.models.gpt2 import num_parameters, padded
+from winnow.models.family import Shape
 from winnow.models.loss import LOGITS, LOGITS_CPU
 
 EFFICIENCY = 0.35
@@ -43,39 +43,38 @@ class Estimate:
         )
 
 
-def flops_per_position(model: Model, vocab_size: int) -> float:
-    """FLOPs to train on one position: 6N + 12LdT (Chowdhery et al. 2022, appendix B)."""
-    attention = 12.0 * model.num_layers * model.hidden_size * model.context
-    return 6.0 * num_parameters(model, vocab_size) + attention
+def flops_per_position(shape: Shape) -> float:
+    """FLOPs to train on one position: 6N + 12LdT (Chowdhery et al. 2022, appendix B), without the
+    2 of each parameter that is frozen, whose own gradient nobody needs."""
+    attention = 12.0 * shape.num_layers * shape.hidden_size * shape.context
+    return 4.0 * shape.num_parameters + 2.0 * shape.num_trained + attention
 
 
 def memory_needed(
-    model: Model, recipe: Recipe, vocab_size: int, kind: str, checkpointing: bool, on_cpu: bool
+    shape: Shape, recipe: Recipe, kind: str, checkpointing: bool, on_cpu: bool
 ) -> float:
     """Bytes at the peak of a step.
 
-    A parameter takes 16 (weights, gradients, AdamW's two moments in fp32), and in bf16 2 more for
-    its copy. Activations are counted a position, layer and unit of width: 4 with checkpointing,
-    plus one layer that is computed again. Logits, with gradient, take 12 each, of as many as are
-    there at a time, and the words' second gradient 4. On a CPU, attention that drops out keeps 12
-    for every head and pair of positions.
+    A parameter takes 4 in fp32, one that is trained 12 more (gradient and AdamW's two moments), and
+    in bf16 either 2 more for its copy. Activations are counted a position, layer and unit of width:
+    4 with checkpointing, plus one layer that is computed again. Logits, with gradient, take 12
+    each, of as many as are there at a time, and the words' second gradient 4. On a CPU, attention
+    that drops out keeps 12 for every head and pair of positions.
     """
-    positions = recipe.per_device_train_batch_size * model.context
-    layer = positions * model.hidden_size * ACTIVATIONS[kind]
-    if on_cpu and model.dropout:
-        layer += positions * model.num_heads * model.context * 12
-    kept = positions * model.hidden_size * model.num_layers * 4 + layer
-    parameters = num_parameters(model, vocab_size) * (18 if kind == "bf16" else 16)
-    activations = kept if checkpointing else layer * model.num_layers
-    words = padded(vocab_size)
-    logits = min(positions * words, LOGITS_CPU if on_cpu else LOGITS)
-    return parameters + activations + 12.0 * logits + 4.0 * words * model.hidden_size
+    positions = recipe.per_device_train_batch_size * shape.context
+    layer = positions * shape.hidden_size * ACTIVATIONS[kind]
+    if on_cpu and shape.dropout:
+        layer += positions * shape.num_heads * shape.context * 12
+    kept = positions * shape.hidden_size * shape.num_layers * 4 + layer
+    parameters = shape.num_parameters * (6 if kind == "bf16" else 4) + shape.num_trained * 12
+    activations = kept if checkpointing else layer * shape.num_layers
+    logits = min(positions * shape.vocab_size, LOGITS_CPU if on_cpu else LOGITS)
+    return parameters + activations + 12.0 * logits + 4.0 * shape.vocab_size * shape.hidden_size
 
 
 def estimate(
-    model: Model,
+    shape: Shape,
     recipe: Recipe,
-    vocab_size: int,
     sequences: int,
     targets: int,
     steps: int,
@@ -87,10 +86,9 @@ def estimate(
     or says `auto` and the memory without it exceeds the device's.
 
     Args:
-        model: the architecture.
+        shape: of the model.
         recipe: batch size and checkpointing.
-        vocab_size: of the tokenizer.
-        sequences: of an epoch, each of `model.context` positions.
+        sequences: of an epoch, each of `shape.context` positions.
         targets: tokens of an epoch that a loss counts.
         steps: optimizer steps.
         kind: bf16 or fp32.
@@ -99,16 +97,16 @@ def estimate(
     room, on_cpu = device_memory(state.device), state.device.type == "cpu"
     again = recipe.gradient_checkpointing
     if again == "auto":
-        again = memory_needed(model, recipe, vocab_size, kind, False, on_cpu) > room
+        again = memory_needed(shape, recipe, kind, False, on_cpu) > room
     epochs = steps / -(-sequences // recipe.sequences_per_step)
-    flops = epochs * sequences * model.context * flops_per_position(model, vocab_size)
+    flops = epochs * sequences * shape.context * flops_per_position(shape)
     rate = matrix_rate(state.device, torch.bfloat16 if kind == "bf16" else torch.float32)
     return Estimate(
-        num_parameters=num_parameters(model, vocab_size),
+        num_parameters=shape.num_parameters,
         tokens=round(epochs * targets),
         flops=flops,
         seconds=flops * (4 / 3 if again else 1) / (rate * EFFICIENCY * state.num_processes),
-        memory_gb=memory_needed(model, recipe, vocab_size, kind, again, on_cpu) / 1e9,
+        memory_gb=memory_needed(shape, recipe, kind, again, on_cpu) / 1e9,
         device_gb=room / 1e9,
         gradient_checkpointing=again,
     )

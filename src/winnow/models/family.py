@@ -4,24 +4,52 @@ A family is what trains, scores and completes one model that params.yaml declare
 of families import transformers' models, and only once one of them is chosen.
 """
 
-from __future__ import annotations
-
 import abc
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import torch
 
 from winnow.core import files, params
-from winnow.core.experiments import Model
-from winnow.core.records import texts
+from winnow.core.errors import Refusal, at
+from winnow.core.experiments import Model, Objective, Pretrained
+from winnow.models import lora, pretrained
 from winnow.models.loss import WithLoss
-from winnow.models.sequences import Document, Sequences, pack, pad
+from winnow.models.sequences import IGNORED, Document, Sequences, pack, pad
 from winnow.models.tokenizer import Vocabulary
 
-if TYPE_CHECKING:
-    import torch
+BASE = "base.json"
+"""Of a published adapter: the weights that it was trained beside, and their identity."""
+TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """What the cost of a model follows from."""
+
+    num_parameters: int
+    num_trained: int
+    """All parameters, or those of the adapter."""
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    context: int
+    vocab_size: int
+    """Rows of the output embeddings."""
+    dropout: float
+    """Of the attention."""
 
 
 class Family(abc.ABC):
@@ -29,17 +57,24 @@ class Family(abc.ABC):
 
     network: Any
     """A PreTrainedModel of transformers; there after `build` or `read`."""
+    vocabulary: Vocabulary
+    begin: int
+    """The token before a document, which is never a target."""
 
-    def __init__(self, spec: Model, tokenizer: Path, init: str = "scratch") -> None:
+    task = "CAUSAL_LM"
+    """peft's name for what the network does."""
+
+    def __init__(self, spec: Model | Pretrained, tokenizer: Path, base: str) -> None:
         """Read the tokenizer; no weight is read yet.
 
         Args:
             spec: the model as params.yaml declares it.
-            tokenizer: folder of the corpus's tokenizer, in Hugging Face's format.
-            init: the start where it is not fresh, see `train.init`.
+            tokenizer: folder of the tokenizer, in Hugging Face's format.
+            base: the weights to start from: a folder, a hub id with its commit, or scratch.
         """
-        self.spec, self.init, self.tokenizer = spec, init, tokenizer
+        self.spec, self.tokenizer, self.base = spec, tokenizer, base
         self.vocabulary = Vocabulary.read(tokenizer)
+        self.begin = self.vocabulary.end_of_text
 
     @abc.abstractmethod
     def identity(self) -> str:
@@ -54,53 +89,110 @@ class Family(abc.ABC):
         """
 
     @abc.abstractmethod
-    def build(self, seed: int) -> None:
-        """Make the network as it is before its first step.
-
-        Args:
-            seed: of the weights that are fresh.
-        """
+    def start(self) -> Any:
+        """The network that a training starts from, what is fresh in it from torch's seed."""
 
     @abc.abstractmethod
-    def read(self, folder: Path) -> None:
-        """Make the network of what `save` wrote."""
+    def published(self, folder: Path) -> Any:
+        """The network whose weights `save` wrote whole."""
 
-    def documents(self, rows: pa.Table) -> list[Document]:
+    @abc.abstractmethod
+    def documents(self, rows: pa.Table, objective: Objective) -> list[Document]:
         """Rows (ROW_SCHEMA) as token ids, each with its end, and which of them are targets."""
-        return [Document(ids, ids) for ids in self.vocabulary.encode(texts(rows))]
+
+    @property
+    def packs(self) -> bool:
+        """Whether documents that share a sequence cannot see each other; known after `build`."""
+        return True
+
+    def build(self, seed: int) -> None:
+        """Make the network as it is before the first step, with a fresh adapter where one is
+        declared."""
+        torch.manual_seed(seed)
+        self.network = self.start()
+        if self.spec.adapter:
+            lora.add(self.network, self.spec.adapter, self.base, self.task)
+
+    def read(self, folder: Path) -> None:
+        """Make the network of what `save` wrote, an adapter merged into the weights beside it.
+
+        Raises:
+            Refusal: the weights that an adapter was trained beside are not there, or others.
+        """
+        if self.spec.adapter is None:
+            self.network = self.published(folder)
+            return
+        if files.read_json(folder / BASE)["identity"] != self.identity():
+            raise Refusal(f"{folder} was trained beside another {self.base}: train it again")
+        self.build(0)
+        lora.read(self.network, folder)
+        lora.merge(self.network)
 
     def sequences(self, documents: list[Document], packing: bool) -> Sequences:
-        """What a step is made of, in the order of the documents where they are not packed.
+        """What a step is made of; sequences without a target are left out.
 
         Args:
             documents: of `documents`.
-            packing: whole documents share a sequence; else a row a document.
+            packing: whole documents share a sequence; else a row a document, in their order.
+
+        Raises:
+            Refusal: no sequence holds a target.
         """
         fill = pack if packing else pad
         ids, labels = ([*part] for part in zip(*documents, strict=True))
-        return fill(ids, self.spec.context, self.vocabulary.end_of_text, labels)
+        filled = fill(ids, self.spec.context, self.begin, labels)
+        has_target = (filled.labels != IGNORED).any(axis=1)
+        if not has_target.any():
+            raise Refusal(f"no response begins within the context of {self.spec.context} tokens")
+        return filled if has_target.all() else filled[np.flatnonzero(has_target)]
 
     def with_loss(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as a module whose output is the summed loss, for DDP or FSDP to wrap."""
-        return WithLoss(network)
+        return WithLoss(network, packs=self.packs)
 
     def save(self, folder: Path) -> None:
-        """Write weights, configuration and tokenizer in Hugging Face's format."""
-        self.network.save_pretrained(folder)
-        for path in self.tokenizer.iterdir():
+        """Write the tokenizer and, in Hugging Face's formats, the weights: of an adapter its own
+        alone, with the name and the identity of those beside it."""
+        if self.spec.adapter:
+            lora.save(self.network, folder)
+            files.write_json(folder / BASE, {"weights": self.base, "identity": self.identity()})
+        else:
+            self.network.save_pretrained(folder)
+        for path in sorted({p for name in TOKENIZER_FILES for p in self.tokenizer.glob(name)}):
             shutil.copyfile(path, folder / path.name)
 
 
-def _class(spec: Model) -> type[Family]:
+def _class(spec: Model | Pretrained) -> type[Family]:
     """Where a family is: one that is not chosen is not imported, nor what it takes."""
-    from winnow.models.gpt2 import GPT2
+    if spec.family == "gpt2":
+        from winnow.models.gpt2 import GPT2
 
-    return GPT2
+        return GPT2
+    from winnow.models.causal import Causal
+
+    return Causal
 
 
-def declare(spec: Model, tokenizer: Path, init: str = "scratch") -> Family:
-    """The family of a model that params.yaml declares, without weights."""
-    return _class(spec)(spec, tokenizer, init)
+def declare(spec: Model | Pretrained, tokenizer: Path, init: str = "scratch") -> Family:
+    """The family of a model that params.yaml declares, without weights.
+
+    Args:
+        spec: the model.
+        tokenizer: folder of the corpus's tokenizer; a pretrained model brings its own.
+        init: the start of a gpt2, see `train.init`.
+
+    Raises:
+        Refusal: a pretrained model cannot be had or is not to be trusted, or `init` is for it.
+    """
+    if isinstance(spec, Model):
+        return _class(spec)(spec, tokenizer, init)
+    if init != "scratch":
+        raise Refusal(
+            f"params.yaml: train.init: a {spec.family} model starts from its own weights, not from "
+            f"{init}: leave it at scratch"
+        )
+    with at("params.yaml: train.models: weights"):
+        return _class(spec)(spec, pretrained.located(spec.weights), spec.weights)
 
 
 def load(folder: Path) -> Family:
@@ -108,10 +200,31 @@ def load(folder: Path) -> Family:
 
     Args:
         folder: models/<experiment>/<seed>; the caller checks it against its card.
+
+    Raises:
+        Refusal: it is an adapter, and the weights beside it are not there or others.
     """
-    description = files.read_json(folder / "experiment_config.json")
-    spec = params.build(Model, description["model"], str(folder / "experiment_config.json"))
-    family = _class(spec)(spec, folder)
+    path = folder / "experiment_config.json"
+    declared = files.read_json(path)["model"]
+    spec: Model | Pretrained = params.build(Model | Pretrained, declared, f"{path}: model")
+    base = files.read_json(folder / BASE)["weights"] if spec.adapter else "scratch"
+    family = _class(spec)(spec, folder, base)
     family.read(folder)
     family.network.eval()
     return family
+
+
+def shape(spec: Model | Pretrained, vocab_size: int) -> Shape:
+    """What the cost of a declared model follows from, before there are weights.
+
+    Args:
+        spec: the model.
+        vocab_size: of the corpus's tokenizer; a pretrained model has its own.
+    """
+    if isinstance(spec, Model):
+        from winnow.models import gpt2
+
+        return gpt2.shape(spec, vocab_size)
+    from winnow.models import causal
+
+    return causal.shape(spec)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
@@ -10,10 +12,12 @@ from transformers.utils import logging
 
 from winnow.core import cards, files
 from winnow.core.errors import Refusal, at, loading
-from winnow.core.experiments import Model
-from winnow.models import pretrained
-from winnow.models.family import Family
+from winnow.core.experiments import Model, Objective
+from winnow.core.records import ROW_SCHEMA, Row, texts
+from winnow.models import lora, pretrained
+from winnow.models.family import Family, Shape
 from winnow.models.pretrained import check_init
+from winnow.models.sequences import Document
 from winnow.models.tokenizer import Vocabulary
 
 IDENTITY = ("config.json", "*.safetensors", pretrained.INDEX)
@@ -81,18 +85,8 @@ def identity(init: str) -> str:
         Refusal: `init` is none of them, or a folder that is not to be trusted.
     """
     check_init(init)
-    if not Path(init).is_dir():
-        return init
-    folder = _folder(init)
-    paths = [path for pattern in IDENTITY for path in folder.glob(pattern)]
-    return files.fingerprint({path.name: files.file_hash(path) for path in paths})
-
-
-def _folder(init: str) -> Path:
-    """Where a start is, with nothing in it that would have to be trusted."""
-    name, _, revision = init.partition("@") if not Path(init).is_dir() else (init, "", "")
     with at("params.yaml: train.init"):
-        return pretrained.folder(name, revision or None)
+        return pretrained.identity(init, IDENTITY)
 
 
 def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
@@ -102,7 +96,8 @@ def folder_of(init: str, model: Model, vocabulary: Vocabulary) -> Path:
         Refusal: it cannot be had, is not what its card says where winnow trained it, is no GPT-2,
             has another shape or another tokenizer.
     """
-    folder = _folder(init)
+    with at("params.yaml: train.init"):
+        folder = pretrained.located(init)
     with at(f"params.yaml: train.init: {init}"):
         if Path(init).is_dir() and (folder / cards.CARD).exists():
             card = files.read_sealed(folder / cards.CARD, "winnow train")
@@ -210,27 +205,65 @@ def load(folder: Path, model: Model, vocabulary: Vocabulary) -> GPT2LMHeadModel:
 class GPT2(Family):
     """A GPT-2 with the corpus's tokenizer, from scratch or from `train.init`."""
 
-    network: GPT2LMHeadModel
+    spec: Model
 
     def identity(self) -> str:
         """Scratch, the hub id of the start, or the hash of its folder's files."""
-        return identity(self.init)
+        return identity(self.base)
 
     def check(self) -> None:
         """Fetch the start, and refuse one that does not fit."""
-        if self.init != "scratch":
-            self._start = folder_of(self.init, self.spec, self.vocabulary)
+        if self.base != "scratch":
+            folder_of(self.base, self.spec, self.vocabulary)
+        elif self.spec.adapter:
+            raise Refusal(
+                "params.yaml: train.init: a fresh gpt2 has nothing that an adapter could be "
+                "trained beside: name the weights to start from"
+            )
 
-    def build(self, seed: int) -> None:
-        """Fresh weights from the seed, or those of the start."""
-        torch.manual_seed(seed)
-        if self.init == "scratch":
-            self.network = build(self.spec, self.vocabulary.size, self.vocabulary.end_of_text)
-        else:
-            self.network = load(self._start, self.spec, self.vocabulary)
+    def start(self) -> GPT2LMHeadModel:
+        """Fresh weights, or those of the start."""
+        if self.base == "scratch":
+            return build(self.spec, self.vocabulary.size, self.vocabulary.end_of_text)
+        return load(folder_of(self.base, self.spec, self.vocabulary), self.spec, self.vocabulary)
 
-    def read(self, folder: Path) -> None:
-        """The weights that a training published."""
-        self.network = GPT2LMHeadModel.from_pretrained(
+    def published(self, folder: Path) -> GPT2LMHeadModel:
+        """The weights that `save` wrote."""
+        return GPT2LMHeadModel.from_pretrained(
             folder, trust_remote_code=False, use_safetensors=True
         )
+
+    def documents(self, rows: pa.Table, objective: Objective) -> list[Document]:
+        """The text of every row as one, `Row.text`."""
+        if objective == "next_token":
+            return [Document(ids, ids) for ids in self.vocabulary.encode(texts(rows))]
+        columns = rows.select(ROW_SCHEMA.names).to_pylist()
+        return [self._response(Row(**row)) for row in columns]
+
+    def _response(self, row: Row) -> Document:
+        """A row of whose tokens those that end in the response are targets."""
+        (encoding,) = self.vocabulary.encodings([row.text])
+        ids = np.array([*encoding.ids, self.vocabulary.end_of_text], np.int32)
+        border = len(row.prompt)
+        return Document.of(ids, sum(start < border for start, _ in encoding.offsets))
+
+
+def shape(spec: Model, vocab_size: int) -> Shape:
+    """What the cost of a GPT-2 follows from."""
+    parameters = num_parameters(spec, vocab_size)
+    trained = parameters
+    if spec.adapter:
+        with torch.device("meta"):
+            network = build(spec, vocab_size, 0)
+            lora.add(network, spec.adapter, "")
+        trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return Shape(
+        num_parameters=parameters,
+        num_trained=trained,
+        num_layers=spec.num_layers,
+        hidden_size=spec.hidden_size,
+        num_heads=spec.num_heads,
+        context=spec.context,
+        vocab_size=padded(vocab_size),
+        dropout=spec.dropout,
+    )

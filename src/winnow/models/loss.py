@@ -27,7 +27,9 @@ class _SummedLoss(torch.autograd.Function):
         if torch.is_autocast_enabled(hidden.device.type):
             kind = torch.get_autocast_dtype(hidden.device.type)
         cast, total = weight.to(kind), torch.zeros((), device=hidden.device)
-        slope, weight_slope = torch.empty_like(hidden), torch.zeros_like(weight)
+        slope = torch.empty_like(hidden)
+        # Beside an adapter the output head is frozen.
+        weight_slope = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         logits = LOGITS_CPU if hidden.device.type == "cpu" else LOGITS
         size = max(1, logits // len(weight))
         with torch.autocast(hidden.device.type, enabled=False):
@@ -42,7 +44,8 @@ class _SummedLoss(torch.autograd.Function):
                 logits_slope = logs.exp_().scatter_add_(1, at, -torch.ones_like(logs[:, :1]))
                 logits_slope = logits_slope.mul_(is_target).to(kind)
                 slope[start : start + size] = logits_slope @ cast
-                weight_slope += logits_slope.T @ rows
+                if weight_slope is not None:
+                    weight_slope += logits_slope.T @ rows
         if train:
             ctx.save_for_backward(slope, weight_slope)
         return total
@@ -50,27 +53,61 @@ class _SummedLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, scale: torch.Tensor) -> tuple[Any, ...]:
         slope, weight_slope = ctx.saved_tensors
-        return slope * scale, weight_slope * scale, None, None
+        return slope * scale, None if weight_slope is None else weight_slope * scale, None, None
+
+
+def has_plain_head(model: Any) -> bool:
+    """Whether a model's logits are the product of its last hidden states and one matrix."""
+    head = model.get_output_embeddings()
+    return type(head) is torch.nn.Linear and head.bias is None
 
 
 class WithLoss(torch.nn.Module):
     """A causal language model whose output is its loss, so that what wraps it (DDP, FSDP) sees all
     of the step."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: Any, *, packs: bool = True, plain_head: bool | None = None) -> None:
+        """Wrap a model.
+
+        Args:
+            model: a PreTrainedModel with an output head.
+            packs: whether positions that start again keep documents apart; else none are given.
+            plain_head: see `has_plain_head`, which answers where this is None.
+        """
         super().__init__()
-        self.model = model
+        self.model, self.packs = model, packs
+        self.plain_head = has_plain_head(model) if plain_head is None else plain_head
+        # By these FSDP cuts a model into parts.
+        self._no_split_modules = model._no_split_modules
 
     def forward(
         self, inputs: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
         """Summed next-token loss in nats of (sequences, length); the labels are already shifted."""
         # Without a mask or a cache, positions that start again keep documents apart.
-        hidden = self.model.base_model(  # type: ignore[operator]
-            input_ids=inputs, position_ids=positions, use_cache=False
-        ).last_hidden_state
-        weight = self.model.get_output_embeddings().weight  # type: ignore[operator]
+        given = {"input_ids": inputs, "use_cache": False}
+        given |= {"position_ids": positions} if self.packs else {}
+        if not self.plain_head:
+            return summed(self.model(**given).logits, labels)
+        hidden = self.model.base_model(**given).last_hidden_state
         loss: torch.Tensor = _SummedLoss.apply(  # type: ignore[no-untyped-call]
-            hidden.flatten(0, 1), weight, labels.flatten(), torch.is_grad_enabled()
+            hidden.flatten(0, 1),
+            self.model.get_output_embeddings().weight,
+            labels.flatten(),
+            torch.is_grad_enabled(),
         )
         return loss
+
+
+def summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of logits (sequences, length, vocabulary), summed, some rows of them at a time
+    in fp32."""
+    size = max(1, LOGITS_CPU // logits.shape[-1])
+    parts = zip(
+        torch.split(logits.flatten(0, 1), size), torch.split(labels.flatten(), size), strict=True
+    )
+    losses = [
+        functional.cross_entropy(part.float(), wanted, ignore_index=IGNORED, reduction="sum")
+        for part, wanted in parts
+    ]
+    return torch.stack(losses).sum()

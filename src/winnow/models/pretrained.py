@@ -4,12 +4,14 @@ nothing outside of it is read."""
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from winnow.core import files
 from winnow.core.errors import Refusal, loading
 
-FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.safetensors"]
 """What is fetched of a model: nothing that has to be unpickled or is code."""
 ATTENTION = (None, "eager", "sdpa")
 """Anything else may name a repository of kernels, which transformers would fetch and run
@@ -54,6 +56,26 @@ def folder(model: str, revision: str | None) -> Path:
     for path in sorted(found.rglob(INDEX)):
         shards(path)
     return found
+
+
+def located(weights: str) -> Path:
+    """The folder of weights that are named as a folder or org/name@<40 hex>; see `folder`."""
+    is_here = Path(weights).is_dir()
+    name, _, revision = (weights, "", "") if is_here else weights.partition("@")
+    return folder(name, revision or None)
+
+
+def identity(weights: str, patterns: Sequence[str] = FILES) -> str:
+    """What a key says of weights: their hub id and commit, or the hash of their folder's files.
+
+    Raises:
+        Refusal: they are a folder that is not to be trusted.
+    """
+    if not Path(weights).is_dir():
+        return weights
+    found = located(weights)
+    paths = [path for pattern in patterns for path in found.glob(pattern)]
+    return files.fingerprint({path.name: files.file_hash(path) for path in paths})
 
 
 def check_files(folder: Path) -> None:
@@ -108,11 +130,11 @@ def shards(index: Path) -> list[Path]:
     """
     with loading(f"{index} is no index of weights"):
         names = sorted(set(read_json(index)["weight_map"].values()))
-        files = [index.parent / Path(name) for name in names]
-    for name, file in zip(names, files, strict=True):
+        paths = [index.parent / Path(name) for name in names]
+    for name, file in zip(names, paths, strict=True):
         if Path(name).name != name or file.suffix != ".safetensors" or not file.is_file():
             raise Refusal(f"{index} names {name!r}: expected names of *.safetensors beside it")
-    return files
+    return paths
 
 
 def _fetched(model: str, revision: str) -> Path:

@@ -23,6 +23,16 @@ class Document(NamedTuple):
     labels: Tokens
     """The same ids, IGNORED where a token is no target."""
 
+    @classmethod
+    def of(cls, ids: Tokens, first: int) -> "Document":
+        """A document whose targets are the tokens from the place `first` on."""
+        return cls(ids, np.where(np.arange(len(ids)) < first, np.int32(IGNORED), ids))
+
+    @property
+    def num_targets(self) -> int:
+        """Tokens that a loss counts."""
+        return int((self.labels != IGNORED).sum())
+
 
 @dataclass(frozen=True, slots=True)
 class Sequences:

@@ -207,7 +207,9 @@ class Training:
         return self._away is None
 
     def _complete(self, folder: Path, results: Mapping[str, Any]) -> None:
-        from transformers import AutoTokenizer, GPT2LMHeadModel
+        from transformers import AutoTokenizer
+
+        from winnow.models import family
 
         assert self._client is not None
         name, seed = folder.parent.name, folder.name
@@ -218,9 +220,7 @@ class Training:
             query = f"run_id='{self.id}'"
             if not self._client.search_model_versions(query):
                 parts = {
-                    "model": GPT2LMHeadModel.from_pretrained(
-                        folder, trust_remote_code=False, use_safetensors=True
-                    ),
+                    "model": family.load(folder).network,
                     "tokenizer": AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
                 }
                 disable_logging()  # that a model and a version are registered is no news

@@ -1,4 +1,4 @@
-"""Checkpoints: weights, optimizer and position; complete or not there.
+"""Checkpoints: trained weights, optimizer and position; complete or not there.
 
 Each is a folder with a card, written under another name and renamed. The newest two stay, so that
 one that is damaged has one before it; older ones are removed after the newest is durable. Tensors
@@ -9,6 +9,7 @@ draws from the seed, its own number and the process's.
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ def _like(tensor: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
         return tensor
     mesh, placements = shared.device_mesh, shared.placements
     return distribute_tensor(tensor.to(shared.device), mesh, placements, src_data_rank=None)
+
+
+def _trained(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """The parameters that a training changes: beside an adapter nothing else."""
+    return (pair for pair in model.named_parameters() if pair[1].requires_grad)
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -131,7 +137,7 @@ def save(
         key: what the run is made of.
     """
     # Tied weights share memory, which safetensors refuses: one name of each is enough.
-    weights = {name: whole(value).contiguous() for name, value in model.named_parameters()}
+    weights = {name: whole(value).contiguous() for name, value in _trained(model)}
     moments = _optimizer_tensors(optimizer)
     if not PartialState().is_main_process:
         return
@@ -173,7 +179,7 @@ def load(
 def _restore(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     weights = load_file(path / "model.safetensors")
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in _trained(model):
             parameter.copy_(_like(weights[name], parameter))
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     states: dict[int, dict[str, torch.Tensor]] = {}

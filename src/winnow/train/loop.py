@@ -76,8 +76,10 @@ def learning_rate(step: int, num_steps: int, recipe: Recipe) -> float:
 
 def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW; matrices decay, biases and norms do not."""
-    matrices = [p for p in model.parameters() if p.dim() >= 2]
-    vectors = [p for p in model.parameters() if p.dim() < 2]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices, vectors = (
+        [p for p in trained if (p.dim() >= 2) == is_matrix] for is_matrix in (True, False)
+    )
     groups = [
         {"params": matrices, "weight_decay": recipe.weight_decay},
         {"params": vectors, "weight_decay": 0.0},

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from winnow.core.experiments import Model, Recipe
+from winnow.core.experiments import Model, Pretrained, Recipe
 from winnow.core.params import Name, Range, Text
 from winnow.models.pretrained import check_init
 
@@ -22,7 +22,7 @@ class TrainConfig:
     changes no result."""
     budgets: tuple[Name, ...] = ()
     """Ends of experiments' names, such as 1k_steps; see config.Budget."""
-    models: dict[Name, Model]
+    models: dict[Name, Model | Pretrained]
     recipes: dict[Name, Recipe]
 
     def check(self) -> None:

@@ -11,7 +11,6 @@ import shlex
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from winnow.core.layout import MODELS, SCORING_METRICS, SELECTED, TEST_ROWS, TOK
 from winnow.models import family as families
 from winnow.models.cost import Estimate, estimate, flops_per_position
 from winnow.models.device import environment, precision, watch_memory
-from winnow.models.family import Family
+from winnow.models.family import Family, Shape
 from winnow.models.sequences import Document, Sequences, shuffled, steps_to
 from winnow.record import runs, training
 from winnow.train import checkpoint, loop
@@ -87,7 +86,7 @@ def _data_hashes(arm: Experiment) -> dict[str, str]:
     }
 
 
-def budget_of(arm: Experiment, settings: TrainConfig, vocab_size: int) -> Any:
+def budget_of(arm: Experiment, settings: TrainConfig, shape: Shape) -> Any:
     """The steps or tokens that an arm is given instead of its recipe's epochs: one of them.
 
     Of seconds, scoring takes what it was measured to take, where the score chose the rows.
@@ -107,7 +106,7 @@ def budget_of(arm: Experiment, settings: TrainConfig, vocab_size: int) -> Any:
     scoring = 0.0
     if arm.tier.is_scored:
         scoring = float(files.read_sealed(SCORING_METRICS, "winnow score")["seconds"] or 0)
-    flops = flops_per_position(arm.model, vocab_size)
+    flops = flops_per_position(shape)
     positions = (arm.budget.amount - scoring) * settings.flops_per_second / flops
     steps = int(positions // (arm.recipe.sequences_per_step * arm.model.context))
     if steps < 1:
@@ -118,26 +117,106 @@ def budget_of(arm: Experiment, settings: TrainConfig, vocab_size: int) -> Any:
     return {"steps": steps}
 
 
-def _key(
-    arm: Experiment,
-    seed: int,
-    precision: str,
-    model: Family,
-    budget: Any,
-    hashes: dict[str, str],
-) -> dict[str, Any]:
-    """What a run is made of: two runs of equal keys give equal bytes on one machine."""
-    return {
-        **hashes,
-        "model": asdict(arm.model),
-        "recipe": asdict(arm.recipe),
-        "budget": budget,
-        "init": model.identity(),
-        "seed": seed,
-        "precision": precision,
-        "code": sources.code_hash("train"),
-        "versions": files.versions("torch", "transformers", "accelerate", "tokenizers", "numpy"),
-    }
+class _Job:
+    """One training of an arm with a seed: what it is made of, and its files."""
+
+    def __init__(self, arm: Experiment, seed: int, settings: TrainConfig) -> None:
+        """Read the tokenizer of the arm's model, and count what follows from its shape.
+
+        Raises:
+            Refusal: a pretrained model cannot be had, or a budget of seconds cannot be counted.
+        """
+        self.arm, self.seed, self.settings = arm, seed, settings
+        self.name = f"{arm.name}-{seed}"
+        self.target, self.state = MODELS / arm.name / str(seed), STATE / self.name
+        self.precision = precision(settings.precision, PartialState().device)
+        self.model = families.declare(arm.model, TOKENIZER, settings.init)
+        self.shape = families.shape(arm.model, self.model.vocabulary.size)
+        self.budget = budget_of(arm, settings, self.shape)
+
+    def key(self, hashes: dict[str, str]) -> dict[str, Any]:
+        """What the run is made of: two runs of equal keys give equal bytes on one machine."""
+        libraries = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
+        return {
+            **hashes,
+            "model": asdict(self.arm.model),
+            "recipe": asdict(self.arm.recipe),
+            "budget": self.budget,
+            "init": self.model.identity(),
+            "seed": self.seed,
+            "precision": self.precision,
+            "code": sources.code_hash("train"),
+            "versions": files.versions(*libraries, *(["peft"] if self.arm.model.adapter else [])),
+        }
+
+    def prepare(
+        self, documents: dict[str, list[Document]]
+    ) -> tuple[Sequences, Sequences, Estimate]:
+        """The sequences to train and to validate on, and what the run will take; the model is
+        built in between, and where it cannot pack, rows are padded after all.
+
+        Raises:
+            Refusal: the run would take more than max_hours, or than the device's memory.
+        """
+        model, packing = self.model, self.arm.recipe.packing
+        train = sequences(self.arm, self.seed, model, documents["train"], packing)
+        cost = self.preflight(train)
+        model.build(self.seed)
+        if packing and not model.packs:
+            PartialState().print(
+                f"train: {self.arm.model_name} lets documents in one sequence see each other: each "
+                "gets a padded row of its own"
+            )
+            train = sequences(self.arm, self.seed, model, documents["train"], packing=False)
+            cost = self.preflight(train)
+        return train, model.sequences(documents["validation"], packing=model.packs), cost
+
+    def num_steps(self, train: Sequences) -> int:
+        """Optimizer steps by the budget, else by the recipe's epochs."""
+        recipe = self.arm.recipe
+        given = self.budget or {"tokens": recipe.num_train_epochs * train.num_targets}
+        per_step = recipe.sequences_per_step
+        return given.get("steps") or steps_to(train, given["tokens"], per_step, self.seed)
+
+    def preflight(self, train: Sequences) -> Estimate:
+        """Say what the run will take.
+
+        Raises:
+            Refusal: that is more than max_hours, or than the device's memory.
+        """
+        arm, max_hours, steps = self.arm, self.settings.max_hours, self.num_steps(train)
+        targets = train.num_targets
+        cost = estimate(self.shape, arm.recipe, len(train), targets, steps, self.precision)
+        where = f"{environment()} in {self.precision}"
+        PartialState().print(f"train: {arm.name} seed {self.seed} on {where}: {cost}", flush=True)
+        if cost.seconds > max_hours * 3600:
+            raise Refusal(
+                f"{arm.name} would take about {cost.seconds / 3600:.1f} h here, train.max_hours is "
+                f"{max_hours}: use a faster device or a smaller model, or raise it"
+            )
+        if cost.memory_gb > cost.device_gb:
+            raise Refusal(
+                f"{arm.name} would take about {cost.memory_gb:.1f} GB, {environment()} has "
+                f"{cost.device_gb:.1f}: lower per_device_train_batch_size in its recipe and raise "
+                "gradient_accumulation_steps by as much, or use a smaller model"
+            )
+        return cost
+
+    def description(self, data: str, rows: int, tokens: int) -> dict[str, Any]:
+        """experiment_config.json, but for the run's id."""
+        name, seed, init = self.arm.name, self.seed, self.settings.init
+        return asdict(self.arm) | {
+            "experiment": name,
+            "seed": seed,
+            "init": init,
+            "num_rows": rows,
+            "num_tokens": tokens,
+            "data_sha256": data,
+            "device": environment(),
+            "precision": self.precision,
+            "git_commit": files.git_commit(),
+            "command": f"winnow train {name} --seed {seed} --init {shlex.quote(init)}",
+        }
 
 
 def _train(
@@ -147,119 +226,67 @@ def _train(
     hashes: dict[str, str],
     skip_existing: bool,
 ) -> None:
-    target, state = MODELS / arm.name / str(seed), STATE / f"{arm.name}-{seed}"
-    device = PartialState().device
-    kind = precision(settings.precision, device)
-    model = families.declare(arm.model, TOKENIZER, settings.init)
-    budget = budget_of(arm, settings, model.vocabulary.size)
-    key = _key(arm, seed, kind, model, budget, hashes)
+    job = _Job(arm, seed, settings)
+    key = job.key(hashes)
     # Its state is removed last: while it is there, the run's record may not be complete.
-    if skip_existing and cards.is_made_of(target, key) and not state.exists():
+    if skip_existing and cards.is_made_of(job.target, key) and not job.state.exists():
         PartialState().print(f"train: {arm.name} seed {seed} is done and unchanged")
         return
-    model.check()
-    documents = read(arm, model)
-    train = sequences(arm, seed, model, documents["train"])
-    steps = _num_steps(arm, seed, budget, train)
-    cost = _preflight(arm, seed, model, train, steps, kind, settings.max_hours)
+    job.model.check()
+    documents = read(arm, job.model)
+    train, validation, cost = job.prepare(documents)
     if PartialState().is_main_process:
-        checkpoint.claim(state, key)
-    peak = watch_memory(device)
-    model.build(seed)
+        checkpoint.claim(job.state, key)
     plan = loop.Plan(
-        model=model.network,
-        with_loss=model.with_loss,
+        model=job.model.network,
+        with_loss=job.model.with_loss,
         recipe=replace(arm.recipe, gradient_checkpointing=cost.gradient_checkpointing),
         train=train,
-        validation=model.sequences(documents["validation"], packing=True),
+        validation=validation,
         seed=seed,
-        precision=kind,
-        state=state,
+        precision=job.precision,
+        state=job.state,
         key=key,
-        max_steps=steps,
+        max_steps=job.num_steps(train),
     )
     if not PartialState().is_main_process:
         _learn(arm, plan, lambda point: None)
         return
-    description = asdict(arm) | {
-        "experiment": arm.name,
-        "seed": seed,
-        "init": settings.init,
-        "num_rows": len(documents["train"]),
-        "num_tokens": train.num_targets,
-        "data_sha256": key["data"],
-        "device": environment(),
-        "precision": kind,
-        "git_commit": files.git_commit(),
-        "command": f"winnow train {arm.name} --seed {seed} --init {shlex.quote(settings.init)}",
-    }
-    with training.Training(f"{arm.name}-{seed}", description, state) as tracked:
-        results = _fit(arm, plan, cost, tracked)
+    rows = len(documents["train"])
+    _record(job, plan, cost, job.description(hashes["data"], rows, train.num_targets))
+
+
+def _record(job: _Job, plan: loop.Plan, cost: Estimate, description: dict[str, Any]) -> None:
+    """Train, publish what came of it, and record both."""
+    peak = watch_memory(PartialState().device)
+    with training.Training(job.name, description, job.state) as tracked:
+        results = _fit(job.arm, plan, cost, tracked)
         results["peak_memory_gb"] = held = peak()
         print(
-            f"train: {arm.name} seed {seed} took {results['train_time']:.0f} s, estimated "
+            f"train: {job.arm.name} seed {job.seed} took {results['train_time']:.0f} s, estimated "
             f"{cost.seconds:.0f}; {'unknown' if held is None else f'{held:.2f}'} GB, estimated "
             f"{cost.memory_gb:.2f}"
         )
-        _publish(target, model, key, description | {"run_id": tracked.id}, results)
-        tracked.finish(target, results)
-    cards.discard(state)
+        _publish(job, plan.key, description | {"run_id": tracked.id}, results)
+        tracked.finish(job.target, results)
+    cards.discard(job.state)
 
 
 def read(arm: Experiment, model: Family) -> dict[str, list[Document]]:
     """The tier's documents as tokens by split."""
     tier = load_from_disk(str(SELECTED / arm.tier_name))
-    return {split: model.documents(tier[split].data.table) for split in tier}
+    return {split: model.documents(tier[split].data.table, arm.recipe.objective) for split in tier}
 
 
-def sequences(arm: Experiment, seed: int, model: Family, documents: list[Document]) -> Sequences:
-    """What is trained on, by the recipe: packed, or a padded row a document."""
-    train = model.sequences(shuffled(documents, seed), arm.recipe.packing)
-    if lost := sum(len(document.ids) for document in documents) - train.num_targets:
+def sequences(
+    arm: Experiment, seed: int, model: Family, documents: list[Document], packing: bool
+) -> Sequences:
+    """What is trained on: packed, or a padded row a document."""
+    train = model.sequences(shuffled(documents, seed), packing)
+    if lost := sum(document.num_targets for document in documents) - train.num_targets:
         said = f"train: rows of {arm.model.context} tokens cut {lost} tokens off {arm.tier_name}"
         PartialState().print(said)
     return train
-
-
-def _num_steps(arm: Experiment, seed: int, budget: Any, train: Sequences) -> int:
-    """Optimizer steps by the budget, else by the recipe's epochs."""
-    given = budget or {"tokens": arm.recipe.num_train_epochs * train.num_targets}
-    return given.get("steps") or steps_to(
-        train, given["tokens"], arm.recipe.sequences_per_step, seed
-    )
-
-
-def _preflight(
-    arm: Experiment,
-    seed: int,
-    model: Family,
-    train: Sequences,
-    steps: int,
-    kind: str,
-    max_hours: float,
-) -> Estimate:
-    """Say what the run will take.
-
-    Raises:
-        Refusal: that is more than max_hours, or than the device's memory.
-    """
-    cost = estimate(
-        arm.model, arm.recipe, model.vocabulary.size, len(train), train.num_targets, steps, kind
-    )
-    said = f"train: {arm.name} seed {seed} on {environment()} in {kind}: {cost}"
-    PartialState().print(said, flush=True)
-    if cost.seconds > max_hours * 3600:
-        raise Refusal(
-            f"{arm.name} would take about {cost.seconds / 3600:.1f} h here, train.max_hours is "
-            f"{max_hours}: use a faster device or a smaller model, or raise it"
-        )
-    if cost.memory_gb > cost.device_gb:
-        raise Refusal(
-            f"{arm.name} would take about {cost.memory_gb:.1f} GB, {environment()} has "
-            f"{cost.device_gb:.1f}: lower per_device_train_batch_size in its recipe and raise "
-            "gradient_accumulation_steps by as much, or use a smaller model"
-        )
-    return cost
 
 
 def _learn(
@@ -303,11 +330,8 @@ def _fit(
     }
 
 
-def _publish(
-    target: Path, model: Family, key: dict[str, Any], description: Any, results: Any
-) -> None:
-    card = {"stage": "train", "key": key}
-    with cards.publish_folder(target, card) as folder:
-        model.save(folder)
+def _publish(job: _Job, key: dict[str, Any], description: Any, results: Any) -> None:
+    with cards.publish_folder(job.target, {"stage": "train", "key": key}) as folder:
+        job.model.save(folder)
         files.write_json(folder / "experiment_config.json", description)
         files.write_json(folder / "train_results.json", results)

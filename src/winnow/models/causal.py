@@ -1,0 +1,89 @@
+"""Any causal language model of transformers, with its weights, tokenizer and chat template."""
+
+import inspect
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import AutoModelForCausalLM
+
+from winnow.core.experiments import Objective, Pretrained
+from winnow.models import loaded
+from winnow.models.family import Shape
+from winnow.models.loaded import Loaded
+from winnow.models.loss import WithLoss, has_plain_head
+from winnow.models.sequences import Document
+
+PROBE = [9, 6, 12]
+"""Tokens of the documents by which a model shows whether it keeps them apart."""
+NOISE = 1e-3
+"""Of the largest logit: what rounding may move one by."""
+
+
+class Causal(Loaded):
+    """A decoder such as Llama, Qwen or SmolLM; see Family."""
+
+    auto = AutoModelForCausalLM
+
+    @cached_property
+    def packs(self) -> bool:
+        """Whether documents that share a sequence cannot see each other.
+
+        Not every architecture takes positions that start again for a border. Measured on a few
+        tokens: their logits together and apart.
+        """
+        if not _takes_positions(self.network):
+            return False
+        positions = torch.cat([torch.arange(size) for size in PROBE])[None]
+        apart = [self._logits(one) for one in torch.split(self._probe, PROBE, dim=1)]
+        return _equal(self._logits(self._probe, position_ids=positions), torch.cat(apart, 1))
+
+    @cached_property
+    def plain_head(self) -> bool:
+        """Whether logits are a plain product, with no scale or cap; measured in the same way."""
+        network = self.network.eval()
+        if not has_plain_head(network):
+            return False
+        with torch.no_grad():
+            hidden = network.base_model(input_ids=self._probe, use_cache=False)[0]
+            product = network.get_output_embeddings()(hidden)
+        return _equal(product, self._logits(self._probe))
+
+    @cached_property
+    def _probe(self) -> torch.Tensor:
+        rng = np.random.default_rng(0)
+        return torch.from_numpy(rng.integers(0, self.vocabulary.size, (1, sum(PROBE))))
+
+    @torch.no_grad()
+    def _logits(self, ids: torch.Tensor, **given: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network.eval()(input_ids=ids, use_cache=False, **given).logits
+        return logits
+
+    def documents(self, rows: pa.Table, objective: Objective) -> list[Document]:
+        """Each row in the chat template's frame, the response with its end as targets or all."""
+        before, between, behind = (np.array(part, np.int32) for part in self.frame)
+        found = []
+        for question, response in zip(*self.encoded(rows), strict=True):
+            ids = np.concatenate([before, question, between, response, behind])
+            first = len(before) + len(question) + len(between)
+            found.append(Document.of(ids, first) if objective == "response" else Document(ids, ids))
+        return found
+
+    def with_loss(self, network: torch.nn.Module) -> torch.nn.Module:
+        """The network as a module whose output is the summed loss."""
+        return WithLoss(network, packs=self.packs, plain_head=self.plain_head)
+
+
+def _takes_positions(network: torch.nn.Module) -> bool:
+    parameters = inspect.signature(network.forward).parameters
+    return "position_ids" in parameters
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return float((one - other).abs().max()) <= NOISE * float(other.abs().max())
+
+
+def shape(spec: Pretrained) -> Shape:
+    """What the cost of a causal model follows from."""
+    return loaded.shape(spec, AutoModelForCausalLM, Causal.task)

@@ -1,0 +1,305 @@
+"""Pretrained models of any architecture are tuned, whole or by LoRA, as their folders declare.
+
+pytest tests/train/test_families.py
+"""
+
+import copy
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import TINY, Winnow, make_until, write_params
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from winnow.core import files
+from winnow.core.experiments import Adapter, Pretrained, Recipe
+from winnow.core.layout import TOKENIZER
+from winnow.core.records import ROW_SCHEMA
+from winnow.models import family
+from winnow.models.sequences import IGNORED, Sequences
+from winnow.train import loop, stage
+
+SHAPE = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "head_dim": 8,
+}
+OTHERS: dict[str, dict[str, Any]] = {
+    "granite": {"logits_scaling": 8.0},
+    "opt": {"word_embed_proj_dim": 32, "ffn_dim": 64},
+    "mamba": {"state_size": 4},
+    "mistral": {"sliding_window": 4},
+}
+"""What an architecture needs beside SHAPE."""
+PACKS = {"llama": True, "qwen2": True, "gemma2": True, "granite": True, "mistral": True}
+PACKS |= {"gpt_neox": True, "phi": True, "opt": False, "bloom": False, "mamba": False}
+PLAIN = {"llama", "qwen2", "mistral", "gpt_neox", "opt", "bloom", "mamba"}
+"""Architectures whose logits are a plain product: no scale, cap or bias."""
+CHAT = (
+    "{% for m in messages %}<|im|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im|>assistant\n{% endif %}"
+)
+
+
+def write_model(folder: Path, kind: str = "llama", chat: str | None = None) -> Path:
+    """A tiny model with fresh weights of a kind, and the corpus's tokenizer."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(TOKENIZER)
+    if chat:
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<|im|>"]})
+        tokenizer.add_special_tokens({"eos_token": "<|end|>", "bos_token": "<|im|>"})
+        tokenizer.chat_template = chat
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    others = OTHERS.get(kind, {}) | ends | {"vocab_size": len(tokenizer), "pad_token_id": 0}
+    torch.manual_seed(0)
+    network = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **SHAPE | others))
+    for parameter in network.parameters():
+        if parameter.dim() > 1:  # at their own scale tiny models hardly look at the context
+            torch.nn.init.normal_(parameter, 0, 0.2)
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def params_with(base: Path, recipe: dict[str, Any] | None = None, **model: Any) -> Any:
+    """TINY with a model `base` of a folder's weights."""
+    params: Any = copy.deepcopy(TINY)
+    declared = {"family": "causal", "weights": str(base), "context": 64} | model
+    params["train"]["models"]["base"] = declared
+    for settings in params["train"]["recipes"].values():
+        settings |= recipe or {}
+    return params
+
+
+@pytest.fixture
+def base(project: Path) -> Path:
+    """A project whose tiers are cut, and a tiny Llama beside it."""
+    make_until("select")
+    return write_model(project / "base")
+
+
+def rows(number: int) -> pa.Table:
+    """Rows of different lengths."""
+    words = [f"{'stone ' * (i + 1)}?" for i in range(number)]
+    columns = [[f"r{i}" for i in range(number)], ["s"] * number, words, [""] * number]
+    columns.append([f"green {'lamp ' * (2 * i + 1)}." for i in range(number)])
+    return pa.table(columns, schema=ROW_SCHEMA)
+
+
+def opened(folder: Path, **other: Any) -> family.Family:
+    """The family of a folder, with its weights."""
+    spec = Pretrained(family="causal", weights=str(folder), context=64, **other)
+    found = family.declare(spec, folder)
+    found.check()
+    found.build(0)
+    return found
+
+
+def loss_sum(model: family.Family, batch: Sequences) -> float:
+    """The summed loss of a batch, as it is trained on."""
+    arrays = (batch.inputs, batch.positions, batch.labels)
+    module = model.with_loss(model.network.eval())
+    with torch.no_grad():
+        return float(module(*(torch.from_numpy(array).long() for array in arrays)))
+
+
+@pytest.mark.parametrize("kind", PACKS)
+def test_packed_loss_is_that_of_one_document_at_a_time(
+    base: Path, tmp_path: Path, kind: str
+) -> None:
+    """By plain logits, whether an architecture keeps packed documents apart or they are padded."""
+    model = opened(write_model(tmp_path / kind, kind))
+    assert model.packs is PACKS[kind]
+    assert model.plain_head is (kind in PLAIN)  # type: ignore[attr-defined]
+    documents = model.documents(rows(4), "next_token")
+    together = model.sequences(documents, packing=model.packs)
+    assert (len(together) < len(documents)) is model.packs
+    plain = 0.0
+    for ids, _ in documents:
+        given = torch.tensor([[model.begin, *ids[:-1].tolist()]])
+        with torch.no_grad():
+            logs = model.network(input_ids=given, use_cache=False).logits.log_softmax(-1)[0]
+        plain -= float(logs[torch.arange(len(ids)), torch.from_numpy(ids).long()].sum())
+    assert loss_sum(model, together) == pytest.approx(plain, rel=1e-5)
+
+
+def test_a_chat_template_frames_a_row_and_only_its_response_is_learned(base: Path) -> None:
+    model = opened(write_model(base, chat=CHAT))
+    table = rows(2)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
+    for row, document, response in zip(
+        table.to_pylist(),
+        model.documents(table, "next_token"),
+        model.documents(table, "response"),
+        strict=True,
+    ):
+        chat = [("user", row["instruction"]), ("assistant", row["response"])]
+        said = [{"role": role, "content": content} for role, content in chat]
+        whole = tokenizer.apply_chat_template(said, tokenize=False).removesuffix("\n")
+        assert tokenizer.decode([model.begin, *document.ids]) == whole
+        learned = response.labels[response.labels != IGNORED]
+        assert tokenizer.decode(learned) == row["response"] + "<|end|>"
+        assert np.array_equal(response.ids, document.ids)
+
+
+def test_text_that_spells_a_special_token_stays_text(base: Path) -> None:
+    model = opened(write_model(base, chat=CHAT))
+    table = rows(1).set_column(4, "response", pa.array(["say <|end|> now"]))
+    (document,) = model.documents(table, "response")
+    assert (document.labels == model.vocabulary.end_of_text).sum() == 1
+
+
+def without_time(folder: Path) -> Any:
+    """Every file of a published folder, the curve without its times."""
+    found = {
+        path.name: files.file_hash(path)
+        for path in folder.iterdir()
+        if path.suffix != ".json" or path.name in ("adapter_config.json", "base.json")
+    }
+    curve = files.read_json(folder / "train_results.json")["curve"]
+    return found, [{**point, "seconds": 0} for point in curve]
+
+
+@pytest.mark.parametrize("adapter", [None, {"name": "lora", "rank": 2, "dropout": 0.1}])
+def test_a_model_is_tuned_and_read_back(base: Path, project: Path, adapter: Any) -> None:
+    write_params(project, params_with(base, adapter=adapter))
+    stage.run(["high_40_base"], 0, False)
+    folder = project / "models/high_40_base/0"
+    first = without_time(folder)
+    curve = first[1]
+    assert curve[-1]["validation_loss"] < curve[0]["validation_loss"]
+    weights = load_file(folder / f"{'adapter_' if adapter else ''}model.safetensors")
+    assert all("lora" in name for name in weights) is bool(adapter)
+    model = family.load(folder)
+    validation = stage.read(stage.resolve(["high_40_base"])[0], model)["validation"]
+    batch = model.sequences(validation, packing=True)
+    measured = loss_sum(model, batch) / batch.num_targets
+    assert measured == pytest.approx(curve[-1]["validation_loss"], rel=2e-2)
+    shutil.rmtree(project / "models")
+    stage.run(["high_40_base"], 0, False)
+    assert without_time(folder) == first
+
+
+def test_peft_itself_reads_what_is_published(base: Path, project: Path) -> None:
+    from peft import PeftModel
+
+    write_params(project, params_with(base, adapter={"name": "lora", "rank": 2}))
+    stage.run(["high_40_base"], 0, False)
+    folder = project / "models/high_40_base/0"
+    theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder)
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        ours = family.load(folder).network(ids).logits
+        torch.testing.assert_close(theirs.eval()(ids).logits, ours, rtol=1e-4, atol=1e-4)
+
+
+def test_an_adapter_beside_other_weights_is_refused(base: Path, project: Path) -> None:
+    write_params(project, params_with(base, adapter={"name": "lora", "rank": 2}))
+    stage.run(["high_40_base"], 0, False)
+    write_model(base, "qwen2")
+    with pytest.raises(ValueError, match=f"was trained beside another {base}: train it again"):
+        family.load(project / "models/high_40_base/0")
+
+
+def test_a_checkpoint_of_an_adapter_holds_nothing_else(base: Path, tmp_path: Path) -> None:
+    model = opened(base, adapter=Adapter(name="lora", rank=2))
+    rows_in = model.sequences(model.documents(rows(6), "response"), packing=True)
+    recipe = Recipe(
+        learning_rate=0.01,
+        num_train_epochs=1,
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=1,
+        eval_steps=1,
+        save_steps=1,
+        gradient_checkpointing=True,
+    )
+    plan = loop.Plan(model.network, recipe, rows_in, rows_in, 0, "bf16", tmp_path, {})
+    loop.train(replace(plan, with_loss=model.with_loss), lambda point: None)
+    newest = max(tmp_path.glob("step-*"))
+    tensors = load_file(newest / "model.safetensors")
+    trained = {name for name, p in model.network.named_parameters() if p.requires_grad}
+    assert set(tensors) == trained and all("lora" in name for name in trained)
+    assert len(load_file(newest / "optimizer.safetensors")) == 3 * len(trained)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"weights": "nowhere/here"}, "expected a folder, or a hub id and a revision"),
+        ({"context": 129}, "base has 128 positions, found 129"),
+        ({"adapter": {"name": "lora", "targets": ["nothing"]}}, "it fits no layer of the model"),
+        ({"adapter": {"name": "qlora"}}, "adapter.name: expected one of lora, found 'qlora'"),
+        ({"family": "cause"}, "base.family: expected one of gpt2, causal, seq2seq, found 'cause'"),
+        ({"num_layers": 2}, "unknown key train.models.base.num_layers"),
+        ({"family": "seq2seq"}, "a seq2seq model such as base is not trained by the objective"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    base: Path, project: Path, edit: dict[str, Any], message: str
+) -> None:
+    write_params(project, params_with(base, **edit))
+    with pytest.raises(ValueError) as error:
+        stage.run(["high_40_base"], 0, False)
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert not (project / "models").exists()
+
+
+def test_weights_that_are_not_to_be_trusted_are_refused_in_one_line(
+    base: Path, project: Path
+) -> None:
+    def declare(folder: Path, **changes: Any) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changes))
+
+    def copied(name: str) -> Path:
+        return Path(shutil.copytree(base, project / name))
+
+    (copied("adapter") / "adapter_config.json").write_text("{}")
+    declare(copied("quantized"), quantization_config={"quant_method": "bitsandbytes"})
+    declare(copied("unknown"), model_type="evil", auto_map={"AutoConfig": "evil.Evil"})
+    declare(copied("kernels"), attn_implementation="some/kernels")
+    (copied("pickled") / "model.safetensors").rename(project / "pickled/pytorch_model.bin")
+    (copied("endless") / "tokenizer_config.json").write_text("{}")
+    for name, message in (
+        ("adapter", "holds an adapter: name the weights that it is trained beside"),
+        ("quantized", "is quantized: name its weights in bf16 or fp32"),
+        ("unknown", "declares no model that transformers knows"),
+        ("kernels", "asks for code of its own"),
+        ("pickled", "weights in pickles are never opened"),
+        ("endless", "is not a fast one with an end-of-text"),
+    ):
+        write_params(project, params_with(project / name))
+        with pytest.raises(ValueError) as error:
+            stage.run(["high_40_base"], 0, False)
+        assert message in str(error.value) and "\n" not in str(error.value), name
+
+
+def test_a_start_is_not_named_for_a_pretrained_model(base: Path, winnow: Winnow) -> None:
+    write_params(base.parent, params_with(base))
+    done = winnow("train", "high_40_base", "--seed", "0", "--init", str(base))
+    assert done.returncode == 2 and "a causal model starts from its own weights" in done.stderr
+
+
+def test_gpt2_takes_an_adapter_beside_its_start(project: Path) -> None:
+    make_until("select")
+    stage.run(["high_40_tiny"], 0, False)
+    shutil.copytree("models/high_40_tiny/0", "start")
+    params = copy.deepcopy(TINY)
+    params["train"]["models"]["tiny"]["adapter"] = {"name": "lora", "rank": 2}  # type: ignore[index]
+    write_params(project, params)
+    with pytest.raises(ValueError, match="a fresh gpt2 has nothing that an adapter could be"):
+        stage.run(["high_40_tiny"], 0, False)
+    stage.run(["high_40_tiny"], 0, False, "start")
+    folder = project / "models/high_40_tiny/0"
+    assert not (folder / "model.safetensors").exists()
+    assert family.load(folder).base == "start"
