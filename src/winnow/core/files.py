@@ -11,13 +11,14 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import asdict, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from winnow.core.errors import Refusal
 
 CHECKSUM = "sha256"
+T = TypeVar("T")
 
 
 def _plain(value: Any) -> Any:
@@ -99,6 +100,32 @@ def read_json(path: Path) -> Any:
         raise Refusal(f"{path} is missing: run the stage that makes it") from None
     except (ValueError, RecursionError) as error:
         raise Refusal(f"{path} is not valid JSON ({error}): run its stage again") from None
+
+
+def _contract(kind: Any, value: Any) -> Any:
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        values = {
+            part.name: _contract(hints[part.name], value[part.name])
+            for part in fields(kind)
+            if part.name in value or part.default is MISSING
+        }
+        return cast(Any, kind)(**values)
+    if get_origin(kind) is list:
+        return [_contract(get_args(kind)[0], item) for item in value]
+    return value
+
+
+def contract(kind: type[T], value: Any, path: Path) -> T:
+    """JSON's values as the dataclass that both ends of a file import; other keys are left out.
+
+    Raises:
+        Refusal: a key is missing; the message names it and the file, `path`.
+    """
+    try:
+        return cast(T, _contract(kind, value))
+    except KeyError as error:
+        raise Refusal(f"{path} has no {error}: run its stage again") from None
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:

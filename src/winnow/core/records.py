@@ -192,3 +192,105 @@ def content_hash(instruction: str, input: str, response: str) -> str:
     """
     text = normalise(instruction, input, response)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExperimentConfig:
+    """experiment_config.json: what was trained, on what and where."""
+
+    experiment: str
+    name: str
+    seed: int
+    tier_name: str
+    tier: dict[str, Any]
+    """The declared tier; `winnow.core.experiments.Tier` builds it."""
+    level: str
+    """The first word of the tier's name."""
+    model_name: str
+    model: dict[str, Any]
+    """The declared model."""
+    recipe_name: str | None
+    """The recipe that the experiment's name holds; None where it is the tier's own."""
+    recipe: dict[str, Any]
+    """The declared recipe, with the model's scale in its learning rate."""
+    budget_name: str | None
+    budget: dict[str, Any] | None
+    group: str
+    """The model with the named recipe and budget: only arms that share it are compared."""
+    init: str
+    """The start: scratch, or the pretrained model."""
+    num_rows: int
+    num_tokens: int
+    """Training targets of one epoch."""
+    data_sha256: str
+    """Of the tier's rows."""
+    device: str
+    precision: str
+    git_commit: str | None
+    run_id: str | None
+    """The tracked run; None where it is not tracked."""
+    command: str
+    """What trains it again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """A point of a training's curve."""
+
+    step: int
+    tokens: int
+    """Training targets seen so far."""
+    seconds: float
+    train_loss: float
+    """Loss per token since the point before, in nats."""
+    validation_loss: float | None
+    """Loss per token on the validation rows, in nats."""
+    learning_rate: float
+    grad_norm: float
+    """Before it is clipped, of the last step."""
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainResults:
+    """train_results.json: what came of a training, beside what was estimated."""
+
+    train_time: float
+    """Seconds by the clock."""
+    estimated_time: float
+    estimated_memory_gb: float
+    peak_memory_gb: float | None
+    """None where the device tells none."""
+    gradient_checkpointing: bool
+    final_loss: float
+    """Training loss per token of the last point, in nats."""
+    validation_loss: float | None
+    num_steps: int
+    num_epochs: float
+    tokens_seen: int
+    tokens_per_second: float
+    num_parameters: int
+    flops: float
+    """Floating-point operations of the whole training."""
+    flops_per_second: float
+    curve: list[Point]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TierStatistics:
+    """What statistics.json says of a tier's rows and their scores."""
+
+    rule: str
+    sha256: str
+    """Of the rows' content hashes."""
+    num_rows: int
+    num_tokens: int
+    share: float
+    """Of the curated pool."""
+    min: float
+    max: float
+    mean: float
+    std: float
+    sources: dict[str, int] | None = None
+    """source and mixture only: rows by source."""
+    overlap_with_of: float | None
+    """matched only: the share of its rows that the matched tier has too."""

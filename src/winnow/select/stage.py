@@ -18,7 +18,7 @@ from winnow.core import cards, engine, files, params
 from winnow.core.experiments import Tier, resolve
 from winnow.core.layout import CURATED, SCORED, SELECTED
 from winnow.core.progress import progress
-from winnow.core.records import CURATED_SCHEMA, DIMENSIONS
+from winnow.core.records import CURATED_SCHEMA, DIMENSIONS, TierStatistics
 from winnow.select import tiers
 from winnow.select.params import SelectConfig
 
@@ -57,21 +57,21 @@ def _write_scores(path: Path, rows: pd.DataFrame) -> None:
     csv.write_csv(pa.table(columns), path, csv.WriteOptions(quoting_style="needed"))
 
 
-def _statistics(tier: Tier, rows: pd.DataFrame, pool: int, of: pd.Index | None) -> Any:
+def _statistics(tier: Tier, rows: pd.DataFrame, pool: int, of: pd.Index | None) -> TierStatistics:
     score = rows["score"]
-    return {
-        "rule": tier.rule,
-        "sha256": _fingerprint(pa.chunked_array([rows["hash"]])),
-        "num_rows": len(rows),
-        "num_tokens": int(rows["num_tokens"].sum()),
-        "share": len(rows) / pool,
-        "min": float(score.min()),
-        "max": float(score.max()),
-        "mean": float(score.mean()),
-        "std": float(score.std(ddof=0)),
-        "sources": _by_source(rows) if tier.sources or tier.weights else None,
-        "overlap_with_of": None if of is None else float(rows.index.isin(of).mean()),
-    }
+    return TierStatistics(
+        rule=tier.rule,
+        sha256=_fingerprint(pa.chunked_array([rows["hash"]])),
+        num_rows=len(rows),
+        num_tokens=int(rows["num_tokens"].sum()),
+        share=len(rows) / pool,
+        min=float(score.min()),
+        max=float(score.max()),
+        mean=float(score.mean()),
+        std=float(score.std(ddof=0)),
+        sources=_by_source(rows) if tier.sources or tier.weights else None,
+        overlap_with_of=None if of is None else float(rows.index.isin(of).mean()),
+    )
 
 
 def _by_source(rows: pd.DataFrame) -> dict[str, int]:
@@ -135,7 +135,7 @@ def run(experiments: list[str]) -> None:
             files.write_json(folder / "experiments" / f"{arm.name}.json", resolved)
     for name, one in statistics.items():
         print(
-            f"{name}: {one['num_rows']} rows, score {one['min']:.3f} - {one['max']:.3f}, "
-            f"mean {one['mean']:.3f}, standard deviation {one['std']:.3f}"
+            f"{name}: {one.num_rows} rows, score {one.min:.3f} - {one.max:.3f}, "
+            f"mean {one.mean:.3f}, standard deviation {one.std:.3f}"
         )
     print(f"select: {len(cuts)} tiers for {len(arms)} experiments -> {SELECTED}")

@@ -21,6 +21,7 @@ from winnow.core import cards, files, layout, params, sources
 from winnow.core.errors import Refusal, Stopped
 from winnow.core.experiments import Experiment, declared_seeds, resolve
 from winnow.core.layout import MODELS, SCORING_METRICS, SELECTED, TEST_ROWS, TOKENIZER
+from winnow.core.records import ExperimentConfig, TrainResults
 from winnow.models import family as families
 from winnow.models.cost import Estimate, estimate, flops_per_position
 from winnow.models.device import environment, precision, watch_memory
@@ -333,5 +334,5 @@ def _fit(
 def _publish(job: _Job, key: dict[str, Any], description: Any, results: Any) -> None:
     with cards.publish_folder(job.target, {"stage": "train", "key": key}) as folder:
         job.model.save(folder)
-        files.write_json(folder / "experiment_config.json", description)
-        files.write_json(folder / "train_results.json", results)
+        files.write_json(folder / "experiment_config.json", ExperimentConfig(**description))
+        files.write_json(folder / "train_results.json", TrainResults(**results))
