@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.analyze.audit import MEASURES, auc
+from winnow.analyze.audits.planted_truth import auc
+from winnow.analyze.audits.score_audit import MEASURES
 from winnow.core.records import content_hash
 from winnow.curate.linear import fit, probabilities
 from winnow.score import QualityScorer

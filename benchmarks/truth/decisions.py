@@ -4,15 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.truth.corpora import NOISE, ROWS, TEST_ROWS, corpus
 from benchmarks.truth.trainings import BETWEEN, SHARES, STEPS, TIERS, Training, read
-from winnow.analyze.bootstrap import Bootstrap, Interval
-from winnow.analyze.dial import Dial, dial
-from winnow.analyze.results import Arm, Run, Study
+from winnow.analyze.intervals import Bootstrap, Interval
+from winnow.analyze.questions.dial import Dial, dial
+from winnow.analyze.study import Arm, Run, Study
 
 SEEDS, ITEMS = 3, 300
 """What a user pays for. The truth is that of all other seeds and test rows."""
@@ -63,17 +65,14 @@ def _study(kind: str, seeds: list[int], rows: NDArray[np.int64], folder: Path) -
         for (name, tier), by_seed in zip(TIERS.items(), losses, strict=True):
             share = (TIERS[tier.of] if tier.of else tier).share
             assert share is not None
-            train = {
-                "train_time": steps,
-                "flops": steps,
-                "tokens_seen": steps,
-                "num_epochs": 1,
-                "num_parameters": 1,
-            }
+            config: Any = SimpleNamespace(device="")
+            train: Any = SimpleNamespace(
+                train_time=steps, flops=steps, tokens_seen=steps, num_epochs=1, num_parameters=1
+            )
             runs = [
                 Run(
                     seed=seed,
-                    config={"device": ""},
+                    config=config,
                     train=train,
                     metrics={},
                     strata={},
@@ -181,7 +180,7 @@ def rankings(num_seeds: int, folder: Path) -> Iterator[Ranking]:
             )
             names = list(TIERS)
             sure = [not truth.margin(names[a], names[b]).holds_zero for a, b in pairs]
-            is_lower = np.array([truth.losses[a] < truth.losses[b] for a, b in pairs])
+            is_lower = np.array([truth.values[a] < truth.values[b] for a, b in pairs])
             same = np.zeros(len(pairs), np.int64)
             asked = range(0, num_seeds - SEEDS + 1, SEEDS)
             for first in asked:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from winnow.analyze import power, words
 from winnow.analyze.params import AnalyzeConfig
-from winnow.analyze.results import read_pilot
+from winnow.analyze.questions import power
+from winnow.analyze.report import numbers
+from winnow.analyze.study import read_pilot
 from winnow.core import cards, files, params
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Experiment, declared_seeds, resolve
@@ -196,11 +197,11 @@ def _table(plans: Sequence[Plan], num_seeds: int) -> list[str]:
     head = ("rows", "tokens", "trained on", "FLOPs", "time", "memory", "seeds done")
     lines = [" " * width + "".join(f"{name:>12}" for name in head)]
     for plan in plans:
-        cells = [words.count(plan.rows) if plan.rows else "?"]
-        cells += [words.short(plan.tokens) if plan.tokens else "?"]
+        cells = [numbers.count(plan.rows) if plan.rows else "?"]
+        cells += [numbers.short(plan.tokens) if plan.tokens else "?"]
         if plan.cost and plan.seconds:
-            cells += [words.short(plan.cost.tokens), f"{plan.cost.flops:.1e}"]
-            cells.append(words.duration(plan.seconds))
+            cells += [numbers.short(plan.cost.tokens), f"{plan.cost.flops:.1e}"]
+            cells.append(numbers.duration(plan.seconds))
         else:
             cells += ["?"] * 3
         cells.append(f"{plan.cost.memory_gb:.1f} GB" if plan.cost else "?")
@@ -214,9 +215,9 @@ def _total(plans: Sequence[Plan], num_seeds: int, speeds: dict[str, float]) -> l
     number = sum(num_seeds - plan.trained for plan in plans)
     unknown = sum(num_seeds - plan.trained for plan in plans if plan.seconds is None)
     seconds = sum((num_seeds - plan.trained) * (plan.seconds or 0) for plan in plans)
-    line = f"{words.plural(number, 'training')} to come"
+    line = f"{numbers.plural(number, 'training')} to come"
     if number > unknown:
-        line += f", about {words.duration(seconds)} on {_device()}, without evaluation"
+        line += f", about {numbers.duration(seconds)} on {_device()}, without evaluation"
     if unknown:
         line += f"; how long {unknown} of them take is not known yet"
     lines = [line]
@@ -240,15 +241,14 @@ def _margins(arms: Sequence[Experiment], seeds: Sequence[int]) -> list[str]:
     grid = {arm.name: arm.group for arm in arms}
     lines = []
     for model, part in power.power(done, grid, seeds, tokens, confidence).items():
-        planned = part["planned"]
-        if planned is None or planned["effect"] is None:
-            reasons = part["reasons"] if planned is None else planned["reasons"]
-            why = reasons["planned" if planned is None else "effect"]
+        planned = part.planned
+        if planned is None or planned.effect is None:
+            why = planned.reasons["effect"] if planned else part.reasons["planned"]
             lines.append(f"{model}: least visible margin: not known yet: {why}")
             continue
         lines.append(
-            f"{model}: least visible margin {planned['effect']:.4f} nats a token, "
-            f"{planned['effect_high']:.4f} at the seeds' highest spread, "
+            f"{model}: least visible margin {planned.effect:.4f} nats a token, "
+            f"{planned.effect_high:.4f} at the seeds' highest spread, "
             f"seen by {power.POWER:.0%} of grids"
         )
     return lines

@@ -10,8 +10,8 @@ import pytest
 from made_up import Items, pool, run, write_cards
 
 from winnow import record
-from winnow.analyze.bootstrap import Bootstrap
-from winnow.analyze.results import Study, read_study
+from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.study import Study, read_study
 
 
 class Tracker(types.ModuleType):

@@ -192,6 +192,7 @@ def _tiers(root: Path, score: np.ndarray, generator: np.random.Generator) -> Non
         chosen = score[rows]
         statistics[name] = {
             "rule": tier["rule"],
+            "sha256": hashlib.sha256(name.encode()).hexdigest(),
             "num_rows": size,
             "num_tokens": size * 110,
             "share": size / POOL,
@@ -283,6 +284,7 @@ def run(root: Path, name: str, seed: int, items: Items, mean: float, busy: float
         folder / "experiment_config.json",
         {
             "experiment": name,
+            "name": name,
             "seed": seed,
             "tier_name": tier_name,
             "tier": tier,
@@ -293,6 +295,8 @@ def run(root: Path, name: str, seed: int, items: Items, mean: float, busy: float
             "group": name.removeprefix(f"{tier_name}_"),
             "model": MODELS[model],
             "recipe": RECIPE,
+            "budget": None,
+            "init": "scratch",
             "num_rows": size,
             "num_tokens": size * 110,
             "data_sha256": digest,
@@ -319,19 +323,27 @@ def _train(folder: Path, size: int, epochs: int, mean: float, model: str, busy: 
         folder / "train_results.json",
         {
             "train_time": seconds,
+            "estimated_time": seconds,
+            "estimated_memory_gb": 1.0,
+            "peak_memory_gb": None,
+            "gradient_checkpointing": False,
             "final_loss": mean - 0.2,
+            "validation_loss": mean,
             "num_steps": total // 1024,
             "num_epochs": epochs,
             "tokens_seen": total,
             "tokens_per_second": 60_000,
             "num_parameters": 1_000_000 if model == "1M" else 4_000_000,
             "flops": 6e6 * total,
+            "flops_per_second": 6e6 * total / seconds,
             "curve": [
                 {
                     "step": int(t * total / 1024),
                     "tokens": t * total,
                     "seconds": t * seconds,
                     "train_loss": mean + math.exp(-4 * t),
+                    "learning_rate": 1e-3,
+                    "grad_norm": 1.0,
                     "validation_loss": mean
                     - 0.02
                     + 2.2 * math.exp(-5 * t)
@@ -383,8 +395,13 @@ def _evaluation(folder: Path, items: Items, losses: np.ndarray, loss: float) -> 
         return {
             "loss": value,
             "perplexity": math.exp(value),
+            "bits_per_byte": value / 4 / math.log(2),
+            "response_loss": value,
+            "response_perplexity": math.exp(value),
             "num_rows": int(mask.sum()),
             "num_tokens": int(items.tokens[mask].sum()),
+            "num_bytes": int(items.tokens[mask].sum() * 4),
+            "response_tokens": 1,
         }
 
     write(
@@ -405,7 +422,15 @@ def _generation(folder: Path, loss: float) -> None:
     reasons = {"coherence": "no completion has two sentences"}
     write(
         folder / "generation_analysis/metrics.json",
-        values | {"coherence": None, "num_prompts": 20, "num_samples": 100, "reasons": reasons},
+        values
+        | {
+            "coherence": None,
+            "num_prompts": 20,
+            "num_samples": 100,
+            "too_long": 0,
+            "unchecked": 0,
+            "reasons": reasons,
+        },
     )
     samples = [
         {

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from made_up import MODELS, TIERS, near, params, seal
 
-from winnow.analyze import answer, words
-from winnow.analyze.bootstrap import Bootstrap
-from winnow.analyze.results import Study
+from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.questions import answer
+from winnow.analyze.report import numbers
+from winnow.analyze.study import Study
 
 TOPS = ["ultra_300_1M", "high_1k_1M", "medium_4k_1M"]
 
@@ -103,12 +104,12 @@ def test_a_grid_without_all_rows_says_so(study: Any) -> None:
     for ending in ("", "_300_steps"):
         named = {f"{name}{ending}": loss for name, loss in losses.items()}
         verdict = judge(study(named))
-        opening = answer.headline({verdict.model_name: verdict}, 3)["opening"]
+        opening = answer.headline({verdict.model_name: verdict}, 3).opening
         assert opening.endswith(
             f"No arm of all rows was run: add all_100pct_1M{ending} to experiments."
         )
     whole = judge(study(losses | {"all_100pct_1M": near(2.8)}))
-    assert whole.has_all_rows and "No arm" not in answer.headline({"1M": whole}, 3)["opening"]
+    assert whole.has_all_rows and "No arm" not in answer.headline({"1M": whole}, 3).opening
 
 
 def test_too_close_to_call_names_all_that_are(study: Any) -> None:
@@ -186,10 +187,10 @@ def test_several_models_are_never_pooled(study: Any) -> None:
     assert list(models) == ["4M", "1M"], "the largest first"
     verdicts = {name: answer.judge(name, arms, drawn) for name, arms in models.items()}
     said = answer.headline(verdicts, 3)
-    assert said["opening"].startswith("The model sizes 4M and 1M do not share one answer. No arm")
-    assert said["opening"].endswith("add all_100pct_4M and all_100pct_1M to experiments.")
-    assert said["details"][0].startswith("4M: Of what was run, keep the top 1,000 rows")
-    assert said["details"][1].startswith("1M: Of what was run, keep the top 300 rows")
+    assert said.opening.startswith("The model sizes 4M and 1M do not share one answer. No arm")
+    assert said.opening.endswith("add all_100pct_4M and all_100pct_1M to experiments.")
+    assert said.details[0].startswith("4M: Of what was run, keep the top 1,000 rows")
+    assert said.details[1].startswith("1M: Of what was run, keep the top 300 rows")
 
 
 def test_models_that_agree_open_with_one_answer(study: Any) -> None:
@@ -201,16 +202,16 @@ def test_models_that_agree_open_with_one_answer(study: Any) -> None:
     found, drawn = study(losses)
     verdicts = {name: answer.judge(name, arms, drawn) for name, arms in found.models().items()}
     said = answer.headline(verdicts, 3)
-    assert said["opening"].startswith("At every model size, 4M and 1M: keep the top 1,000 rows")
+    assert said.opening.startswith("At every model size, 4M and 1M: keep the top 1,000 rows")
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3])
 def test_few_seeds_are_flagged(study: Any, seeds: int) -> None:
     found = study({name: near(3.0)[:seeds] for name in TOPS})
-    flag = answer.headline({"1M": judge(found)}, seeds)["flag"]
+    flag = answer.headline({"1M": judge(found)}, seeds).flag
     assert (flag is None) == (seeds == 3)
     assert flag is None or flag.startswith(
-        f"Not a finding: {words.plural(seeds, 'seed')}; 3 or more"
+        f"Not a finding: {numbers.plural(seeds, 'seed')}; 3 or more"
     )
     assert flag is None or ("test rows only" in flag) == (seeds == 1)
 

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 from made_up import near, params
 
 from winnow.__main__ import main
-from winnow.analyze.advice import _score_advice
-from winnow.analyze.bootstrap import Bootstrap
-from winnow.analyze.dial import dial, dials
-from winnow.analyze.results import Arm, Run, Study
+from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.questions.dial import dial, dials
+from winnow.analyze.questions.recommendations import _score_advice
+from winnow.analyze.study import Arm, Run, Study
 from winnow.core.experiments import Tier
 
 ROWS = {"top_5pct": 50, "top_25pct": 250, "all_100pct": 1000, "matched_25pct": 250}
@@ -21,17 +22,18 @@ ITEMS, SEEDS = 40, (0, 1, 2)
 
 
 def _arm(name: str, seconds: float, losses: np.ndarray) -> Arm:
-    train = {
-        "train_time": seconds,
-        "flops": 1e9 * seconds,
-        "tokens_seen": 1000,
-        "num_epochs": 1,
-        "num_parameters": 10,
-    }
+    config: Any = SimpleNamespace(device="abacus")
+    train: Any = SimpleNamespace(
+        train_time=seconds,
+        flops=1e9 * seconds,
+        tokens_seen=1000,
+        num_epochs=1,
+        num_parameters=10,
+    )
     runs = [
         Run(
             seed=seed,
-            config={"device": "abacus"},
+            config=config,
             train=train,
             metrics={},
             strata={},
@@ -126,7 +128,7 @@ def test_between_two_trainings_it_is_a_line_over_the_logarithm_of_the_cost() -> 
     assert found.verdict.best.tier_name == "top_5pct"
     plain = {}
     for tier, arms in (("5", "top_5pct"), ("25", "top_25pct")):
-        low, high = (losses.loss(f"{arms}_{cost}").value for cost in (10, 100))
+        low, high = (losses.value(f"{arms}_{cost}").value for cost in (10, 100))
         plain[tier] = 0.75 * low + 0.25 * high
     margin = found.verdict.margins["top_25pct_10"]
     assert math.isclose(margin.value, plain["25"] - plain["5"], abs_tol=1e-12)
@@ -137,7 +139,7 @@ def test_a_tie_is_too_close_and_says_between_which_shares() -> None:
     study, losses = _study({"top_5pct": {10.0: 3.0}, "top_25pct": {10.0: 3.0}})
     found = dial(study, losses, "1M", 10)
     assert (found.kind, found.between) == ("too close", (0.05, 0.25))
-    assert (found.to_json()["share_from"], found.to_json()["share_to"]) == (0.05, 0.25)
+    assert (found.values()["share_from"], found.values()["share_to"]) == (0.05, 0.25)
 
 
 @pytest.mark.parametrize("seconds", [7.9, 126.0, 1e9])
@@ -188,7 +190,7 @@ def test_every_cluster_of_costs_is_asked_once() -> None:
     study, losses = _study(
         {"top_5pct": {10.0: 3.0, 100.0: 2.9}, "top_25pct": {11.0: 2.8, 95.0: 2.7}}
     )
-    assert [round(3600 * row["hours"]) for row in dials(study, losses)] == [11, 100]
+    assert [round(row.seconds) for row in dials(study, losses)] == [11, 100]
 
 
 def test_the_command_answers_in_json_and_refuses_in_a_line(
@@ -197,7 +199,7 @@ def test_the_command_answers_in_json_and_refuses_in_a_line(
     means = {"ultra_300_1M": near(3.0), "high_1k_1M": near(2.7)}
     found, _ = study(means)
     params(base, list(means), list(found.seeds), resamples=100)
-    hours = found.arms[0].train("train_time") / 3600 + 8.2 / 3600
+    hours = found.arms[0].mean(lambda run: run.train.train_time) / 3600 + 8.2 / 3600
     assert main(["analyze", "--hours", str(hours), "--model", "1M"]) == 0
     out, said = capsys.readouterr()
     assert out.endswith("]\n"), "the sentence, which comes last, has a line of its own"

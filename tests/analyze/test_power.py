@@ -12,8 +12,10 @@ from made_up import TESTED, build, near
 from test_analysis import analysis, page
 
 from winnow.__main__ import main
-from winnow.analyze import power, stage
-from winnow.analyze.bootstrap import Bootstrap
+from winnow.analyze import stage
+from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.questions import power
+from winnow.analyze.report.values import plain
 
 TOPS = ["ultra_300_1M", "high_1k_1M", "medium_4k_1M"]
 
@@ -120,13 +122,14 @@ def test_more_seeds_and_rows_see_less() -> None:
 
 
 def test_one_seed_and_one_row_are_refused_with_the_reason(study: Any) -> None:
+    grid = dict.fromkeys(TOPS, "1M")
     found, _ = study({name: near(3.0)[:1] for name in TOPS})
-    part = power.power(found.arms, {name: "1M" for name in TOPS}, [0], found.tokens, 0.9)["1M"]
+    part = plain(power.power(found.arms, grid, [0], found.tokens, 0.9))["1M"]
     assert part["pilot"] is None and "two finished seeds" in part["reasons"]["pilot"]
     found, _ = study({name: near(3.0) for name in TOPS})
-    part = power.power(found.arms, {name: "1M" for name in TOPS}, [0], found.tokens, 0.9)["1M"]
+    part = plain(power.power(found.arms, grid, [0], found.tokens, 0.9))["1M"]
     assert part["planned"]["effect"] is None and "one seed" in part["planned"]["reasons"]["effect"]
-    part = power.power(found.arms, {TOPS[0]: "1M"}, [0], found.tokens[:1], 0.9)["1M"]
+    part = plain(power.power(found.arms, {TOPS[0]: "1M"}, [0], found.tokens[:1], 0.9))["1M"]
     assert "one test row" in part["reasons"]["pilot"]
 
 
@@ -161,11 +164,11 @@ def test_the_command_reads_what_is_finished_and_writes_nothing(
 def test_what_nobody_tried_is_guessed_or_unknown(study: Any) -> None:
     found, _ = study({name: near(3.0) for name in TOPS[:2]})
     arms = {arm.name: arm for arm in found.arms}
-    paid = power.to_pay(arms, TOPS, [0, 1, 2, 3])
-    times = [arm.train("train_time") for arm in found.arms]
+    paid = plain(power.to_pay(arms, TOPS, [0, 1, 2, 3]))
+    times = [arm.mean(lambda run: run.train.train_time) for arm in found.arms]
     assert paid["trainings"] == 6 and paid["guessed"] == 4
     assert paid["hours"] * 3600 == pytest.approx(sum(times) + 4 * sum(times) / 2)
-    paid = power.to_pay({}, TOPS, [0, 1])
+    paid = plain(power.to_pay({}, TOPS, [0, 1]))
     assert paid["hours"] is None and paid["trainings"] == 6 and paid["reasons"]["hours"]
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from made_up import near
 from scipy import stats
 
-from winnow.analyze import proxy
-from winnow.analyze.bootstrap import Bootstrap
+from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.questions import proxy
+from winnow.analyze.report.values import plain
 
 TIERS = ("ultra_300", "high_1k", "medium_4k")
 
@@ -37,7 +38,7 @@ def test_a_small_model_that_misranks_one_tier(study: Any) -> None:
     losses["high_1k_4M"] = [2.6, 2.4, 2.5]
     losses |= {f"{tier}_1M": near(loss) for tier, loss in small.items()}
     found, drawn = study(losses)
-    meter = proxy.proxy_trust(found, drawn)["epochs"]["1M"]
+    meter = plain(proxy.proxy_trust(found, drawn))["epochs"]["1M"]
     assert meter["larger"] == "4M" and meter["tiers"] == list(TIERS) and meter["pairs"] == 3
     # 4M: high < medium << ultra; 1M: high < ultra < medium.
     assert meter["pairs_agreed"]["value"] == pytest.approx(2 / 3)
@@ -45,7 +46,10 @@ def test_a_small_model_that_misranks_one_tier(study: Any) -> None:
     assert meter["sure_pairs_agreed"]["value"] == pytest.approx(1 / 2)
     assert meter["tau"]["value"] == pytest.approx(1 / 3)
     assert 0 <= meter["pairs_agreed"]["low"] <= 2 / 3 <= meter["pairs_agreed"]["high"] <= 1
-    sums = [sum(arm.train("flops") for arm in found.arms if arm.model == m) for m in ("1M", "4M")]
+    sums = [
+        sum(arm.mean(lambda run: run.train.flops) for arm in found.arms if arm.model == m)
+        for m in ("1M", "4M")
+    ]
     assert meter["share_of_compute"] == pytest.approx(sums[0] / sums[1])
     assert meter["sentence"].startswith("1M ranks 2 of 3 pairs of tiers as 4M does (equal epochs)")
 
@@ -58,7 +62,7 @@ def test_regimes_are_not_mixed_and_one_shared_tier_is_not_enough(study: Any) -> 
         "ultra_300_1M_300_steps": near(3.0),
         "high_1k_1M_300_steps": near(2.8),
     }
-    found = proxy.proxy_trust(*study(losses))
+    found = plain(proxy.proxy_trust(*study(losses)))
     assert list(found) == ["epochs"]
     meter = found["epochs"]["1M"]
     for key in ("pairs_agreed", "sure_pairs_agreed", "tau", "share_of_compute"):
@@ -74,7 +78,7 @@ def test_a_large_model_that_decides_nothing_is_said_so(study: Any) -> None:
         "ultra_300_4M": [2.9, 2.7, 2.8],
         "high_1k_4M": [2.7, 2.9, 2.8],
     }
-    meter = proxy.proxy_trust(*study(losses))["epochs"]["1M"]
+    meter = plain(proxy.proxy_trust(*study(losses)))["epochs"]["1M"]
     assert meter["sure_pairs"] == 0 and meter["sure_pairs_agreed"] is None
     assert meter["reasons"]["sure_pairs_agreed"] == "4M surely decides no pair"
     assert "surely decides none of them" in meter["sentence"]

@@ -10,9 +10,11 @@ import pytest
 from made_up import TIERS, build, near
 from test_analysis import analysis, page
 
-from winnow.analyze import scaling, stage
-from winnow.analyze.bootstrap import Bootstrap
-from winnow.analyze.scaling import Curve
+from winnow.analyze import laws, stage
+from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.laws import Curve
+from winnow.analyze.questions import scaling
+from winnow.analyze.report.values import plain
 
 
 def curve(rule: str, sizes: list[int], losses: Any) -> Curve:
@@ -32,7 +34,7 @@ def of(losses: list[float], noise: float = 0.0, resamples: int = 400) -> Bootstr
 def test_every_column_is_fitted_as_polyfit_does() -> None:
     dice = np.random.default_rng(1)
     sizes, losses = np.array([300.0, 1000, 4000, 9000]), dice.uniform(2, 4, (4, 20))
-    alpha, level = scaling.fit(sizes, losses)
+    alpha, level = laws.fit(sizes, losses)
     for column in range(20):
         slope, start = np.polyfit(np.log(sizes), np.log(losses[:, column]), 1)
         assert -alpha[column] == pytest.approx(slope)
@@ -43,22 +45,24 @@ def test_a_planted_law_is_found() -> None:
     sizes = [100, 300, 1000, 3000]
     true = [(5e9 / (100 * n)) ** 0.08 for n in sizes]
     losses = of(true, 0.01)
-    drawn = np.concatenate([losses.losses[:, None], losses.replicates], axis=1)
-    law = scaling.law(curve("top", sizes, drawn), losses)
+    drawn = np.concatenate([losses.values[:, None], losses.replicates], axis=1)
+    law = plain(scaling.law(curve("top", sizes, drawn), losses))
     assert law["alpha"]["value"] == pytest.approx(0.08)
     assert law["alpha"]["low"] < 0.08 < law["alpha"]["high"]
     assert law["critical_tokens"] == pytest.approx(5e9)
     assert law["residual"] == pytest.approx(0, abs=1e-9)
-    bent = scaling.law(curve("top", sizes, drawn + [[0.1], [0], [0], [0.1]]), losses)
+    bent = plain(scaling.law(curve("top", sizes, drawn + [[0.1], [0], [0], [0.1]]), losses))
     assert bent["residual"] > 0.03
 
 
 def test_two_sizes_make_no_law_and_a_rise_has_no_scale() -> None:
     losses = of([3.0, 2.5])
-    law = scaling.law(curve("matched", [1, 2], [[3.0] * 401, [2.5] * 401]), losses)
+    law = plain(scaling.law(curve("matched", [1, 2], [[3.0] * 401, [2.5] * 401]), losses))
     assert law["alpha"] is None
     assert law["reasons"]["alpha"] == "2 sizes of length-matched random rows; 3 make a law"
-    rising = scaling.law(curve("top", [1, 2, 3], np.ones((3, 401)) * [[2], [2.1], [2.2]]), losses)
+    rising = plain(
+        scaling.law(curve("top", [1, 2, 3], np.ones((3, 401)) * [[2], [2.1], [2.2]]), losses)
+    )
     assert rising["alpha"]["value"] < 0 and rising["critical_tokens"] is None
     assert "does not fall" in rising["reasons"]["critical_tokens"]
 
@@ -92,8 +96,10 @@ def rate(own: float, control: list[float], noise: float = 0.0, rows: int = 300) 
     """The exchange rate of an arm of 300 rows against controls of 100, 300, 1,000."""
     losses = of([own, *control], noise)
     arm: Any = SimpleNamespace(name="0", num_rows=rows)
-    drawn = np.concatenate([losses.losses[1:, None], losses.replicates[1:]], axis=1)
-    return scaling.exchange(arm, curve("matched", [100, 300, 1000][: len(control)], drawn), losses)
+    drawn = np.concatenate([losses.values[1:, None], losses.replicates[1:]], axis=1)
+    return plain(
+        scaling.exchange(arm, curve("matched", [100, 300, 1000][: len(control)], drawn), losses)
+    )
 
 
 def test_a_row_of_equal_worth_is_worth_one() -> None:
@@ -152,7 +158,7 @@ def test_intervals_of_a_rate_cover_it() -> None:
         losses = Bootstrap({"0": 0}, measured, drawn, 0.9)
         arm: Any = SimpleNamespace(name="0", num_rows=300)
         columns = np.concatenate([measured[1:, None], drawn[1:]], axis=1)
-        found = scaling.exchange(arm, curve("matched", [100, 300, 1000], columns), losses)
+        found = plain(scaling.exchange(arm, curve("matched", [100, 300, 1000], columns), losses))
         assert found["value"] is not None
         hits += (found["low"] or 0) <= 700 / 300 <= (found["high"] or math.inf)
     assert 0.85 <= hits / 300 <= 0.95
@@ -166,7 +172,7 @@ def test_a_study_is_priced_within_its_model_and_budget(study: Any) -> None:
         "ultra_300_1M_300_steps": near(2.5),
         "matched_300_1M_300_steps": near(2.5),
     }
-    found = scaling.scaling(*study(losses))
+    found = plain(scaling.scaling(*study(losses)))
     assert list(found) == ["1M", "1M_300_steps"]
     worth = slowly([300, 1000], [3.2, 2.9], 3.05) / 300
     priced = found["1M"]["exchange"]["ultra_300"]["matched"]

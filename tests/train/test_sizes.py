@@ -138,7 +138,7 @@ def test_equal_cost_charges_the_scoring(project: Path) -> None:
 
 
 def test_a_budget_ends_the_training_and_is_compared_within_itself(project: Path) -> None:
-    from winnow.analyze.results import read_study
+    from winnow.analyze.study import read_study
     from winnow.evaluate import stage as evaluate
 
     make_until("select")

@@ -7,12 +7,12 @@ speeds it up, so the fastest one was disturbed the least. Time by the clock is o
 
 from collections.abc import Sequence
 
-from winnow.analyze.results import Arm, Run, Study
+from winnow.analyze.study import Arm, Run, Study
 
 
 def _speed(run: Run) -> float:
     """Floating-point operations a second of one training, by the clock."""
-    return float(run.train["flops"]) / float(run.train["train_time"])
+    return run.train.flops / run.train.train_time
 
 
 def _fastest(arms: Sequence[Arm], model: str) -> Run:
@@ -25,13 +25,13 @@ def speed(study: Study, model: str) -> float:
 
 
 def device(study: Study, model: str) -> str:
-    """The device that reached that speed, in words."""
-    return str(_fastest(study.arms, model).config["device"])
+    """The device that reached that speed, in numbers."""
+    return _fastest(study.arms, model).config.device
 
 
 def training_seconds(arm: Arm, study: Study) -> float:
     """Seconds that an arm's training takes at the model's speed, the mean over seeds."""
-    return arm.train("flops") / speed(study, arm.model)
+    return arm.mean(lambda run: run.train.flops) / speed(study, arm.model)
 
 
 def scoring_seconds(arm: Arm, study: Study) -> float | None:
@@ -41,8 +41,7 @@ def scoring_seconds(arm: Arm, study: Study) -> float | None:
     """
     if not arm.tier.is_scored:
         return 0.0
-    seconds: float | None = study.scoring["seconds"]
-    return seconds
+    return study.scoring["seconds"]
 
 
 def total_seconds(arm: Arm, study: Study) -> float | None:

@@ -11,160 +11,171 @@ results/experiment_summary.json and metrics.json. Two questions are answered wit
 import dataclasses
 import math
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
-import numpy as np
-
-from winnow.analyze import (
-    audit,
-    confounds,
-    curation,
-    documented,
-    power,
-    proxy,
-    scaling,
-    tables,
-    truth,
+from winnow.analyze.audits import curation, length_audit, planted_truth
+from winnow.analyze.audits.leakage import leakage
+from winnow.analyze.audits.score_audit import score_audit
+from winnow.analyze.audits.script_audit import script_audit
+from winnow.analyze.params import QUESTIONS, AnalyzeConfig
+from winnow.analyze.questions import Answer
+from winnow.analyze.questions import power as foresight
+from winnow.analyze.questions.dial import dial
+from winnow.analyze.report import figures, page, removed, tables
+from winnow.analyze.report.drawing import Drawing
+from winnow.analyze.report.values import plain
+from winnow.analyze.study import (
+    Study,
+    bootstrap,
+    read_pilot,
+    read_pool,
+    read_study,
+    read_texts,
 )
-from winnow.analyze.advice import recommendations
-from winnow.analyze.answer import Verdict, headline, judge
-from winnow.analyze.bootstrap import Bootstrap
-from winnow.analyze.dial import dial, dials
-from winnow.analyze.drawing import Drawing
-from winnow.analyze.figures import all_figures
-from winnow.analyze.params import AnalyzeConfig
-from winnow.analyze.report import environment, light, render
-from winnow.analyze.results import Study, read_pilot, read_pool, read_study, read_texts
-from winnow.core import cards, files, params
+from winnow.core import cards, extensions, files, params
 from winnow.core.errors import Refusal
-from winnow.core.experiments import declared_budgets, declared_seeds, experiment_names, resolve
+from winnow.core.experiments import declared_seeds, experiment_names, resolve
 from winnow.core.layout import ANALYSIS, METRICS, RESULTS
 
 SUMMARY = RESULTS / "experiment_summary.json"
+SUMMARISED = (
+    "answer",
+    "performance_vs_size",
+    "efficiency_metrics",
+    "quality_threshold",
+    "quality_threshold_interval",
+    "hypothesis",
+    "recommendations",
+    "experiments",
+    "bootstrap",
+)
+"""What results/experiment_summary.json holds: the documented names, and each experiment."""
+RECORDED = (
+    "performance_vs_size",
+    "efficiency_metrics",
+    "hypothesis",
+    "confounds",
+    "power",
+    "scaling",
+    "proxy",
+)
+"""The questions whose numbers become metrics of the tracked run."""
 PUBLISHED = ("exp2_quality_vs_quantity", "exp2_training_efficiency", "score_audit")
 """The documented figures and the score's audit, as PNG; the report holds all of them as SVG."""
-Json = dict[str, Any]
 
 
-def draw_bootstrap(study: Study, settings: AnalyzeConfig) -> Bootstrap:
-    """One joint bootstrap of all arms."""
-    return Bootstrap.of(
-        [arm.name for arm in study.arms],
-        np.stack([arm.losses for arm in study.arms]),
-        study.tokens,
-        resamples=settings.resamples,
-        confidence=settings.confidence,
-        seed=settings.seed,
-    )
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Analysis:
+    """Everything that is published."""
+
+    study: Study
+    settings: AnalyzeConfig
+    answers: Mapping[str, Answer]
+    outcomes: Mapping[str, tables.Outcome]
+    drawings: Mapping[str, Drawing]
+    values: Mapping[str, Any]
+    """What analysis.json holds."""
 
 
-def documented_analysis(study: Study, losses: Bootstrap, threshold: float) -> Json:
-    """The documented parts of the analysis; what is judged within a model is by model."""
-    by_model = {
-        "quality_threshold": documented.quality_threshold,
-        "quality_threshold_interval": documented.quality_threshold_interval,
-        "hypothesis": documented.hypothesis,
-    }
-    found: Json = {
-        "performance_vs_size": documented.performance_vs_size(study, losses),
-        "efficiency_metrics": documented.efficiency_metrics(study, losses, threshold),
-    }
-    for key, rule in by_model.items():
-        found[key] = {name: rule(arms, losses) for name, arms in study.models().items()}
-    return found
+def ask(name: str, study: Study, settings: AnalyzeConfig) -> Answer:
+    """The answer to one question: of winnow by its name, of another package by its import path."""
+    path = f"winnow.analyze.questions.{name}:ask" if name in QUESTIONS else name
+    answer: Answer = extensions.load(path, FunctionType)(study, settings)
+    return answer
 
 
-def analyse(
-    study: Study, losses: Bootstrap, verdicts: dict[str, Verdict], settings: AnalyzeConfig
-) -> Json:
-    """Everything that is known, as analysis.json holds it."""
-    found = documented_analysis(study, losses, settings.perplexity_threshold)
-    found["confounds"] = confounds.confound_grid(study, losses, verdicts, declared_budgets())
-    grid = {arm.name: arm.model_name for arm in study.arms}
-    found["power"] = power.power(study.arms, grid, study.seeds, study.tokens, settings.confidence)
+def audits(study: Study, settings: AnalyzeConfig) -> tuple[dict[str, object], Drawing]:
+    """What is looked at whatever is asked, by its key in analysis.json; and the score's figure."""
     pool = read_pool()
-    planted = truth.read(settings.truth) if settings.truth else {}
-    return {
-        "answer": headline(verdicts, len(study.seeds))
-        | {"models": {name: verdict.to_json() for name, verdict in verdicts.items()}},
-        **found,
-        "recommendations": recommendations(study, verdicts, found),
-        "dial": dials(study, losses),
-        "receipt": tables.receipt(study),
-        "experiments": tables.experiments(study, losses),
-        "scaling": scaling.scaling(study, losses),
-        "proxy": proxy.proxy_trust(study, losses),
-        "strata": tables.strata(study),
-        "ledgers": study.ledgers,
+    measures, length = score_audit(pool), length_audit.length_audit(pool)
+    truth = planted_truth.read(settings.truth) if settings.truth else {}
+    tiers = {arm.tier_name: study.statistics[arm.tier_name] for arm in study.arms}
+    values = {
         "columns_not_used": curation.columns_not_used(),
         "source_files": curation.source_files(),
         "curation": curation.gains(),
-        "curation_warnings": files.read_json(curation.CURATED / cards.CARD)["warnings"],
-        "leakage": curation.leakage([arm.tier_name for arm in study.arms]),
-        "tiers": {arm.tier_name: study.statistics[arm.tier_name] for arm in study.arms},
+        "curation_warnings": curation.warnings(),
+        "ledgers": study.ledgers,
+        "leakage": leakage(tiers),
+        "tiers": tiers,
         "scoring": study.scoring,
-        "score_audit": audit.score_audit(pool),
-        "length_audit": audit.length_audit(pool),
-        "script_audit": audit.script_audit(read_texts()),
-        "planted_truth": audit.planted_truth(pool, planted, study) if planted else None,
-        "bootstrap": {
-            "num_items": study.num_items,
-            "num_seeds": len(study.seeds),
-            "over": "test rows and seeds" if len(study.seeds) > 1 else "test rows",
-            "resamples": settings.resamples,
-            "confidence": settings.confidence,
-            "seed": settings.seed,
-        },
+        "score_audit": measures,
+        "length_audit": length,
+        "script_audit": script_audit(read_texts()),
+        "planted_truth": planted_truth.planted_truth(pool, truth, study) if truth else None,
+    }
+    return values, figures.score_audit(plain(measures), length_audit.title(length))
+
+
+def _method(study: Study, settings: AnalyzeConfig) -> dict[str, object]:
+    return {
+        "num_items": study.num_items,
+        "num_seeds": len(study.seeds),
+        "over": "test rows and seeds" if len(study.seeds) > 1 else "test rows",
+        "resamples": settings.resamples,
+        "confidence": settings.confidence,
+        "seed": settings.seed,
     }
 
 
-def summary_of(analysis: Json) -> Json:
-    """What results/experiment_summary.json holds: the documented names, and each experiment."""
-    keys = (
-        "answer",
-        "performance_vs_size",
-        "efficiency_metrics",
-        "quality_threshold",
-        "quality_threshold_interval",
-        "hypothesis",
-        "recommendations",
-        "experiments",
-        "bootstrap",
+def analyse(study: Study, settings: AnalyzeConfig) -> Analysis:
+    """Ask every question, and look at the data."""
+    answers = {name: ask(name, study, settings) for name in settings.questions}
+    audited, score = audits(study, settings)
+    outcomes = tables.experiments(study, bootstrap(study, settings))
+    drawings = [score, *(drawing for answer in answers.values() for drawing in answer.figures)]
+    values = {name: answer.values for name, answer in answers.items()} | {
+        "receipt": tables.receipt(study),
+        "experiments": outcomes,
+        "strata": tables.strata(study),
+        "bootstrap": _method(study, settings),
+    }
+    return Analysis(
+        study=study,
+        settings=settings,
+        answers=answers,
+        outcomes=outcomes,
+        drawings={drawing.name: drawing for drawing in drawings},
+        values=plain(values | audited),
     )
-    return {key: analysis[key] for key in keys}
 
 
-def _publish(
-    study: Study, analysis: Json, drawings: dict[str, Drawing], settings: AnalyzeConfig
-) -> None:
+def _own(answers: Mapping[str, Answer]) -> dict[str, page.Section]:
+    """The user's own questions, as the report shows them."""
+    return {
+        name: page.Section(
+            sentence=answer.sentence, figures=[drawing.name for drawing in answer.figures]
+        )
+        for name, answer in answers.items()
+        if name not in QUESTIONS
+    }
+
+
+def _publish(analysis: Analysis) -> None:
     """Write the folder as a whole, then the two files beside it."""
+    study, values, drawings = analysis.study, analysis.values, analysis.drawings
     card = {
         "stage": "analyze",
-        "params": dataclasses.asdict(settings),
+        "params": dataclasses.asdict(analysis.settings),
         "inputs": {str(run.folder): run.sha256 for arm in study.arms for run in arm.runs},
     }
+    receipt = tables.receipt(study).line()
     with cards.publish_folder(ANALYSIS, card) as folder:
         (folder / "figures").mkdir()
-        said = tables.receipt_line(analysis["receipt"])
         for name in PUBLISHED:
-            drawings[name].save_png(folder / f"figures/{name}.png", said)
-        files.write_json(folder / "analysis.json", analysis)
+            drawings[name].save_png(folder / f"figures/{name}.png", receipt)
+        files.write_json(folder / "analysis.json", values)
         tables.write_curves(folder / "curves.csv", study)
-        tables.write_tiers(folder / "tiers.csv", analysis)
-        (folder / "report.html").write_text(render(study, analysis, drawings), encoding="utf-8")
-        removed = curation.removed_page(environment(), analysis["curation"], light())
-        (folder / "removed.html").write_text(removed, encoding="utf-8")
-    files.write_json(SUMMARY, summary_of(analysis))
-    files.write_json(METRICS, tables.metrics(analysis))
-
-
-def foresee(settings: AnalyzeConfig) -> str:
-    """What the grid of params.yaml could see, from the seeds of it that are finished."""
-    names, seeds = experiment_names(), declared_seeds()
-    arms, tokens = read_pilot(names, seeds)
-    grid = {experiment.name: experiment.group for experiment in resolve(names)}
-    found = power.power(arms, grid, seeds, tokens, settings.confidence)
-    return power.described(found, settings.confidence)
+        tables.write_tiers(folder / "tiers.csv", analysis.outcomes)
+        report = page.render(study, values, drawings, _own(analysis.answers), receipt)
+        (folder / "report.html").write_text(report, encoding="utf-8")
+        rows = removed.removed_page(page.environment(), values["curation"], page.light())
+        (folder / "removed.html").write_text(rows, encoding="utf-8")
+    files.write_json(SUMMARY, {key: values[key] for key in SUMMARISED if key in values})
+    files.write_json(METRICS, tables.metrics(values))
 
 
 def run(power: bool = False, hours: float | None = None, model: str | None = None) -> None:
@@ -181,56 +192,63 @@ def run(power: bool = False, hours: float | None = None, model: str | None = Non
     """
     settings = params.load("analyze", AnalyzeConfig)
     if power:
-        print(foresee(settings))
+        print(_foresee(settings))
         return
     if hours is not None:
-        return _ask(settings, hours, model)
+        return _answer_budget(settings, hours, model)
     if model is not None:
         raise Refusal("--model goes with --hours: name a budget")
     with cards.lock("analyze"):
-        study = read_study(experiment_names(), declared_seeds())
-        losses = draw_bootstrap(study, settings)
-        verdicts = {name: judge(name, arms, losses) for name, arms in study.models().items()}
-        analysis = analyse(study, losses, verdicts, settings)
-        threshold = settings.perplexity_threshold
-        drawings = all_figures(study, losses, verdicts, analysis, threshold)
-        _publish(study, analysis, drawings, settings)
-        _record(study, analysis)
-    print(analysis["answer"]["text"])
+        analysis = analyse(read_study(experiment_names(), declared_seeds()), settings)
+        _publish(analysis)
+        _record(analysis)
+    print(analysis.answers["answer"].sentence)
+    for section in _own(analysis.answers).values():
+        print(section.sentence)
     print(f"Report: {ANALYSIS / 'report.html'}")
 
 
-def _ask(settings: AnalyzeConfig, hours: float, model: str | None) -> None:
+def _foresee(settings: AnalyzeConfig) -> str:
+    """What the grid of params.yaml could see, from the seeds of it that are finished."""
+    names, seeds = experiment_names(), declared_seeds()
+    arms, tokens = read_pilot(names, seeds)
+    grid = {experiment.name: experiment.group for experiment in resolve(names)}
+    by_model = foresight.power(arms, grid, seeds, tokens, settings.confidence)
+    return foresight.described(by_model, settings.confidence)
+
+
+def _answer_budget(settings: AnalyzeConfig, hours: float, model: str | None) -> None:
     """Print the answer for a budget: JSON on stdout, and last the sentence for people on stderr."""
     if not 0 < hours < math.inf:
         raise Refusal(f"--hours: expected a number above 0, found {hours}")
     study = read_study(experiment_names(), declared_seeds())
-    losses = draw_bootstrap(study, settings)
+    losses = bootstrap(study, settings)
     models = [model] if model else list(dict.fromkeys(arm.model for arm in study.arms))
     answers = [dial(study, losses, name, 3600 * hours) for name in models]
     if all(answer.kind == "refused" for answer in answers):
         raise Refusal(" ".join(answer.sentence for answer in answers))
-    print(files.dump([answer.to_json() for answer in answers]), flush=True)
+    print(files.dump([plain(answer.values()) for answer in answers]), flush=True)
     for answer in answers:
         print(answer.sentence, file=sys.stderr)
 
 
-def _record(study: Study, analysis: Json) -> None:
+def _record(analysis: Analysis) -> None:
     """Tell the tracker: the summary, the score's audit, each run's loss, the answer, the pages."""
     # Imported here and nowhere above: the analysis itself needs no tracker.
     from winnow.record import runs
 
+    study, values = analysis.study, analysis.values
     losses = {
         arm.name: dict(zip(study.seeds, study.seed_losses(arm), strict=True)) for arm in study.arms
     }
-    numbers: Json = {"experiments": tables.figures(analysis)} | {
-        key: analysis[key] for key in ("performance_vs_size", "efficiency_metrics", "hypothesis")
+    summary: dict[str, Any] = {key: values[key] for key in RECORDED if key in values}
+    summary["experiments"] = tables.highlights(analysis.outcomes)
+    summary["dial"] = {
+        f"{row['model']} {3600 * row['hours']:.0f} s": row for row in values.get("dial", ())
     }
-    numbers |= {key: analysis[key] for key in ("confounds", "power", "scaling", "proxy")}
-    numbers["dial"] = {
-        f"{row['model']} {3600 * row['hours']:.0f} s": row for row in analysis["dial"]
+    summary["audit"] = values["score_audit"] | {
+        "length": values["length_audit"],
+        "scripts": values["script_audit"],
     }
-    numbers["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
-    numbers["audit"]["scripts"] = analysis["script_audit"]
-    numbers["ingest"] = curation.file_counts(analysis["source_files"])
-    runs.record_analysis(numbers, losses, analysis["answer"]["text"], ANALYSIS)
+    summary["ingest"] = curation.file_counts()
+    runs.record_analysis(summary, losses, values["answer"]["text"], ANALYSIS)

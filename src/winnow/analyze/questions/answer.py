@@ -1,4 +1,4 @@
-"""The headline: how much to keep, for one model size at a time, or why that cannot be said.
+"""How much is to be kept, for one model size at a time, or why can that not be said?
 
 Every arm is a candidate: all rows, the top ones by score, and any other choice. The best has the
 lowest mean test loss. It is the answer only where the paired interval of its difference to every
@@ -7,14 +7,19 @@ candidate: where that is the best of them, the answer is not to filter by this s
 did in the tiers that were run always stands beside the answer.
 """
 
+import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from winnow.analyze import words
-from winnow.analyze.bootstrap import Bootstrap, Interval
-from winnow.analyze.documented import as_json
-from winnow.analyze.results import Arm
+from winnow.analyze.intervals import Bootstrap, Interval
+from winnow.analyze.params import AnalyzeConfig
+from winnow.analyze.questions import Answer
+from winnow.analyze.report import figures, numbers
+from winnow.analyze.report.drawing import Drawing
+from winnow.analyze.report.values import plain
+from winnow.analyze.study import Arm, Study, bootstrap, matched_control
 from winnow.core.experiments import experiment_name
 
 ENOUGH_SEEDS = 3
@@ -83,13 +88,13 @@ class Verdict:
             return None
         return self.control.loses
 
-    def to_json(self) -> dict[str, Any]:
+    def values(self) -> dict[str, object]:
         """The verdict as it is written."""
         control = self.control and {
             "tier": self.control.tier.name,
             "experiment": self.control.arm.name,
             "kind": self.control.kind,
-            "margin": as_json(self.control.margin),
+            "margin": self.control.margin,
         }
         return {
             "verdict": self.kind,
@@ -99,19 +104,13 @@ class Verdict:
             "num_rows": self.best.num_rows,
             "share": self.best.share,
             "tied": [arm.name for arm in self.tied],
-            "margins": {name: as_json(margin) for name, margin in self.margins.items()},
+            "margins": self.margins,
             "control": control,
             "score_helped": self.score_helped,
             "score_refuted": self.is_score_refuted,
             "has_all_rows": self.has_all_rows,
-            "notes": list(self.notes),
+            "notes": self.notes,
         }
-
-
-def matched_control(best: Arm, arms: Sequence[Arm]) -> Arm | None:
-    """The arm of random rows with the sizes and lengths of an arm's tier."""
-    found = (arm for arm in arms if arm.rule == "matched" and arm.of == best.tier_name)
-    return next(found, None)
 
 
 def _control(tier: Arm, arms: Sequence[Arm], losses: Bootstrap) -> Control | None:
@@ -135,13 +134,13 @@ def controls(arms: Sequence[Arm], losses: Bootstrap) -> dict[Arm, Control | None
 
 def _order(arm: Arm, losses: Bootstrap) -> tuple[float, int, str]:
     """The lower the loss, the better; of equal ones the smaller arm."""
-    return losses.loss(arm.name).value, arm.num_rows, arm.name
+    return losses.value(arm.name).value, arm.num_rows, arm.name
 
 
 def _evidence(control: Control, losses: Bootstrap) -> str:
     return (
-        f"margin {words.signed(control.margin.value)} nats per token, {losses.confidence:.0%} "
-        f"interval {words.span(control.margin)}, {words.plural(len(control.tier.runs), 'seed')}"
+        f"margin {numbers.signed(control.margin.value)} nats per token, {losses.confidence:.0%} "
+        f"interval {numbers.span(control.margin)}, {numbers.plural(len(control.tier.runs), 'seed')}"
     )
 
 
@@ -158,9 +157,10 @@ def _score_sentence(best: Arm, tested: Mapping[Arm, Control | None], losses: Boo
     evidence = _evidence(control, losses)
     if control.kind == "other size":
         return (
-            f"The random tier nearest to {tier.tier_name} has {words.count(control.arm.num_rows)} "
-            f"rows ({evidence}); as the sizes differ, it says nothing about the score itself: add "
-            f"a tier {{rule: matched, of: {tier.tier_name}}} to experiments."
+            f"The random tier nearest to {tier.tier_name} has "
+            f"{numbers.count(control.arm.num_rows)} rows ({evidence}); as the sizes differ, it "
+            "says nothing about the score itself: add a tier "
+            f"{{rule: matched, of: {tier.tier_name}}} to experiments."
         )
     return f"{_outcome(best, control)} ({evidence}).{_tally(tested)}"
 
@@ -171,7 +171,7 @@ def _outcome(best: Arm, control: Control) -> str:
         "of the same lengths" if control.kind == "matched" else "whose lengths are not matched"
     )
     drawn = f"as many random rows {lengths}"
-    tier = f"the top {words.count(control.tier.num_rows)} rows"
+    tier = f"the top {numbers.count(control.tier.num_rows)} rows"
     if control.wins:
         return f"T{tier[1:]} do worse than {drawn}"
     if not control.loses:
@@ -199,7 +199,7 @@ def _notes(best: Arm, arms: Sequence[Arm], control: Control | None) -> tuple[str
     overlap = control.arm.overlap if control else None
     if control and overlap is not None and overlap >= MUCH_SHARED:
         notes.append(
-            f"{control.arm.tier_name} shares {words.percent(overlap)} of its rows with "
+            f"{control.arm.tier_name} shares {numbers.percent(overlap)} of its rows with "
             f"{control.tier.tier_name}, which makes the margin between them smaller than the "
             "score's worth."
         )
@@ -208,13 +208,13 @@ def _notes(best: Arm, arms: Sequence[Arm], control: Control | None) -> tuple[str
         notes.append(f"{best.tier_name} is the hardest filter that was tried.")
     if len(sizes) > 1 and best.num_rows == max(sizes) and not best.is_unfiltered:
         notes.append(f"{best.tier_name} is the mildest filter that was tried.")
-    seen = [arm.train("tokens_seen") for arm in arms]
+    seen = [arm.mean(lambda run: run.train.tokens_seen) for arm in arms]
     if best.budget is None and max(seen) > 1.1 * min(seen):
         notes.append(
-            f"The arms were trained on {words.short(min(seen))} to {words.short(max(seen))} "
+            f"The arms were trained on {numbers.short(min(seen))} to {numbers.short(max(seen))} "
             "tokens each: the comparison is under their own recipes, not at equal compute."
         )
-    epochs = best.train("num_epochs")
+    epochs = best.mean(lambda run: run.train.num_epochs)
     if epochs > 4:
         notes.append(
             f"{best.tier_name} was repeated for {epochs:.3g} epochs; beyond four, a repeated row "
@@ -227,15 +227,15 @@ def _keep_sentence(best: Arm, tied: Sequence[Arm], arms: Sequence[Arm]) -> str:
     """What to keep, or between what that is too close to call."""
     if len({arm.num_rows for arm in arms}) == 1:
         return (
-            f"Nothing to compare: only arms of {words.plural(best.num_rows, 'row')} were run, "
+            f"Nothing to compare: only arms of {numbers.plural(best.num_rows, 'row')} were run, "
             "so how hard to filter cannot be said."
         )
     if tied:
         group = sorted((best, *tied), key=lambda arm: (arm.num_rows, arm.name))
-        names = words.listed([words.rows(arm, whole="") for arm in group])
+        names = numbers.listed([numbers.rows(arm, whole="") for arm in group])
         return f"Too close to call between {names}."
     whole = "" if any(arm.is_unfiltered for arm in arms) else "of what was run, "
-    sentence = f"{whole}keep {words.rows(best)}."
+    sentence = f"{whole}keep {numbers.rows(best)}."
     return sentence[0].upper() + sentence[1:]
 
 
@@ -282,15 +282,32 @@ def _missing(judged: Sequence[Verdict]) -> str:
     names = [experiment_name("all_100pct", v.model_name) for v in judged if not v.has_all_rows]
     if not names:
         return ""
-    return f" No arm of all rows was run: add {words.listed(names)} to experiments."
+    return f" No arm of all rows was run: add {numbers.listed(names)} to experiments."
 
 
-def headline(verdicts: Mapping[str, Verdict], num_seeds: int) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Headline:
+    """The opening of the report."""
+
+    opening: str
+    details: list[str]
+    """The sentences under it."""
+    flag: str | None
+    """What is no finding, and why."""
+    text: str
+    """All of that."""
+    agreed: bool
+    """Whether all models have one answer."""
+    kept: list[str]
+    """The models whose share is drawn."""
+
+
+def headline(verdicts: Mapping[str, Verdict], num_seeds: int) -> Headline:
     """The opening sentence, the sentences under it, and the flag of what is no finding."""
     judged = list(verdicts.values())
     first = judged[0]
     agreed = all(v.kind == "keep" and v.sentence == first.sentence for v in judged)
-    sizes = words.listed([verdict.model_name for verdict in judged])
+    sizes = numbers.listed([verdict.model_name for verdict in judged])
     one, several = "model size", "model sizes"
     if any(verdict.best.budget for verdict in judged):
         one, several = "model and budget", "models and budgets"
@@ -305,17 +322,66 @@ def headline(verdicts: Mapping[str, Verdict], num_seeds: int) -> dict[str, Any]:
     opening += _missing(judged)
     flag = None
     if num_seeds < ENOUGH_SEEDS:
-        flag = f"Not a finding: {words.plural(num_seeds, 'seed')}; {ENOUGH_SEEDS} or more make one."
+        flag = (
+            f"Not a finding: {numbers.plural(num_seeds, 'seed')}; {ENOUGH_SEEDS} or more make one."
+        )
         if num_seeds == 1:
             flag += " The intervals know the test rows only, nothing of the seeds."
     details = [detail for detail in details if detail]
     text = " ".join([opening, *details, *([flag] if flag else [])])
     kept = [v.model_name for v in judged if v.kind == "keep"]
-    return {
-        "opening": opening,
-        "details": details,
-        "flag": flag,
-        "text": text,
-        "agreed": agreed,
-        "kept": kept[:1] if agreed else kept,
-    }
+    return Headline(
+        opening=opening,
+        details=details,
+        flag=flag,
+        text=text,
+        agreed=agreed,
+        kept=kept[:1] if agreed else kept,
+    )
+
+
+@functools.lru_cache(1)
+def verdicts(study: Study, settings: AnalyzeConfig) -> dict[str, Verdict]:
+    """The answer for every model."""
+    losses = bootstrap(study, settings)
+    return {name: judge(name, arms, losses) for name, arms in study.models().items()}
+
+
+def _quality_vs_quantity(study: Study, losses: Bootstrap, verdict: Verdict) -> Drawing:
+    perplexity = losses.value(verdict.best.name).map(math.exp).value
+    title = f"{verdict.best.name} has the lowest perplexity, {numbers.significant(perplexity)}"
+    return figures.quality_vs_quantity(
+        study, losses, title + (", but not surely" if verdict.tied else "")
+    )
+
+
+def comparisons(
+    study: Study, losses: Bootstrap, judged: Mapping[str, Verdict]
+) -> list[tuple[str, str, Interval]]:
+    """Kind, label and margin of every comparison that the answer rests on."""
+    rows: list[tuple[str, str, Interval]] = []
+    for name, arms in study.models().items():
+        suffix = f"  [{name}]" if len(judged) > 1 else ""
+        for arm in arms:
+            control = matched_control(arm, arms) if arm.rule == "top" else None
+            if control:
+                label = f"{arm.tier_name} over {control.tier_name}{suffix}"
+                rows.append(("matched", label, losses.margin(arm.name, control.name)))
+        best = judged[name].best
+        for other in arms:
+            label = f"{best.tier_name} over {other.tier_name}{suffix}"
+            if other is not best and all(label != shown for _, shown, _ in rows):
+                rows.append(("top", label, judged[name].margins[other.name]))
+    return rows
+
+
+def ask(study: Study, settings: AnalyzeConfig) -> Answer:
+    """The headline, the verdicts under it, and the two figures that show them."""
+    losses, judged = bootstrap(study, settings), verdicts(study, settings)
+    said = headline(judged, len(study.seeds))
+    rows = comparisons(study, losses, judged)
+    drawn = [_quality_vs_quantity(study, losses, next(iter(judged.values())))]
+    if rows:
+        drawn.append(figures.margins(rows, losses.confidence))
+    models = {name: verdict.values() for name, verdict in judged.items()}
+    return Answer(values=plain(said) | {"models": models}, sentence=said.text, figures=tuple(drawn))

@@ -4,11 +4,12 @@ The experiments and seeds of params.yaml are enumerated: a result that is left f
 is never read, and one that is missing is an error that names the command which makes it.
 """
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +17,35 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.params import AnalyzeConfig
 from winnow.core import cards, files, rules
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Tier
-from winnow.core.layout import ARTIFACTS, RESULTS
+from winnow.core.layout import (
+    CURATED,
+    INGESTED,
+    RESULTS,
+    SCORED,
+    SCORING_METRICS,
+    SELECTED,
+    STATISTICS,
+)
+from winnow.core.records import (
+    ExperimentConfig,
+    Generation,
+    Losses,
+    Sample,
+    TestLosses,
+    TierStatistics,
+    TrainResults,
+)
 
-Json = dict[str, Any]
+SPLITS = ("train", "validation", "test")
+"""Of the curated rows; the first is the pool that tiers are cut from."""
+LEVELS = {"ultra": "ultra_high", "high": "high", "medium": "medium"}
+"""First word of a tier's name -> the documented name of the level."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -29,12 +53,13 @@ class Run:
     """One experiment with one seed."""
 
     seed: int
-    config: Json
-    train: Json
-    metrics: Json
-    strata: Json
-    generation: Json
-    samples: list[Json]
+    config: ExperimentConfig
+    train: TrainResults
+    metrics: TestLosses
+    strata: dict[str, dict[str, Losses]]
+    """By kind and stratum."""
+    generation: Generation
+    samples: list[Sample]
     losses: NDArray[np.float64]
     """Summed loss of each test row, in nats."""
     sha256: str
@@ -43,7 +68,13 @@ class Run:
     @property
     def folder(self) -> Path:
         """Where it was read from."""
-        return RESULTS / str(self.config["experiment"]) / str(self.seed)
+        return RESULTS / self.config.experiment / str(self.seed)
+
+    @property
+    def validation_losses(self) -> list[tuple[int, float]]:
+        """Tokens seen and validation loss of the points of the curve that have one."""
+        points = ((point.tokens, point.validation_loss) for point in self.train.curve)
+        return [(tokens, loss) for tokens, loss in points if loss is not None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -95,27 +126,29 @@ class Arm:
     @property
     def num_parameters(self) -> int:
         """The size of the model."""
-        return int(self.runs[0].train["num_parameters"])
+        return self.runs[0].train.num_parameters
 
     @property
     def losses(self) -> NDArray[np.float64]:
         """Summed losses by seed and test row."""
         return np.stack([run.losses for run in self.runs])
 
-    def train(self, key: str) -> float:
-        """The mean over seeds of a figure of train_results.json."""
-        return sum(float(run.train[key]) for run in self.runs) / len(self.runs)
-
-    def metric(self, key: str) -> float:
-        """The mean over seeds of a figure of evaluation/metrics.json."""
-        return sum(float(run.metrics[key]) for run in self.runs) / len(self.runs)
+    def mean(self, figure: Callable[[Run], float]) -> float:
+        """The mean over seeds of a figure of a run."""
+        return sum(float(figure(run)) for run in self.runs) / len(self.runs)
 
     def generation(self, key: str) -> tuple[float | None, str]:
         """The mean over seeds of a generation metric, or None and the reason."""
         for run in self.runs:
-            if run.generation[key] is None:
-                return None, run.generation["reasons"].get(key, "not defined")
-        return sum(float(run.generation[key]) for run in self.runs) / len(self.runs), ""
+            if getattr(run.generation, key) is None:
+                return None, run.generation.reasons.get(key, "not defined")
+        return self.mean(lambda run: getattr(run.generation, key)), ""
+
+
+def matched_control(tier: Arm, arms: Sequence[Arm]) -> Arm | None:
+    """The arm of random rows with the sizes and lengths of an arm's tier."""
+    matched = (arm for arm in arms if arm.rule == "matched" and arm.of == tier.tier_name)
+    return next(matched, None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -127,11 +160,11 @@ class Study:
     num_items: int
     tokens: NDArray[np.int64]
     """Tokens of each test row."""
-    statistics: Json
-    """Score statistics of each tier."""
-    ledgers: dict[str, Json]
+    statistics: dict[str, TierStatistics]
+    """Of each tier's scores."""
+    ledgers: dict[str, object]
     """Where the rows went, by stage."""
-    scoring: Json
+    scoring: dict[str, float | None]
     """The measured cost of scoring."""
 
     def seed_losses(self, arm: Arm) -> list[float]:
@@ -145,17 +178,41 @@ class Study:
         return {name: tuple(a for a in self.arms if a.model_name == name) for name in names}
 
 
-def _lines(path: Path) -> list[Json]:
+@functools.lru_cache(1)
+def bootstrap(study: Study, settings: AnalyzeConfig) -> Bootstrap:
+    """One joint bootstrap of the test losses of all arms, drawn once a study."""
+    return Bootstrap.of(
+        [arm.name for arm in study.arms],
+        np.stack([arm.losses for arm in study.arms]),
+        study.tokens,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+
+
+def _read(kind: type[T], path: Path) -> T:
+    return files.contract(kind, files.read_json(path), path)
+
+
+def _read_strata(path: Path) -> dict[str, dict[str, Losses]]:
+    return {
+        kind: {name: files.contract(Losses, stratum, path) for name, stratum in strata.items()}
+        for kind, strata in files.read_json(path).items()
+    }
+
+
+def _read_samples(path: Path) -> list[Sample]:
     # Not splitlines: a completion may hold U+2028, which ends no line of a JSON file.
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    lines = filter(None, path.read_text(encoding="utf-8").split("\n"))
+    return [files.contract(Sample, json.loads(line), path) for line in lines]
 
 
-def _checked(folder: Path) -> Json:
-    """The files of a run's folder, as its card has them."""
+def _fingerprint(folder: Path) -> str:
+    """The fingerprint of the files of a run's folder, which are as its card has them."""
     run = f"{folder.parent.name} --seed {folder.name}"
     files.made_by(f"winnow train {run} && winnow evaluate {run}", folder)
-    entries: Json = cards.read_card(folder, f"winnow evaluate {run}")["files"]
-    return entries
+    return files.fingerprint(cards.read_card(folder, f"winnow evaluate {run}")["files"])
 
 
 def _check_losses(folder: Path, items: pa.Table, first: pa.Table) -> NDArray[np.float64]:
@@ -175,58 +232,62 @@ def _check_losses(folder: Path, items: pa.Table, first: pa.Table) -> NDArray[np.
 
 def _read_run(name: str, seed: int, first: pa.Table | None) -> tuple[Run, pa.Table]:
     folder = RESULTS / name / str(seed)
-    entries = _checked(folder)
+    sha256 = _fingerprint(folder)
     items = pq.read_table(folder / "evaluation/items.parquet")
     if not len(items):
         raise Refusal(f"{folder}: no test row was evaluated; raise curate.test")
     run = Run(
         seed=seed,
-        config=files.read_json(folder / "experiment_config.json"),
-        train=files.read_json(folder / "train_results.json"),
-        metrics=files.read_json(folder / "evaluation/metrics.json"),
-        strata=files.read_json(folder / "quality_analysis/strata.json"),
-        generation=files.read_json(folder / "generation_analysis/metrics.json"),
-        samples=_lines(folder / "generation_analysis/samples.jsonl"),
+        config=_read(ExperimentConfig, folder / "experiment_config.json"),
+        train=_read(TrainResults, folder / "train_results.json"),
+        metrics=_read(TestLosses, folder / "evaluation/metrics.json"),
+        strata=_read_strata(folder / "quality_analysis/strata.json"),
+        generation=_read(Generation, folder / "generation_analysis/metrics.json"),
+        samples=_read_samples(folder / "generation_analysis/samples.jsonl"),
         losses=_check_losses(folder, items, items if first is None else first),
-        sha256=files.fingerprint(entries),
+        sha256=sha256,
     )
     return run, items if first is None else first
 
 
-def _arm(name: str, runs: Sequence[Run], statistics: Json) -> Arm:
+def _arm(name: str, runs: Sequence[Run], statistics: Mapping[str, TierStatistics]) -> Arm:
     config = runs[0].config
-    tier_name = config["tier_name"]
+    tier_name = config.tier_name
     for run in runs:
-        if run.config["data_sha256"] != config["data_sha256"]:
+        if run.config.data_sha256 != config.data_sha256:
             raise Refusal(
                 f"{runs[0].folder} and {run.folder} were trained on different data: "
                 f"run `winnow train {name}`"
             )
     if tier_name not in statistics:
-        raise Refusal(
-            f"artifacts/select/statistics.json has no {tier_name}: run `winnow select {name}`"
-        )
+        raise Refusal(f"{STATISTICS} has no {tier_name}: run `winnow select {name}`")
     return Arm(
         name=name,
         tier_name=tier_name,
-        tier=Tier(**config["tier"]),
-        level=config["level"],
-        model=config["model_name"],
-        recipe=config["recipe_name"],
-        budget=config["budget_name"],
-        model_name=config["group"],
-        num_rows=config["num_rows"],
-        num_tokens=config["num_tokens"],
-        share=statistics[tier_name]["share"],
-        overlap=statistics[tier_name]["overlap_with_of"],
+        tier=Tier(**config.tier),
+        level=config.level,
+        model=config.model_name,
+        recipe=config.recipe_name,
+        budget=config.budget_name,
+        model_name=config.group,
+        num_rows=config.num_rows,
+        num_tokens=config.num_tokens,
+        share=statistics[tier_name].share,
+        overlap=statistics[tier_name].overlap_with_of,
         runs=tuple(runs),
     )
 
 
-def _read_arms(cells: Mapping[str, Sequence[int]]) -> tuple[tuple[Arm, ...], pa.Table]:
+def _read_statistics() -> dict[str, TierStatistics]:
+    cards.read_card(SELECTED, "winnow select", STATISTICS.name)
+    tiers = files.read_json(STATISTICS)
+    return {name: files.contract(TierStatistics, tiers[name], STATISTICS) for name in tiers}
+
+
+def _read_arms(
+    cells: Mapping[str, Sequence[int]], statistics: Mapping[str, TierStatistics]
+) -> tuple[tuple[Arm, ...], pa.Table]:
     """These seeds of these experiments, and the test rows that they were all judged on."""
-    cards.read_card(ARTIFACTS / "select", "winnow select", "statistics.json")
-    statistics = files.read_json(ARTIFACTS / "select/statistics.json")
     arms, first = [], None
     for name, seeds in cells.items():
         runs = []
@@ -253,19 +314,20 @@ def read_study(names: Sequence[str], seeds: Sequence[int]) -> Study:
     if not names:
         raise Refusal("params.yaml: experiments: expected one or more, found none")
     by_stage = {
-        stage: cards.read_card(ARTIFACTS / stage, f"winnow {stage}")
-        for stage in ("ingest", "curate", "score")
+        folder.name: cards.read_card(folder, f"winnow {folder.name}")
+        for folder in (INGESTED, CURATED, SCORED)
     }
-    cards.check_inputs(ARTIFACTS / "score", by_stage["score"], "winnow score")
-    arms, items = _read_arms(dict.fromkeys(names, seeds))
+    cards.check_inputs(SCORED, by_stage["score"], "winnow score")
+    statistics = _read_statistics()
+    arms, items = _read_arms(dict.fromkeys(names, seeds), statistics)
     return Study(
         arms=arms,
         seeds=tuple(seeds),
         num_items=len(items),
         tokens=_tokens(items),
-        statistics=files.read_json(ARTIFACTS / "select/statistics.json"),
+        statistics=statistics,
         ledgers={stage: card["ledger"] for stage, card in by_stage.items()},
-        scoring=files.read_sealed(ARTIFACTS / "score_metrics.json", "winnow score"),
+        scoring=files.read_sealed(SCORING_METRICS, "winnow score"),
     )
 
 
@@ -287,32 +349,32 @@ def read_pilot(
             "no experiment of params.yaml is finished: run a pilot of two seeds or more, first "
             f"`winnow train {select} && winnow evaluate {select}`"
         )
-    arms, items = _read_arms(done)
+    arms, items = _read_arms(done, _read_statistics())
     return arms, _tokens(items)
 
 
 def read_pool() -> pa.Table:
     """The scored rows that the tiers were cut from."""
-    return pq.read_table(ARTIFACTS / "score/train.parquet")
+    return pq.read_table(SCORED / "train.parquet")
 
 
 def read_texts() -> pa.Table:
     """The instructions and responses of the pool."""
-    path = ARTIFACTS / "curate/train.parquet"
+    path = CURATED / "train.parquet"
     return pq.read_table(path, columns=["instruction", "response"])
 
 
 def read_test_hashes() -> list[str]:
     """The content hashes of the test rows, in the order of every run's losses."""
-    path = ARTIFACTS / "score/test.parquet"
+    path = SCORED / "test.parquet"
     hashes: list[str] = pq.read_table(path, columns=["hash"])["hash"].to_pylist()
     return hashes
 
 
 def read_tier_rows(tier_name: str) -> NDArray[np.int64]:
     """The rows of a tier, as places in the pool."""
-    path = ARTIFACTS / f"select/{tier_name}_scores.csv"
-    cards.read_card(path.parent, "winnow select", path.name)
+    path = SELECTED / f"{tier_name}_scores.csv"
+    cards.read_card(SELECTED, "winnow select", path.name)
     columns = pyarrow.csv.ConvertOptions(column_types={"idx": pa.int64()}, include_columns=["idx"])
     lines = pyarrow.csv.ParseOptions(newlines_in_values=True)
     table = pyarrow.csv.read_csv(path, parse_options=lines, convert_options=columns)

@@ -1,16 +1,18 @@
 """Figures of what more rows bring: loss against tokens by rule, and what a row is worth."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from winnow.analyze import words
-from winnow.analyze.bootstrap import Bootstrap
-from winnow.analyze.documented import Json
-from winnow.analyze.drawing import Drawing, Label, Palette, panels, place_labels
-from winnow.analyze.results import Study
-from winnow.analyze.scaling import LAW, Curve, curves, fit, predicted
+from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.laws import LAW, Curve, curves, fit, predicted
+from winnow.analyze.report import numbers
+from winnow.analyze.report.drawing import Drawing, Label, Palette, panels, place_labels
+from winnow.analyze.study import Study
 from winnow.core import rules
 
 BEYOND = 2.0
@@ -48,7 +50,7 @@ def _panel(
     for rule, curve in by_rule.items():
         colour = palette.rule(rule)
         for arm, size in zip(curve.arms, curve.tokens, strict=True):
-            loss = losses.loss(arm.name)
+            loss = losses.value(arm.name)
             axes.plot([size, size], [loss.low, loss.high], color=colour, lw=1.2, zorder=3)
             axes.plot(
                 size,
@@ -72,7 +74,7 @@ def _panel(
     for size in sorted(set(sizes)):
         if not kept or size >= apart * kept[-1]:
             kept.append(size)
-    axes.set_xticks(kept, [words.short(tick) for tick in kept])
+    axes.set_xticks(kept, [numbers.short(tick) for tick in kept])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("Training tokens of one epoch (log scale)")
@@ -80,21 +82,7 @@ def _panel(
     place_labels(axes, labels, palette)
 
 
-def _law_title(found: Json) -> str:
-    laws = next(iter(found.values()))["laws"]
-    known = {rule: law["alpha"] for rule, law in laws.items() if law["critical_tokens"]}
-    if not known:
-        return (
-            f"No law of loss against tokens: it takes {LAW} sizes of a rule, and a loss that falls"
-        )
-    parts = [
-        f"{words.decimal(-alpha['value'])} for {rules.find(rule).adjective} rows"
-        for rule, alpha in known.items()
-    ]
-    return f"Loss goes as tokens to the power of {words.listed(parts)}"
-
-
-def loss_against_tokens(study: Study, losses: Bootstrap, found: Json) -> Drawing | None:
+def loss_against_tokens(study: Study, losses: Bootstrap, title: str) -> Drawing | None:
     """Loss by tokens and rule, with the laws; None where no rule was run at two sizes."""
     models = {name: curves(arms, losses) for name, arms in study.models().items()}
     if not any(len(curve.arms) > 1 for by_rule in models.values() for curve in by_rule.values()):
@@ -114,49 +102,42 @@ def loss_against_tokens(study: Study, losses: Bootstrap, found: Json) -> Drawing
         f"{LAW} sizes or more, with its band, dashed beyond the sizes that were run, where nothing "
         "was measured; thin where no law is: two sizes, or a loss that does not fall."
     )
-    return Drawing("scaling", _law_title(found), caption, draw)
+    return Drawing("scaling", title, caption, draw)
 
 
-def rates(found: Json) -> list[tuple[str, str, Json]]:
-    """Rule, label and exchange rate of every one that is defined."""
-    several = len(found) > 1
-    return [
-        (
-            rule,
-            f"{tier}, in {rules.find(rule).adjective} rows" + (f"  [{model}]" if several else ""),
-            rate,
-        )
-        for model, part in found.items()
-        for tier, by_rule in part["exchange"].items()
-        for rule, rate in by_rule.items()
-        if rate["value"] is not None
-    ]
+class Rate(NamedTuple):
+    """What a row of a top tier is worth in rows of a rule."""
+
+    rule: str
+    label: str
+    value: float
+    low: float | None
+    """None where the interval is open."""
+    high: float | None
+    extrapolated: bool
 
 
-def _rate_title(shown: list[tuple[str, str, Json]]) -> str:
-    more = sum(bool(rate["low"]) and rate["low"] > 1 for _, _, rate in shown)
-    less = sum(bool(rate["high"]) and rate["high"] < 1 for _, _, rate in shown)
+def _rate_title(rates: Sequence[Rate]) -> str:
+    more = sum(rate.low is not None and rate.low > 1 for rate in rates)
+    less = sum(rate.high is not None and 0 < rate.high < 1 for rate in rates)
     return (
         f"A row of a top tier is surely worth more than one other row in {more} of "
-        f"{words.plural(len(shown), 'comparison')}, surely less in {less}"
+        f"{numbers.plural(len(rates), 'comparison')}, surely less in {less}"
     )
 
 
-def exchange_rates(losses: Bootstrap, found: Json) -> Drawing | None:
-    """What a row of each top tier is worth in rows of other rules; None where nothing is known."""
-    shown = rates(found)
-    if not shown:
-        return None
-    known = [rate[key] for _, _, rate in shown for key in ("value", "low", "high") if rate[key]]
-    left, right = min([*known, 0.8]) / 1.5, max([*known, 1.25]) * 2.2
+def exchange_rates(rates: Sequence[Rate], confidence: float) -> Drawing:
+    """What a row of each top tier is worth in rows of other rules, with intervals."""
+    ends = [end for rate in rates for end in (rate.value, rate.low, rate.high) if end]
+    left, right = min([*ends, 0.8]) / 1.5, max([*ends, 1.25]) * 2.2
 
     def draw(palette: Palette) -> Figure:
-        figure, (axes,) = panels(palette, 1, 1.0 + 0.36 * len(shown))
+        figure, (axes,) = panels(palette, 1, 1.0 + 0.36 * len(rates))
         axes.set_xscale("log")
         axes.set_xlim(left, right)
-        for y, (rule, _, rate) in enumerate(reversed(shown)):
-            colour, guessed = palette.rule(rule), rate["extrapolated"]
-            low, high = rate["low"] or left, rate["high"] or right
+        for y, rate in enumerate(reversed(rates)):
+            colour, guessed = palette.rule(rate.rule), rate.extrapolated
+            low, high = rate.low or left, rate.high or right
             axes.plot(
                 [low, high],
                 [y, y],
@@ -166,17 +147,17 @@ def exchange_rates(losses: Bootstrap, found: Json) -> Drawing | None:
                 ls=(0, (2, 1.5)) if guessed else "-",
             )
             axes.plot(
-                rate["value"],
+                rate.value,
                 y,
-                rules.find(rule).marker,
+                rules.find(rate.rule).marker,
                 color=palette.paper if guessed else colour,
                 ms=7,
                 mec=colour if guessed else palette.paper,
                 mew=1.5,
             )
             axes.annotate(
-                words.ratio(rate["value"]),
-                (rate["value"], y),
+                numbers.ratio(rate.value),
+                (rate.value, y),
                 xytext=(0, 7),
                 ha="center",
                 textcoords="offset points",
@@ -184,8 +165,8 @@ def exchange_rates(losses: Bootstrap, found: Json) -> Drawing | None:
                 fontsize=8,
             )
         axes.axvline(1, color=palette.ink, lw=1)
-        axes.set_yticks(range(len(shown)), [label for _, label, _ in reversed(shown)])
-        axes.set_ylim(-0.6, len(shown) - 0.2)
+        axes.set_yticks(range(len(rates)), [rate.label for rate in reversed(rates)])
+        axes.set_ylim(-0.6, len(rates) - 0.2)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         ticks = [10.0**power * step for power in range(-4, 5) for step in (1, 2, 5)]
@@ -198,7 +179,7 @@ def exchange_rates(losses: Bootstrap, found: Json) -> Drawing | None:
 
     caption = (
         f"The rows of another rule with which it comes to the tier's loss, over the tier's own, "
-        f"with {losses.confidence:.0%} intervals. Hollow and dashed: the rate or an end of its "
+        f"with {confidence:.0%} intervals. Hollow and dashed: the rate or an end of its "
         "interval lies outside the sizes that were run, by the law; a line to the edge is open."
     )
-    return Drawing("exchange_rates", _rate_title(shown), caption, draw)
+    return Drawing("exchange_rates", _rate_title(rates), caption, draw)

@@ -6,18 +6,21 @@ one is repeated more; for equal cost a tier that was cut by score pays for the s
 comparison is held against every regime that was run, and one that turns round is flagged.
 """
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
 
-from winnow.analyze import words
-from winnow.analyze.answer import Verdict, matched_control
-from winnow.analyze.bootstrap import Bootstrap, Interval
 from winnow.analyze.cost import total_seconds, training_seconds
-from winnow.analyze.documented import as_json, with_reasons
-from winnow.analyze.results import Arm, Study
-from winnow.core.experiments import Budget, experiment_name, parse_budget
+from winnow.analyze.intervals import Bootstrap, Interval
+from winnow.analyze.params import AnalyzeConfig
+from winnow.analyze.questions import Answer
+from winnow.analyze.questions.answer import Verdict, verdicts
+from winnow.analyze.report import numbers
+from winnow.analyze.report.values import with_reasons
+from winnow.analyze.study import Arm, Study, bootstrap, matched_control
+from winnow.core.experiments import Budget, declared_budgets, experiment_name, parse_budget
 
 EPOCHS = "epochs"
 REGIMES = {
@@ -29,7 +32,38 @@ REGIMES = {
 """By what arms are made equal: their recipes' epochs, or the unit of a budget."""
 FLIPS, NOT_HELD, HOLDS, UNDECIDED = "FLIPS", "not held", "holds", "undecided"
 ONE_REGIME = "it was compared in fewer than two regimes"
-Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """What becomes of a conclusion over the regimes; None where fewer than two were compared."""
+
+    status: str | None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, status: str | None) -> "Status":
+        """With the reason where there is none."""
+        return cls(status=status, reasons={} if status else {"status": ONE_REGIME})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison(Status):
+    """The margin of one tier over another by regime."""
+
+    regimes: Mapping[str, object]
+    """Intervals, null where an experiment was not run, with the reasons."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """One model under all its regimes."""
+
+    regimes: Mapping[str, object]
+    verdict: Status
+    comparisons: Mapping[str, Comparison]
+    not_run: Mapping[str, object]
+    """The experiments that would run the other regimes."""
 
 
 def unit(budget: str | None) -> str:
@@ -78,22 +112,24 @@ def _comparison(
     model: str,
     groups: Mapping[str | None, tuple[Arm, ...]],
     losses: Bootstrap,
-) -> Json:
+) -> Comparison:
     """The margin of one tier over another by regime, and whether it holds over them."""
-    cells: Json = {}
+    cells: dict[str, Interval | None] = {}
     reasons, margins = {}, []
     for budget, arms in groups.items():
         names = {arm.tier_name: arm.name for arm in arms}
         absent = [experiment_name(tier, model, budget) for tier in pair if tier not in names]
         key = budget or EPOCHS
         if absent:
-            cells[key], reasons[key] = None, f"{words.listed(absent)} was not run"
+            cells[key], reasons[key] = None, f"{numbers.listed(absent)} was not run"
         else:
-            margins.append(losses.margin(names[pair[0]], names[pair[1]]))
-            cells[key] = as_json(margins[-1])
-    status = margin_status(margins)
-    why = {} if status else {"status": ONE_REGIME}
-    return with_reasons({"status": status, "regimes": with_reasons(cells, reasons)}, why)
+            margin = losses.margin(names[pair[0]], names[pair[1]])
+            margins.append(margin)
+            cells[key] = margin
+    status = Status.of(margin_status(margins))
+    return Comparison(
+        status=status.status, reasons=status.reasons, regimes=with_reasons(cells, reasons)
+    )
 
 
 def _typical(arms: Sequence[Arm], kind: str, study: Study) -> float:
@@ -101,7 +137,10 @@ def _typical(arms: Sequence[Arm], kind: str, study: Study) -> float:
     if kind == "seconds":
         taken = [total_seconds(arm, study) or training_seconds(arm, study) for arm in arms]
     else:
-        taken = [arm.train({"steps": "num_steps", "tokens": "tokens_seen"}[kind]) for arm in arms]
+        taken = [
+            arm.mean(lambda run: run.train.num_steps if kind == "steps" else run.train.tokens_seen)
+            for arm in arms
+        ]
     return sorted(taken)[len(taken) // 2]
 
 
@@ -110,24 +149,24 @@ def _not_run(
     groups: Mapping[str | None, tuple[Arm, ...]],
     study: Study,
     budgets: Mapping[str, Budget],
-) -> Json:
+) -> dict[str, object]:
     """Per regime without any arm: the experiments that would run it, with the declared budget that
     is nearest to what the arms took so far."""
     first = next(iter(groups.values()))
     tiers = dict.fromkeys(tier for pair in _pairs(groups) for tier in pair)
-    found: Json = {}
+    found: dict[str, object] = {}
     for kind in REGIMES:
         if kind in map(unit, groups):
             continue
-        known = {name: b.amount for name, b in budgets.items() if b.unit == kind}
-        if kind != EPOCHS and not known:
+        amounts = {name: b.amount for name, b in budgets.items() if b.unit == kind}
+        if kind != EPOCHS and not amounts:
             why = f"no budget of {kind} is declared in train.budgets"
             found[kind] = with_reasons({"experiments": None}, {"experiments": why})
             continue
         budget = None
         if kind != EPOCHS:
-            wanted = max(1.0, _typical(first, kind, study))
-            budget = min(known, key=lambda name: abs(math.log(known[name] / wanted)))
+            taken = max(1.0, _typical(first, kind, study))
+            budget = min(amounts, key=lambda name: abs(math.log(amounts[name] / taken)))
         found[kind] = {"experiments": [experiment_name(tier, model, budget) for tier in tiers]}
     return found
 
@@ -141,59 +180,70 @@ def _model(
     model: str,
     study: Study,
     losses: Bootstrap,
-    verdicts: Mapping[str, Verdict],
+    judged: Mapping[str, Verdict],
     budgets: Mapping[str, Budget],
-) -> Json:
+) -> Grid:
     """The grid of one model."""
     own = [arms for arms in study.models().values() if _trained(arms[0]) == model]
     own.sort(key=lambda arms: list(REGIMES).index(unit(arms[0].budget)))
     groups = {arms[0].budget: arms for arms in own}
-    judged = {budget or EPOCHS: verdicts[arms[0].model_name] for budget, arms in groups.items()}
-    status = verdict_status(list(judged.values()))
+    by_regime = {budget or EPOCHS: judged[arms[0].model_name] for budget, arms in groups.items()}
     pairs = _pairs(groups)
-    return {
-        "regimes": {
-            key: {
-                "regime": REGIMES[unit(None if key == EPOCHS else key)],
-                "verdict": verdict.kind,
-                "best": verdict.best.tier_name,
-                "tied": [arm.tier_name for arm in verdict.tied],
-            }
-            for key, verdict in judged.items()
-        },
-        "verdict": with_reasons({"status": status}, {} if status else {"status": ONE_REGIME}),
-        "comparisons": {
-            f"{a} over {b}": _comparison((a, b), model, groups, losses) for a, b in pairs
-        },
-        "not_run": _not_run(model, groups, study, budgets) if pairs else {},
+    regimes = {
+        key: {
+            "regime": REGIMES[unit(None if key == EPOCHS else key)],
+            "verdict": verdict.kind,
+            "best": verdict.best.tier_name,
+            "tied": [arm.tier_name for arm in verdict.tied],
+        }
+        for key, verdict in by_regime.items()
     }
+    return Grid(
+        regimes=regimes,
+        verdict=Status.of(verdict_status(list(by_regime.values()))),
+        comparisons={f"{a} over {b}": _comparison((a, b), model, groups, losses) for a, b in pairs},
+        not_run=_not_run(model, groups, study, budgets) if pairs else {},
+    )
 
 
 def confound_grid(
-    study: Study, losses: Bootstrap, verdicts: Mapping[str, Verdict], budgets: Mapping[str, Budget]
-) -> Json:
+    study: Study, losses: Bootstrap, judged: Mapping[str, Verdict], budgets: Mapping[str, Budget]
+) -> dict[str, Grid]:
     """Per model: the verdict and every margin under each regime, and which conclusions flip.
 
     Args:
         study: what was run.
         losses: its bootstrap.
-        verdicts: by model and budget, as `Study.models` groups them.
+        judged: by model and budget, as `Study.models` groups them.
         budgets: those that params.yaml declares, for what was not run.
     """
-    models = dict.fromkeys(_trained(arms[0]) for arms in study.models().values())
-    return {model: _model(model, study, losses, verdicts, budgets) for model in models}
+    models = dict.fromkeys(arms[0].model for arms in study.models().values())
+    return {model: _model(model, study, losses, judged, budgets) for model in models}
 
 
-def flips(grid: Json) -> list[str]:
+@functools.lru_cache(1)
+def grids(study: Study, settings: AnalyzeConfig) -> dict[str, Grid]:
+    """By model, with the budgets of params.yaml."""
+    losses, judged = bootstrap(study, settings), verdicts(study, settings)
+    return confound_grid(study, losses, judged, declared_budgets())
+
+
+def flips(by_model: Mapping[str, Grid]) -> list[str]:
     """What turns round, in words."""
-    found = []
-    for model, rows in grid.items():
-        regimes = words.listed(list(rows["regimes"]))
-        if rows["verdict"]["status"] == FLIPS:
-            found.append(f"{model}: the tier to keep differs between {regimes}")
-        found += [
+    sentences = []
+    for model, grid in by_model.items():
+        regimes = numbers.listed(list(grid.regimes))
+        if grid.verdict.status == FLIPS:
+            sentences.append(f"{model}: the tier to keep differs between {regimes}")
+        sentences += [
             f"{model}: {name} turns round between {regimes}"
-            for name, row in rows["comparisons"].items()
-            if row["status"] == FLIPS
+            for name, comparison in grid.comparisons.items()
+            if comparison.status == FLIPS
         ]
-    return found
+    return sentences
+
+
+def ask(study: Study, settings: AnalyzeConfig) -> Answer:
+    """Answer for every model."""
+    by_model = grids(study, settings)
+    return Answer(values=by_model, sentence="; ".join(flips(by_model)))

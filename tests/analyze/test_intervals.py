@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from winnow.analyze import bootstrap
-from winnow.analyze.bootstrap import Bootstrap, replicate
+from winnow.analyze import intervals
+from winnow.analyze.intervals import Bootstrap, replicate
 
 SETTINGS = {"resamples": 40, "confidence": 0.9, "seed": 5}
 
@@ -14,9 +14,9 @@ SETTINGS = {"resamples": 40, "confidence": 0.9, "seed": 5}
 def oracle(losses: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """Loop over replicates, arms, seeds and single draws; the same draws as the fast one."""
     num_arms, num_seeds, num_items = losses.shape
-    items = np.concatenate(list(bootstrap.item_draws(num_items, 40, 5)))
-    seeds = bootstrap.seed_draws(num_seeds, 40, 5)
-    wide = bootstrap.widening(num_seeds, 0.9)
+    items = np.concatenate(list(intervals.item_draws(num_items, 40, 5)))
+    seeds = intervals.seed_draws(num_seeds, 40, 5)
+    wide = intervals.widening(num_seeds, 0.9)
     result = np.zeros((num_arms, 40))
     for b in range(40):
         drawn = [i for i in range(num_items) for _ in range(items[b, i])]
@@ -65,9 +65,9 @@ def test_equal_arms_are_a_tie() -> None:
 
 
 def test_chunks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = np.concatenate(list(bootstrap.item_draws(11, 50, 3)))
-    monkeypatch.setattr(bootstrap, "CHUNK", 70)
-    parts = list(bootstrap.item_draws(11, 50, 3))
+    whole = np.concatenate(list(intervals.item_draws(11, 50, 3)))
+    monkeypatch.setattr(intervals, "CHUNK", 70)
+    parts = list(intervals.item_draws(11, 50, 3))
     assert len(parts) > 5
     assert (np.concatenate(parts) == whole).all()
     assert (whole.sum(axis=1) == 11).all()
@@ -77,16 +77,16 @@ def test_one_seed_leaves_the_items() -> None:
     generator = np.random.default_rng(1)
     tokens = generator.integers(1, 50, 30)
     losses = generator.exponential(3, (1, 1, 30)) * tokens
-    items = np.concatenate(list(bootstrap.item_draws(30, 40, 5)))
+    items = np.concatenate(list(intervals.item_draws(30, 40, 5)))
     expected = (items @ losses[0, 0]) / (items @ tokens)
     assert np.allclose(replicate(losses, tokens, **SETTINGS)[0], expected)
 
 
 def test_widening_shrinks_with_seeds() -> None:
-    factors = [bootstrap.widening(n, 0.9) for n in (2, 3, 5, 10, 1000)]
+    factors = [intervals.widening(n, 0.9) for n in (2, 3, 5, 10, 1000)]
     assert factors == sorted(factors, reverse=True)
     assert factors[-1] == pytest.approx(1, abs=0.002)
-    assert bootstrap.widening(1, 0.9) == 1
+    assert intervals.widening(1, 0.9) == 1
 
 
 def coverage(num_seeds: int, seed_noise: float, item_noise: float) -> float:
@@ -119,7 +119,7 @@ def test_intervals_cover_what_they_promise(
 def test_without_widening_three_seeds_would_be_far_too_sure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bootstrap, "widening", lambda *_: 1.0)
+    monkeypatch.setattr(intervals, "widening", lambda *_: 1.0)
     assert coverage(3, 1, 0.1) < 0.75
 
 
@@ -133,6 +133,33 @@ def test_a_ratio_to_no_improvement_is_undefined() -> None:
 
 
 def test_seeds_are_drawn_independently_of_items() -> None:
-    items = np.concatenate(list(bootstrap.item_draws(5, 2000, 3)))
-    seeds = bootstrap.seed_draws(5, 2000, 3)
+    items = np.concatenate(list(intervals.item_draws(5, 2000, 3)))
+    seeds = intervals.seed_draws(5, 2000, 3)
     assert abs(np.corrcoef(items[:, 0], seeds[:, 0])[0, 1]) < 0.1
+
+
+def plain_margin(numerators: np.ndarray, denominators: np.ndarray) -> tuple[float, float, float]:
+    """By how much the first arm's metric exceeds the second's, and the ends: loops and sums."""
+    one, other = ([sum(arm[s]) / sum(denominators) for s in range(len(arm))] for arm in numerators)
+    value = sum(one) / len(one) - sum(other) / len(other)
+    first, second = oracle(numerators, denominators)
+    low, high = np.quantile(first - second, [0.05, 0.95])
+    return value, float(low), float(high)
+
+
+@given(st.integers(1, 4), st.integers(2, 12), st.integers(0, 2**32 - 1))
+@settings(max_examples=15, deadline=None)
+def test_one_interval_serves_any_metric(num_seeds: int, num_items: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    right = rng.integers(0, 2, (2, num_seeds, num_items)).astype(float)
+    nats = rng.exponential(3, (2, num_seeds, num_items))
+    num_bytes = rng.integers(1, 90, num_items)
+    once = np.ones(num_items, dtype=np.int64)
+    exact_match = Bootstrap.of(["a", "b"], right, once, lower_is_better=False, **SETTINGS)
+    bits = Bootstrap.of(["a", "b"], nats / np.log(2), num_bytes, **SETTINGS)
+    assert exact_match.value("a").value == pytest.approx(right[0].mean())
+    better = exact_match.margin("a", "b")
+    assert (better.value, better.low, better.high) == pytest.approx(plain_margin(right, once))
+    fewer = bits.margin("a", "b")
+    expected = plain_margin(nats[::-1] / np.log(2), num_bytes)
+    assert (fewer.value, fewer.low, fewer.high) == pytest.approx(expected)

@@ -4,17 +4,20 @@ The page is a single file: no script, no network, figures inline. Text that come
 a model is escaped by the template engine and stays inert.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from winnow.analyze import words
-from winnow.analyze.drawing import LIGHT, Drawing
-from winnow.analyze.results import Arm, Study
-from winnow.analyze.tables import GENERATION, receipt_line
+from winnow.analyze.report import numbers
+from winnow.analyze.report.drawing import LIGHT, Drawing
+from winnow.analyze.report.tables import GENERATION
+from winnow.analyze.study import Arm, Study
 from winnow.core import rules
+from winnow.core.records import Sample
 
 TEMPLATE = Path(__file__).with_name("report.html")
 MAX_STRATA, MAX_PROMPTS, MAX_TEXT = 8, 2, 700
@@ -44,7 +47,17 @@ DARK = {
     "high": "#b9bdc2",
     "medium": "#cd7f32",
 }
-Json = dict[str, Any]
+Json = Mapping[str, Any]
+"""What analysis.json holds, or a part of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """A question of the user's own, as the page shows it beside its values."""
+
+    sentence: str
+    figures: Sequence[str]
+    """Names of drawings."""
 
 
 def _palette(colours: dict[str, str]) -> Markup:
@@ -58,56 +71,55 @@ def light() -> Markup:
     return _palette(base | LIGHT.rules | LIGHT.medals)
 
 
-def _strata(analysis: Json, arms: tuple[Arm, ...]) -> list[Json]:
+def _strata(analysis: Json, arms: tuple[Arm, ...]) -> list[dict[str, object]]:
     """Per kind: the strata with the most rows, with each arm's loss and the lowest one."""
-    found = []
+    kinds = []
     for kind, groups in analysis["strata"].items():
         shown = sorted(groups, key=lambda group: (-groups[group]["num_rows"], group))[:MAX_STRATA]
-        rows = []
+        rows: list[dict[str, object]] = []
         for group in sorted(shown):
             losses = {arm.name: groups[group]["loss"][arm.name] for arm in arms}
-            known = [loss for loss in losses.values() if loss is not None]
             rows.append(
                 {
                     "name": group,
                     "num_rows": groups[group]["num_rows"],
                     "losses": losses,
-                    "lowest": min(known, default=None),
+                    "lowest": min(losses.values()),
                 }
             )
-        found.append({"kind": kind, "rows": rows, "hidden": len(groups) - len(shown)})
-    return found
+        kinds.append({"kind": kind, "rows": rows, "hidden": len(groups) - len(shown)})
+    return kinds
 
 
-def _cut(text: str | None) -> str:
-    text = text or ""
+def shortened(text: str) -> str:
+    """As much of a text as is shown."""
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT].rstrip() + " …"
 
 
-def _first_completions(arm: Arm) -> dict[str, Json]:
+def _first_completions(arm: Arm) -> dict[str, Sample]:
     """By prompt: the first completion of the first seed."""
-    firsts: dict[str, Json] = {}
+    firsts: dict[str, Sample] = {}
     for sample in arm.runs[0].samples:
-        firsts.setdefault(sample["prompt"], sample)
+        firsts.setdefault(sample.prompt, sample)
     return firsts
 
 
-def _samples(arms: tuple[Arm, ...]) -> list[Json]:
+def _samples(arms: tuple[Arm, ...]) -> list[dict[str, object]]:
     """The first prompts with a reference response, and the first with an answer to check."""
     by_arm = {arm: _first_completions(arm) for arm in arms}
-    known = by_arm[arms[0]]
-    shared = [prompt for prompt in known if all(prompt in firsts for firsts in by_arm.values())]
-    free = [prompt for prompt in shared if known[prompt]["answer"] is None]
-    checked = [prompt for prompt in shared if known[prompt]["answer"] is not None]
+    first = by_arm[arms[0]]
+    shared = [prompt for prompt in first if all(prompt in firsts for firsts in by_arm.values())]
+    free = [prompt for prompt in shared if first[prompt].answer is None]
+    checked = [prompt for prompt in shared if first[prompt].answer is not None]
     return [
         {
-            "prompt": _cut(prompt),
-            "wanted": _cut(known[prompt]["reference"] or known[prompt]["answer"]),
+            "prompt": shortened(prompt),
+            "expected": shortened(first[prompt].reference or first[prompt].answer or ""),
             "completions": [
                 {
                     "arm": arm,
-                    "text": _cut(firsts[prompt]["completion"]),
-                    "passed": firsts[prompt]["passed"],
+                    "text": shortened(firsts[prompt].completion),
+                    "passed": firsts[prompt].passed,
                 }
                 for arm, firsts in by_arm.items()
             ],
@@ -122,23 +134,37 @@ def environment() -> Environment:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     for function in (
-        words.count,
-        words.short,
-        words.percent,
-        words.decimal,
-        words.signed,
-        words.figures,
-        words.ratio,
-        words.duration,
-        words.plural,
-        words.listed,
+        numbers.count,
+        numbers.short,
+        numbers.percent,
+        numbers.decimal,
+        numbers.signed,
+        numbers.significant,
+        numbers.ratio,
+        numbers.duration,
+        numbers.plural,
+        numbers.listed,
     ):
         made.filters[function.__name__] = function
     return made
 
 
-def render(study: Study, analysis: Json, drawings: dict[str, Drawing]) -> str:
-    """The report as HTML."""
+def render(
+    study: Study,
+    analysis: Json,
+    drawings: Mapping[str, Drawing],
+    own: Mapping[str, Section],
+    receipt: str,
+) -> str:
+    """The report as HTML.
+
+    Args:
+        study: what was read.
+        analysis: what analysis.json holds.
+        drawings: the figures by name; those that the template does not name are not shown.
+        own: the user's own questions by name.
+        receipt: what stands under every figure and table.
+    """
     template = environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         analysis=analysis,
@@ -149,8 +175,9 @@ def render(study: Study, analysis: Json, drawings: dict[str, Drawing]) -> str:
         strata={name: _strata(analysis, arms) for name, arms in study.models().items()},
         samples={name: _samples(arms) for name, arms in study.models().items()},
         definitions={key: DEFINITIONS[key] for key in GENERATION},
+        own=own,
         rule_of=rules.find,
-        receipt=receipt_line(analysis["receipt"]),
+        receipt=receipt,
         light=light(),
         dark=_palette(DARK),
     )

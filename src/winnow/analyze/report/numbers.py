@@ -1,10 +1,10 @@
-"""Numbers and arms in words: the one place where the report's figures get their form."""
+"""Numbers and arms in words: the one place where what people read of them gets its form."""
 
 import math
 from collections.abc import Sequence
 
-from winnow.analyze.bootstrap import Interval
-from winnow.analyze.results import Arm
+from winnow.analyze.intervals import Interval
+from winnow.analyze.study import Arm
 from winnow.core import rules
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -46,7 +46,7 @@ def signed(number: float, digits: int = 3) -> str:
     return text if number < 0 or not float(text) else f"+{text}"
 
 
-def figures(number: float) -> str:
+def significant(number: float) -> str:
     """Four significant figures, as perplexities are read: 8.213, 56.10, 1,234."""
     whole = math.floor(math.log10(abs(number))) + 1 if number else 1
     return f"{number:,.{max(0, 4 - max(1, whole))}f}".replace("-", MINUS)
@@ -87,5 +87,5 @@ def rows(arm: Arm, whole: str = " of the curated pool") -> str:
     """What an arm keeps: `the top 500 rows (5% of the curated pool)`."""
     if arm.is_unfiltered:
         return f"all {count(arm.num_rows)} rows"
-    kept = rules.find(arm.rule).phrase.format(count(arm.num_rows))
-    return f"{kept} ({percent(arm.share)}{whole})"
+    phrase = rules.find(arm.rule).phrase.format(count(arm.num_rows))
+    return f"{phrase} ({percent(arm.share)}{whole})"

@@ -11,21 +11,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from winnow.analyze import words
-from winnow.analyze.answer import Verdict, judge
-from winnow.analyze.bootstrap import Bootstrap
 from winnow.analyze.cost import device, speed, total_seconds
-from winnow.analyze.documented import with_reasons
-from winnow.analyze.results import Arm, Study
+from winnow.analyze.intervals import Bootstrap, Floats
+from winnow.analyze.params import AnalyzeConfig
+from winnow.analyze.questions import Answer
+from winnow.analyze.questions.answer import Verdict, judge
+from winnow.analyze.report import numbers
+from winnow.analyze.report.values import with_reasons
+from winnow.analyze.study import Arm, Study, bootstrap
 
 SLACK = 1.25
 """A tier still speaks for a budget that is this much below its cheapest training or above its
 dearest: tiers of equal budgets do not cost the same to the second."""
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +47,9 @@ class Dial:
     """The best share lies between these. Kept: the nearest harder and milder filters that were
     measured and are surely worse; None where none was. Too close: the ends of those that tie."""
 
-    def to_json(self) -> Json:
+    def values(self) -> dict[str, object]:
         """The answer as it is written."""
-        known = {
+        asked = {
             "verdict": self.kind,
             "sentence": self.sentence,
             "model": self.model,
@@ -57,11 +58,9 @@ class Dial:
             "device": self.device,
         }
         if self.verdict is None:
-            return with_reasons(
-                known,
-                {key: "it was not trained" for key in ("flops", "device") if known[key] is None},
-            )
-        found = self.verdict.to_json()
+            why = {key: "it was not trained" for key in ("flops", "device") if asked[key] is None}
+            return with_reasons(asked, why)
+        verdict = self.verdict.values()
         keys = (
             "best",
             "num_rows",
@@ -75,19 +74,20 @@ class Dial:
             "score_sentence",
         )
         low, high = self.between
-        found = {key: found[key] for key in keys} | {"share_from": low, "share_to": high}
+        answer = {key: verdict[key] for key in keys} | {"share_from": low, "share_to": high}
         why = {
             "share_from": "no harder filter was measured",
             "share_to": "no milder filter was measured",
             "control": "no random control was trained for that long",
             "score_helped": "no random control of this size was trained for that long",
         }
-        return with_reasons(known | found, {key: why[key] for key in why if found[key] is None})
+        missing = {key: why[key] for key in why if answer[key] is None}
+        return with_reasons(asked | answer, missing)
 
 
 def _at(
     tier: Sequence[tuple[float, Arm]], seconds: float, losses: Bootstrap
-) -> tuple[Arm, float, np.ndarray] | None:
+) -> tuple[Arm, float, Floats] | None:
     """The nearest training of a tier, its loss at a cost and that loss's replicates."""
     costs = [known for known, _ in tier]
     if seconds < costs[0] / SLACK:
@@ -98,7 +98,7 @@ def _at(
     high, part = min(low + 1, len(tier) - 1), place - low
     one, two = (losses.index[tier[at][1].name] for at in (low, high))
     value, replicates = (
-        (1 - part) * known[one] + part * known[two] for known in (losses.losses, losses.replicates)
+        (1 - part) * known[one] + part * known[two] for known in (losses.values, losses.replicates)
     )
     return tier[low if part < 0.5 else high][1], float(value), np.asarray(replicates)
 
@@ -127,11 +127,11 @@ def _between(verdict: Verdict, arms: Sequence[Arm]) -> tuple[float | None, float
 def _said(verdict: Verdict, between: tuple[float | None, float | None], prefix: str) -> str:
     sentence = verdict.sentence[0].lower() + verdict.sentence[1:]
     if verdict.kind == "keep":
-        harder, milder = (share and f"{words.percent(share)} is worse" for share in between)
+        harder, milder = (share and f"{numbers.percent(share)} is worse" for share in between)
         ends = [harder or "no harder filter was measured"]
         if not verdict.best.is_unfiltered:
             ends.append(milder or "no milder one was measured")
-        sentence = f"{sentence.removesuffix('.')}; {words.listed(ends)}."
+        sentence = f"{sentence.removesuffix('.')}; {numbers.listed(ends)}."
     return f"{prefix}{sentence} {verdict.score_sentence}".strip()
 
 
@@ -155,24 +155,22 @@ def dial(study: Study, losses: Bootstrap, model: str, seconds: float) -> Dial:
         model: the bare name, such as 1M.
         seconds: of the device, for scoring and one training.
     """
-    prefix = f"With {words.duration(seconds)} for a {model} model: "
+    prefix = f"With {numbers.duration(seconds)} for a {model} model: "
     tiers = _tiers(study, model)
     at = {name: found for name, tier in tiers.items() if (found := _at(tier, seconds, losses))}
     measured = {name for name in at if seconds <= tiers[name][-1][0] * SLACK}
-    known: Json = {
-        "model": model,
-        "seconds": seconds,
-        "device": device(study, model) if tiers else None,
-        "flops": seconds * speed(study, model) if tiers else None,
-    }
+    answer = Dial(
+        model=model,
+        seconds=seconds,
+        device=device(study, model) if tiers else None,
+        flops=seconds * speed(study, model) if tiers else None,
+        kind="refused",
+        sentence=prefix + _refusal(study, model, tiers),
+        verdict=None,
+        between=(None, None),
+    )
     if len({at[name][0].num_rows for name in measured}) < 2:
-        return Dial(
-            **known,
-            kind="refused",
-            verdict=None,
-            between=(None, None),
-            sentence=prefix + _refusal(study, model, tiers),
-        )
+        return answer
     arms = tuple(arm for arm, _, _ in at.values())
     there = Bootstrap(
         {arm.name: i for i, arm in enumerate(arms)},
@@ -182,11 +180,11 @@ def dial(study: Study, losses: Bootstrap, model: str, seconds: float) -> Dial:
     )
     verdict = judge(model, arms, there)
     if verdict.control:
-        dearest = words.duration(tiers[verdict.control.arm.tier_name][-1][0])
+        dearest = numbers.duration(tiers[verdict.control.arm.tier_name][-1][0])
         verdict = _of_equal_cost(verdict, {at[name][0].name for name in measured}, dearest)
     between = _between(verdict, arms)
-    return Dial(
-        **known,
+    return replace(
+        answer,
         kind="too close" if verdict.tied else "keep",
         sentence=_said(verdict, between, prefix),
         verdict=verdict,
@@ -198,24 +196,31 @@ def _refusal(study: Study, model: str, tiers: dict[str, list[tuple[float, Arm]]]
     """What was measured instead."""
     known = sorted({arm.model for arm in study.arms})
     if model not in known:
-        return f"no answer, as it was not trained; {words.listed(known)} were."
-    ends = {name: [words.duration(tier[at][0]) for at in (0, -1)] for name, tier in tiers.items()}
+        return f"no answer, as it was not trained; {numbers.listed(known)} were."
+    ends = {name: [numbers.duration(tier[at][0]) for at in (0, -1)] for name, tier in tiers.items()}
     ranges = [
         f"{name} for {low}" if low == high else f"{name} from {low} to {high}"
         for name, (low, high) in ends.items()
     ]
-    measured = words.listed(ranges) or "nothing, as scoring left no measured cost"
+    measured = numbers.listed(ranges) or "nothing, as scoring left no measured cost"
     return f"no answer, as two tiers must have been trained that long; measured: {measured}."
 
 
-def dials(study: Study, losses: Bootstrap) -> list[Json]:
+def dials(study: Study, losses: Bootstrap) -> list[Dial]:
     """Answers for every model, the largest first, at the costs of its trainings."""
-    found = []
+    answers = []
     for model in dict.fromkeys(arms[0].model for arms in study.models().values()):
         tiers = _tiers(study, model).values()
-        costs = sorted({known for tier in tiers for known, _ in tier})
+        costs = sorted({cost for tier in tiers for cost, _ in tier})
         # Costs nearer to each other than the slack are one budget, the dearest of them.
         for seconds, following in pairwise([*costs, math.inf]):
             if following > seconds * SLACK:
-                found.append(dial(study, losses, model, seconds).to_json())
-    return found
+                answers.append(dial(study, losses, model, seconds))
+    return answers
+
+
+def ask(study: Study, settings: AnalyzeConfig) -> Answer:
+    """Answer at the costs that were run."""
+    answers = dials(study, bootstrap(study, settings))
+    sentences = " ".join(answer.sentence for answer in answers)
+    return Answer(values=[answer.values() for answer in answers], sentence=sentences)

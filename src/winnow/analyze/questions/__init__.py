@@ -1,0 +1,23 @@
+"""The questions that an analysis answers, each a module with a function `ask`.
+
+`analyze.questions` in params.yaml lists them: one of winnow by its name, `dial` for dial.py here,
+one of your own as `my_package.novelty:ask`. A question that needs another's result imports it;
+what is costly is worked out once a study.
+"""
+
+from dataclasses import dataclass
+
+from winnow.analyze.report.drawing import Drawing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What `ask(study, settings)` gives back."""
+
+    values: object
+    """A tree of dataclasses, mappings and sequences: analysis.json holds it under the question's
+    name."""
+    sentence: str = ""
+    """The answer in words; empty where the page alone puts the values into words."""
+    figures: tuple[Drawing, ...] = ()
+    """Their names are unique among all figures of the analysis."""
