@@ -140,10 +140,10 @@ def ours(work: Work, change: Callable[[Any], Any] = lambda model: None) -> Measu
     )
     with tempfile.TemporaryDirectory() as folder:
         plan = loop.Plan(model, recipe, rows, rows, 0, work.kind, Path(folder), {})
-        run = loop._Run(plan)
+        run = loop.Run(plan)
         run.model.train()
         waited = began = 0.0
-        batches = loop._batches(rows, np.arange(len(rows)), size)
+        batches = loop.batches(rows, np.arange(len(rows)), size)
         for step in range(work.warm + work.steps):
             if step == work.warm:
                 began, waited = now(), 0.0
@@ -154,8 +154,8 @@ def ours(work: Work, change: Callable[[Any], Any] = lambda model: None) -> Measu
         run.look()
         seconds = now() - began
     before = CLOCK()
-    for part in loop._batches(rows[:size], np.arange(size), work.micro):
-        loop._tensors(part, DEVICE)
+    for part in loop.batches(rows[:size], np.arange(size), work.micro):
+        loop.tensors(part, DEVICE)
     waited += (CLOCK() - before) * work.steps
     useful = rows[work.warm * size :].num_targets
     return Measured(useful / seconds, waited / seconds, memory())
@@ -225,7 +225,7 @@ def trials(work: Work) -> dict[str, Callable[[], Measured]]:
             return ours(work)
 
     def unfused() -> Measured:
-        plain = loop._optimizer
+        plain = loop.optimizer
 
         def optimizer(*arguments: Any) -> Any:
             made = plain(*arguments)
@@ -233,7 +233,7 @@ def trials(work: Work) -> dict[str, Callable[[], Measured]]:
                 group["fused"] = False
             return made
 
-        with mock.patch.object(loop, "_optimizer", optimizer):
+        with mock.patch.object(loop, "optimizer", optimizer):
             return ours(work)
 
     def attention(name: str) -> Callable[[], Measured]:

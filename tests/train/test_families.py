@@ -16,7 +16,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import TINY, Winnow, make_until, write_params
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from winnow.core import files
 from winnow.core.experiments import Adapter, Pretrained, Recipe
@@ -24,6 +30,7 @@ from winnow.core.layout import TOKENIZER
 from winnow.core.records import ROW_SCHEMA
 from winnow.models import family
 from winnow.models.sequences import IGNORED, Sequences
+from winnow.record import training
 from winnow.train import loop, stage
 
 SHAPE = {
@@ -67,6 +74,26 @@ def write_model(folder: Path, kind: str = "llama", chat: str | None = None) -> P
         if parameter.dim() > 1:  # at their own scale tiny models hardly look at the context
             torch.nn.init.normal_(parameter, 0, 0.2)
     network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_t5(folder: Path) -> Path:
+    """A tiny T5 with fresh weights, its output tied to its input as the first T5's are: untied at
+    random it starts far beyond the loss of guessing."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(TOKENIZER)
+    end = tokenizer.eos_token_id
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        eos_token_id=end,
+        pad_token_id=end,
+        decoder_start_token_id=end,
+        dropout_rate=0.1,
+        **sizes,
+    )
+    T5ForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -303,3 +330,51 @@ def test_gpt2_takes_an_adapter_beside_its_start(project: Path) -> None:
     folder = project / "models/high_40_tiny/0"
     assert not (folder / "model.safetensors").exists()
     assert family.load(folder).base == "start"
+
+
+@pytest.fixture
+def t5(project: Path) -> Path:
+    """A project whose tiers are cut, and a tiny T5 beside it."""
+    make_until("select")
+    return write_t5(project / "t5")
+
+
+def test_the_loss_of_a_seq2seq_model_is_that_of_transformers(t5: Path) -> None:
+    spec = Pretrained(family="seq2seq", weights=str(t5), context=20)
+    model = family.declare(spec, t5)
+    model.build(0)
+    table = rows(5)
+    documents = model.documents(table, "seq2seq")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(t5)
+    batch = model.sequences(documents, packing=True)
+    assert len(batch) == 5 and batch.labels.shape[1] <= 20
+    plain, model_ = 0.0, model.network.eval()
+    for row, document in zip(table.to_pylist(), documents, strict=True):
+        assert tokenizer.decode(document.ids) == row["instruction"] + tokenizer.eos_token
+        assert tokenizer.decode(document.labels) == row["response"] + tokenizer.eos_token
+        given = [torch.from_numpy(part[:20]).long()[None] for part in document]
+        with torch.no_grad():
+            mean = model_(input_ids=given[0], labels=given[1]).loss
+        plain += float(mean) * given[1].numel()
+    assert loss_sum(model, batch) == pytest.approx(plain, rel=1e-5)
+    cut = sum(max(0, len(part) - 20) for document in documents for part in document)
+    assert model.num_cut(documents, batch) == cut > 0
+
+
+@pytest.mark.parametrize("adapter", [None, {"name": "lora", "rank": 2, "dropout": 0.1}])
+def test_a_seq2seq_model_is_tuned_and_read_back(
+    t5: Path, project: Path, adapter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {"objective": "seq2seq", "num_train_epochs": 6, "learning_rate": 0.01}
+    write_params(project, params_with(t5, recipe, family="seq2seq", adapter=adapter))
+    monkeypatch.setattr(training.Training, "_complete", lambda *_: None)
+    stage.run(["high_40_base"], 0, False)
+    folder = project / "models/high_40_base/0"
+    _, curve = without_time(folder)
+    assert curve[0]["validation_loss"] < 7, "an untied one starts at 47"
+    assert curve[-1]["validation_loss"] < curve[0]["validation_loss"] - (0.01 if adapter else 0.5)
+    model = family.load(folder)
+    validation = stage.read(stage.resolve(["high_40_base"])[0], model)["validation"]
+    batch = model.sequences(validation, packing=True)
+    measured = loss_sum(model, batch) / batch.num_targets
+    assert measured == pytest.approx(curve[-1]["validation_loss"], rel=2e-2)

@@ -174,7 +174,7 @@ def test_the_loss_of_padded_rows_is_that_of_packed_ones() -> None:
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (9, 12, 5)]
     packed, padded = (
-        loop._loss_sum(WithLoss(model), fill(documents, 32, 0), "fp32").item()
+        loop.loss_sum(WithLoss(model), fill(documents, 32, 0), "fp32").item()
         for fill in (sequences.pack, sequences.pad)
     )
     assert padded == pytest.approx(packed, abs=1e-4)

@@ -316,8 +316,8 @@ def test_the_first_step_that_went_wrong_is_named_where_several_are_read_at_once(
     tmp_path: Path, spoilt: str
 ) -> None:
     plan = plan_in(tmp_path)
-    run, weight = loop._Run(plan), next(plan.model.parameters())
-    for step, batch in enumerate(loop._batches(plan.train, np.arange(24), 4), 1):
+    run, weight = loop.Run(plan), next(plan.model.parameters())
+    for step, batch in enumerate(loop.batches(plan.train, np.arange(24), 4), 1):
         if step == 4 and spoilt == "loss":
             weight.data.fill_(math.inf)
         if step == 4 and spoilt != "loss":

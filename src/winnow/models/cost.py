@@ -68,7 +68,9 @@ def memory_needed(
     kept = positions * shape.hidden_size * shape.num_layers * 4 + layer
     parameters = shape.num_parameters * (6 if kind == "bf16" else 4) + shape.num_trained * 12
     activations = kept if checkpointing else layer * shape.num_layers
-    logits = min(positions * shape.vocab_size, LOGITS_CPU if on_cpu else LOGITS)
+    logits = positions * shape.vocab_size
+    if not shape.whole_logits:
+        logits = min(logits, LOGITS_CPU if on_cpu else LOGITS)
     return parameters + activations + 12.0 * logits + 4.0 * shape.vocab_size * shape.hidden_size
 
 

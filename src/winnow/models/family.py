@@ -48,6 +48,8 @@ class Shape:
     context: int
     vocab_size: int
     """Rows of the output embeddings."""
+    whole_logits: bool = False
+    """Whether those of a batch are there at a time."""
     dropout: float
     """Of the attention."""
 
@@ -102,7 +104,7 @@ class Family(abc.ABC):
 
     @property
     def packs(self) -> bool:
-        """Whether documents that share a sequence cannot see each other; known after `build`."""
+        """Whether what `sequences` packs cannot see each other; known after `build`."""
         return True
 
     def build(self, seed: int) -> None:
@@ -146,6 +148,10 @@ class Family(abc.ABC):
             raise Refusal(f"no response begins within the context of {self.spec.context} tokens")
         return filled if has_target.all() else filled[np.flatnonzero(has_target)]
 
+    def num_cut(self, documents: list[Document], made: Sequences) -> int:
+        """Tokens of documents that are not in the sequences made of them."""
+        return sum(document.num_targets for document in documents) - made.num_targets
+
     def with_loss(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as a module whose output is the summed loss, for DDP or FSDP to wrap."""
         return WithLoss(network, packs=self.packs)
@@ -168,9 +174,13 @@ def _class(spec: Model | Pretrained) -> type[Family]:
         from winnow.models.gpt2 import GPT2
 
         return GPT2
-    from winnow.models.causal import Causal
+    if spec.family == "causal":
+        from winnow.models.causal import Causal
 
-    return Causal
+        return Causal
+    from winnow.models.seq2seq import Seq2Seq
+
+    return Seq2Seq
 
 
 def declare(spec: Model | Pretrained, tokenizer: Path, init: str = "scratch") -> Family:
@@ -225,6 +235,6 @@ def shape(spec: Model | Pretrained, vocab_size: int) -> Shape:
         from winnow.models import gpt2
 
         return gpt2.shape(spec, vocab_size)
-    from winnow.models import causal
+    from winnow.models import causal, seq2seq
 
-    return causal.shape(spec)
+    return causal.shape(spec) if spec.family == "causal" else seq2seq.shape(spec)

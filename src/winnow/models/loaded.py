@@ -174,5 +174,6 @@ def shape(spec: Pretrained, auto: Any, task: str) -> Shape:
         num_heads=text.num_attention_heads,
         context=spec.context,
         vocab_size=len(network.get_output_embeddings().weight),
+        whole_logits=spec.family == "seq2seq",
         dropout=0.0,
     )

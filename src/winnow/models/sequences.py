@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 
 class Document(NamedTuple):
-    """The tokens of a row, with its end; of equal length."""
+    """The tokens of a row, with its end."""
 
     ids: Tokens
     labels: Tokens
-    """The same ids, IGNORED where a token is no target."""
+    """The same ids, IGNORED where a token is no target; of a seq2seq model the target's ids."""
 
     @classmethod
     def of(cls, ids: Tokens, first: int) -> "Document":
@@ -42,7 +42,8 @@ class Sequences:
     labels: Tokens
     """The next token; IGNORED at padding."""
     positions: Tokens
-    """Counted from 0 in every document, which is how the model's attention tells them apart."""
+    """Counted from 0 in every document, which is how the model's attention tells them apart; of a
+    seq2seq model -1 at the source's padding."""
 
     def __len__(self) -> int:
         return len(self.inputs)

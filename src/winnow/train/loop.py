@@ -74,7 +74,7 @@ def learning_rate(step: int, num_steps: int, recipe: Recipe) -> float:
     return recipe.learning_rate * min(1.0, rise, fall)
 
 
-def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+def optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW; matrices decay, biases and norms do not."""
     trained = [p for p in model.parameters() if p.requires_grad]
     matrices, vectors = (
@@ -87,24 +87,22 @@ def _optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
-def _tensors(batch: sequences.Sequences, device: torch.device) -> list[torch.Tensor]:
+def tensors(batch: sequences.Sequences, device: torch.device) -> list[torch.Tensor]:
     """Inputs, positions and labels on the device."""
     arrays = (batch.inputs, batch.positions, batch.labels)
     return [torch.from_numpy(array).to(device).long() for array in arrays]
 
 
-def _loss_sum(model: torch.nn.Module, batch: sequences.Sequences, precision: str) -> torch.Tensor:
+def loss_sum(model: torch.nn.Module, batch: sequences.Sequences, precision: str) -> torch.Tensor:
     """Summed next-token loss of a batch, in nats; the model is a WithLoss, wrapped or not."""
     device = next(model.parameters()).device
     # Not Accelerate's own autocast: its precision is set once a process, here it is the plan's.
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        loss: torch.Tensor = model(*_tensors(batch, device))
+        loss: torch.Tensor = model(*tensors(batch, device))
     return loss
 
 
-def _batches(
-    sequences: sequences.Sequences, order: Any, size: int
-) -> Iterator[sequences.Sequences]:
+def batches(sequences: sequences.Sequences, order: Any, size: int) -> Iterator[sequences.Sequences]:
     for start in range(0, len(order), size):
         yield sequences[order[start : start + size]]
 
@@ -120,8 +118,8 @@ def _share(batch: sequences.Sequences, process: int, processes: int) -> sequence
     return replace(batch[:1], labels=np.full_like(batch.labels[:1], sequences.IGNORED))
 
 
-class _Run:
-    """One training in progress, in one process of it: what the loop's parts share."""
+class Run:
+    """One training in progress, in one process of it, whose steps may be taken one by one."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -129,7 +127,7 @@ class _Run:
         if plan.recipe.gradient_checkpointing is True:
             plan.model.gradient_checkpointing_enable()  # type: ignore[operator]
         self.model, self.optimizer = self.accelerator.prepare(
-            plan.with_loss(plan.model), _optimizer(plan.model, plan.recipe)
+            plan.with_loss(plan.model), optimizer(plan.model, plan.recipe)
         )
         # The first process may set aside what it cannot use; the others read what it leaves.
         with self.accelerator.main_process_first():
@@ -145,10 +143,10 @@ class _Run:
         inner: torch.optim.Optimizer = self.optimizer.optimizer
         return inner
 
-    def _loss_sum(self, batch: sequences.Sequences) -> torch.Tensor:
+    def _share_loss(self, batch: sequences.Sequences) -> torch.Tensor:
         """Summed loss of this process's share of a batch."""
         share = _share(batch, self.accelerator.process_index, self.accelerator.num_processes)
-        return _loss_sum(self.model, share, self.plan.precision)
+        return loss_sum(self.model, share, self.plan.precision)
 
     def _whole(self, losses: list[torch.Tensor]) -> list[float]:
         """Losses of batches, each summed over the processes."""
@@ -165,12 +163,12 @@ class _Run:
         torch.manual_seed(int(dice.integers(2**63)))
         targets = batch.num_targets
         order = np.arange(len(batch))
-        parts = list(_batches(batch, order, plan.recipe.per_device_train_batch_size))
+        parts = list(batches(batch, order, plan.recipe.per_device_train_batch_size))
         losses = []
         for part in parts:
             is_last = part is parts[-1]
             with nullcontext() if is_last else self.accelerator.no_sync(self.model):
-                loss = self._loss_sum(part)
+                loss = self._share_loss(part)
                 # The gradients of several processes are averaged, and should be added.
                 self.accelerator.backward(loss * (self.accelerator.num_processes / targets))
             losses.append(loss.detach())
@@ -214,7 +212,7 @@ class _Run:
         self.model.eval()
         rows = self.plan.validation
         size = 2 * self.plan.recipe.per_device_train_batch_size
-        losses = [self._loss_sum(batch) for batch in _batches(rows, np.arange(len(rows)), size)]
+        losses = [self._share_loss(batch) for batch in batches(rows, np.arange(len(rows)), size)]
         self.model.train()
         return sum(self._whole(losses)) / rows.num_targets
 
@@ -272,7 +270,7 @@ def train(plan: Plan, on_point: Callable[[dict[str, float]], None]) -> checkpoin
         FloatingPointError: a loss or a gradient's norm is not finite; what was computed with it is
             in no checkpoint.
     """
-    run = _Run(plan)
+    run = Run(plan)
     with interrupt.noted() as signal:
         _steps(run, on_point, signal)
     if run.accelerator.distributed_type == DistributedType.FSDP:
@@ -280,7 +278,7 @@ def train(plan: Plan, on_point: Callable[[dict[str, float]], None]) -> checkpoin
     return run.position
 
 
-def _begin(run: _Run, on_point: Callable[[dict[str, float]], None]) -> Any:
+def _begin(run: Run, on_point: Callable[[dict[str, float]], None]) -> Any:
     """Say where the run begins; returns the progress bar."""
     plan, position, accelerator = run.plan, run.position, run.accelerator
     if position.step:
@@ -305,11 +303,11 @@ def _remaining(plan: Plan, position: checkpoint.Position) -> Iterator[sequences.
         order = sequences.epoch_order(len(plan.train), plan.seed, epoch)
         rest = order[done * plan.sequences_per_step :]
         rest = rest[: (plan.num_steps - position.step) * plan.sequences_per_step]
-        yield from _batches(plan.train, rest, plan.sequences_per_step)
+        yield from batches(plan.train, rest, plan.sequences_per_step)
 
 
 def _steps(
-    run: _Run, on_point: Callable[[dict[str, float]], None], signal: Callable[[], int]
+    run: Run, on_point: Callable[[dict[str, float]], None], signal: Callable[[], int]
 ) -> None:
     """All steps that are left, with their points and checkpoints."""
     plan, position = run.plan, run.position

@@ -284,7 +284,7 @@ def sequences(
 ) -> Sequences:
     """What is trained on: packed, or a padded row a document."""
     train = model.sequences(shuffled(documents, seed), packing)
-    if lost := sum(document.num_targets for document in documents) - train.num_targets:
+    if lost := model.num_cut(documents, train):
         said = f"train: rows of {arm.model.context} tokens cut {lost} tokens off {arm.tier_name}"
         PartialState().print(said)
     return train
