@@ -41,3 +41,14 @@ def test_the_core_knows_no_stage_and_models_know_only_the_core() -> None:
         for path in (sources.ROOT / room).rglob("*.py"):
             names = {name.split(".")[1] for name in sources.imports(path) if "winnow." in name}
             assert {name for name in names if (sources.ROOT / name).is_dir()} <= below, path
+
+
+def test_analyze_is_built_in_floors() -> None:
+    floors = {"stage.py": 3, "questions": 2, "audits": 2, "report": 1}
+    for path in (sources.ROOT / "analyze").rglob("*.py"):
+        room = path.relative_to(sources.ROOT / "analyze").parts[0]
+        for name in sources.imports(path):
+            if name.startswith("winnow.analyze."):
+                other = name.split(".")[2]
+                assert room == other or floors.get(other, 0) <= floors.get(room, 0), (path, name)
+                assert {room, other} != {"questions", "audits"}, (path, name)

@@ -1,10 +1,13 @@
-"""The section `analyze` of params.yaml, and the questions that it can list."""
+"""The section `analyze` of params.yaml, and the file of planted truth that it can name."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from winnow.core import extensions
-from winnow.core.params import Range, Seed, Text, fail
+from winnow.core.errors import Refusal
+from winnow.core.params import Range, Seed, Text, demand_file, fail
 
 QUESTIONS = (
     "answer",
@@ -23,6 +26,25 @@ QUESTIONS = (
 """Those of winnow, each a module of winnow.analyze.questions."""
 NEEDED = ("answer", "performance_vs_size", "efficiency_metrics")
 """Without these the report, the summary and metrics.json would be empty."""
+
+
+def read_truth(path: str) -> dict[str, str]:
+    """Content hash -> the quality that the row was made with.
+
+    Raises:
+        Refusal: the file is missing, or a line is not as it should be.
+    """
+    demand_file("analyze.truth", path, "; a corpus without one has null")
+    truth = dict[str, str]()
+    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+            truth[row["hash"]] = row["quality"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refusal(f"{path}:{number}: expected hash and quality, found {error!r}") from None
+    return truth
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +66,6 @@ class AnalyzeConfig:
 
     def check(self) -> None:
         """Refuse questions that there are not, and a truth that is not there or cannot be read."""
-        from winnow.analyze.audits import planted_truth
-
         missing = [name for name in NEEDED if name not in self.questions]
         if missing or len(set(self.questions)) < len(self.questions):
             expected = f"each question once, and {', '.join(NEEDED)} among them"
@@ -55,4 +75,4 @@ class AnalyzeConfig:
                 expected = f"{', '.join(QUESTIONS)}, or package.module:name of your own"
                 fail("analyze.questions", expected, name)
         if self.truth:
-            planted_truth.read(self.truth)
+            read_truth(self.truth)

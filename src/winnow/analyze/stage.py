@@ -20,7 +20,7 @@ from winnow.analyze.audits import curation, length_audit, planted_truth
 from winnow.analyze.audits.leakage import leakage
 from winnow.analyze.audits.score_audit import score_audit
 from winnow.analyze.audits.script_audit import script_audit
-from winnow.analyze.params import QUESTIONS, AnalyzeConfig
+from winnow.analyze.params import QUESTIONS, AnalyzeConfig, read_truth
 from winnow.analyze.questions import Answer
 from winnow.analyze.questions import power as foresight
 from winnow.analyze.questions.dial import dial
@@ -91,7 +91,7 @@ def audits(study: Study, settings: AnalyzeConfig) -> tuple[dict[str, object], Dr
     """What is looked at whatever is asked, by its key in analysis.json; and the score's figure."""
     pool = read_pool()
     measures, length = score_audit(pool), length_audit.length_audit(pool)
-    truth = planted_truth.read(settings.truth) if settings.truth else {}
+    truth = read_truth(settings.truth) if settings.truth else {}
     tiers = {arm.tier_name: study.statistics[arm.tier_name] for arm in study.arms}
     values = {
         "columns_not_used": curation.columns_not_used(),

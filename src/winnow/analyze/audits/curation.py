@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -12,26 +11,6 @@ import pyarrow.parquet as pq
 from winnow.analyze.study import SPLITS
 from winnow.core import cards, files
 from winnow.core.layout import CURATED, CURATION_METRICS, INGESTED, SCORED
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Amount:
-    """Rows before a step, or after it."""
-
-    rows: int
-    tokens: int
-    mean_score: float | None
-    """None where no row is left."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Gain:
-    """What a step of the recipe did."""
-
-    step: str
-    seconds: float
-    before: Amount
-    after: Amount
 
 
 def source_files() -> Mapping[str, object]:
@@ -57,13 +36,17 @@ def _totals(scores: pa.Table) -> np.ndarray:
     return np.array([len(scores), *sums], dtype=np.float64)
 
 
-def _amount(totals: np.ndarray) -> Amount:
+def _amount(totals: np.ndarray) -> dict[str, object]:
     rows, tokens, score = totals
-    return Amount(rows=int(rows), tokens=int(tokens), mean_score=score / rows if rows else None)
+    mean = score / rows if rows else None
+    return {"rows": int(rows), "tokens": int(tokens), "mean_score": mean}
 
 
-def gains() -> list[Gain]:
-    """What each step of the recipe did, in its order; dropped rows are scored too."""
+def gains() -> list[dict[str, object]]:
+    """Per step of the recipe: rows, tokens and mean score before it and after, and its seconds.
+
+    Dropped rows are scored too.
+    """
     steps = files.read_sealed(CURATION_METRICS, "winnow curate")["steps"]
     number = pq.read_table(CURATED / "dropped.parquet", columns=["step"])["step"]
     columns = ["num_tokens", "score"]
@@ -75,7 +58,7 @@ def gains() -> list[Gain]:
     for index, step in enumerate(steps):
         after = before - _totals(dropped.filter(pc.equal(number, index)))
         amounts = {"before": _amount(before), "after": _amount(after)}
-        rows.append(Gain(step=step["step"], seconds=step["seconds"], **amounts))
+        rows.append({"step": step["step"], "seconds": step["seconds"]} | amounts)
         before = after
     return rows
 

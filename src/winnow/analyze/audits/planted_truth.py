@@ -4,10 +4,8 @@ Which rows were made clean and which were not is read here, after every model is
 judged, and by no other stage.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,29 +16,8 @@ from winnow.analyze.audits.ranks import Floats
 from winnow.analyze.audits.score_audit import MEASURES
 from winnow.analyze.report.values import with_reasons
 from winnow.analyze.study import Study, read_test_hashes, read_tier_rows
-from winnow.core import params
-from winnow.core.errors import Refusal
 
 CLEAN = "clean"
-
-
-def read(path: str) -> dict[str, str]:
-    """Content hash -> the quality that the row was made with.
-
-    Raises:
-        Refusal: the file is missing, or a line is not as it should be.
-    """
-    params.demand_file("analyze.truth", path, "; a corpus without one has null")
-    truth = dict[str, str]()
-    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
-        if not line:
-            continue
-        try:
-            row = json.loads(line)
-            truth[row["hash"]] = row["quality"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise Refusal(f"{path}:{number}: expected hash and quality, found {error!r}") from None
-    return truth
 
 
 def auc(values: Floats, positive: NDArray[np.bool_]) -> float | None:
