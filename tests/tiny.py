@@ -5,6 +5,8 @@ import importlib
 import json
 import os
 import random
+import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +104,13 @@ def corpus(num_rows: int = 160, seed: int = 0) -> list[dict[str, str]]:
         }
         for _ in range(num_rows)
     ]
+
+
+def heeds_sigterm(pid: int) -> bool:
+    """Whether a process has a handler for SIGTERM, as a training has in its loop."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = re.search(r"^SigCgt:\s*(\w+)", status, re.MULTILINE)
+    return bool(caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def write_jsonl(path: Path, rows: list[dict[str, str]]) -> None:

@@ -4,9 +4,9 @@ In a project whose data stages are done:    python train_kills.py <points> <rand
 
 <points> is how many of the points are tried, evenly spread; 0 is all. A point is a call by which
 a file or folder becomes permanent or vanishes, a backward pass (a kill before the second one of a
-step is in mid-accumulation) or an optimizer step. Each run is a process of its own, forked after
-the imports and killed by SIGKILL; it ends before its model is registered, so that its last
-checkpoint can be compared. Prints a JSON object a kill.
+step is in mid-accumulation), an optimizer step or a write to the record. Each run is a process of
+its own, forked after the imports and killed by SIGKILL. Its last checkpoint is put aside, so that
+it can be compared; its model is not registered. Prints a JSON object a kill.
 """
 
 import json
@@ -24,33 +24,42 @@ from typing import Any
 import torch
 import transformers.models.gpt2.modeling_gpt2  # noqa: F401
 from faults import kills
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from winnow.core import cards, files, layout
-from winnow.record import runs, training
+from winnow.record import registry, runs
 from winnow.train import stage
 
 CELL, SEED = "high_40_tiny", 1
 STATE = layout.STATE / "train" / f"{CELL}-{SEED}"
 MODEL = Path("models") / CELL / str(SEED)
-MORE = ((torch.Tensor, "backward", b"b"), (torch.optim.AdamW, "step", b"s"))
-
-
-def _not_registered(*_: Any) -> None:
-    raise OSError("not registered here")
+ASIDE = Path("aside")
+WRITES = ("create_run", "log_batch", "log_inputs", "set_tag", "update_run_info")
+MORE = (
+    (torch.Tensor, "backward", b"b"),
+    (torch.optim.AdamW, "step", b"s"),
+    *((SqlAlchemyStore, name, b"r") for name in WRITES),
+)
 
 
 def train() -> None:
-    """What `winnow train` runs, up to the model's registration."""
-    training.Training._complete = _not_registered  # type: ignore[method-assign]
-    try:
-        stage.run([CELL], SEED, False)
-    except ValueError as error:
-        assert "not registered here" in str(error), error
+    """What `winnow train` runs, but for the model's registration."""
+    discard = cards.discard
+
+    def put_aside(folder: Path) -> None:
+        if folder == STATE:
+            shutil.rmtree(ASIDE, ignore_errors=True)
+            shutil.copytree(max(STATE.glob("step-*")), ASIDE)
+        discard(folder)
+
+    cards.discard = put_aside
+    registry.register = lambda *_: None
+    stage.run([CELL], SEED, False)
 
 
 def fresh(database: Path) -> None:
     """No trace of an earlier run; `database` is a record without runs."""
-    for folder in (layout.STATE, Path("models")):
+    for folder in (layout.STATE, Path("models"), ASIDE):
         shutil.rmtree(folder, ignore_errors=True)
     for left in Path().glob("mlflow.db*"):
         left.unlink()
@@ -59,9 +68,8 @@ def fresh(database: Path) -> None:
 
 def outcome() -> dict[str, Any]:
     """All that a finished run must have equal to an undisturbed one, but for its times."""
-    last = max(STATE.glob("step-*"))
     curve = files.read_json(MODEL / "train_results.json")["curve"]
-    weights = (MODEL / "model.safetensors", *sorted(last.glob("*.safetensors")))
+    weights = (MODEL / "model.safetensors", *sorted(ASIDE.glob("*.safetensors")))
     return {
         "files": {f"{path.parent.name}/{path.name}": files.file_hash(path) for path in weights},
         "curve": [{k: v for k, v in point.items() if k != "seconds"} for point in curve],
@@ -70,26 +78,29 @@ def outcome() -> dict[str, Any]:
 
 
 def record() -> list[Any]:
-    """Every metric of every run in the database, with how often it is there; the curve's losses
-    and tokens with their values, which no clock decides."""
+    """How every run in the database ended, and every metric of it with how often it is there; the
+    curve's losses and tokens with their values, which no clock decides."""
     with sqlite3.connect("mlflow.db") as database:
         rows = database.execute("select run_uuid, key, step, value from metrics").fetchall()
+        ended = database.execute("select name, status from runs order by name").fetchall()
     runs = {name: number for number, name in enumerate(dict.fromkeys(row[0] for row in rows))}
     exact = ("tokens", "train_loss", "validation_loss")
     found = Counter(
         (runs[run], key, step, value if key in exact and step else 0.0)
         for run, key, step, value in rows
     )
-    return sorted([*point, times] for point, times in found.items())
+    return [*ended, *sorted([*point, times] for point, times in found.items())]
 
 
 def kind(passed: bytes, point: int | None) -> str:
     """What a kill fell into, given the signs of an undisturbed run."""
     if point is None:
         return "a random moment"
-    sign, before = passed[point - 1 : point], passed[: point - 1].rstrip(b"c.")[-1:]
+    sign, before = passed[point - 1 : point], passed[: point - 1].rstrip(b"cr.")[-1:]
     if sign == b"b":
         return "in an accumulation" if before == b"b" else "before a step"
+    if sign == b"r":
+        return "while recording"
     return "before the optimizer" if sign == b"s" else "while writing or removing"
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from ruamel.yaml import YAML
 from tiny import ROOT, Winnow, change, corpus, make_until, need, write_jsonl
 
@@ -185,10 +186,11 @@ def test_ctrl_c_in_train(project: Path, winnow: Winnow) -> None:
     )
     assert not (project / "models").exists()
     whole(project)
-    run_id = (project / ".winnow/train/high_40_tiny-0/run_id").read_text()
+    token = (project / ".winnow/train/high_40_tiny-0/token").read_text()
     assert winnow(*command).returncode == 0
     config = json.loads((project / "models/high_40_tiny/0/experiment_config.json").read_text())
-    assert config["run_id"] == run_id
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    assert client.get_run(config["run_id"]).data.tags["winnow.token"] == token
     whole(project)
 
 

@@ -15,7 +15,7 @@ from mlflow.utils.validation import _validate_metric
 from tiny import corpus, make_until, write_jsonl
 
 from winnow.evaluate import stage as evaluate
-from winnow.record import runs
+from winnow.record import names
 from winnow.train import stage as train
 
 ODD = (
@@ -48,7 +48,7 @@ TEXTS = st.text(st.characters(), max_size=300)
 @given(st.lists(TEXTS, max_size=8, unique=True))
 @example([*ODD, "", "\ud800", "n" * 200 + ":sha256-0"])
 def test_different_texts_have_different_names_that_mlflow_takes(texts: list[str]) -> None:
-    named = runs.finite({"loss_source": {text: place for place, text in enumerate(texts)}})
+    named = names.finite({"loss_source": {text: place for place, text in enumerate(texts)}})
     assert list(named.values()) == list(range(len(texts)))
     for name, text in zip(named, texts, strict=True):
         _validate_metric(name, 1.0, 0, 0)
@@ -75,5 +75,5 @@ def test_sources_of_any_name_are_judged_and_recorded(project: Path) -> None:
     recorded = {key for key in run.data.metrics if re.match("loss_source", key)}
     assert len(recorded) == len(sources)
     for source, part in sources.items():
-        (name,) = runs.finite({"loss_source": {source: 0}})
+        (name,) = names.finite({"loss_source": {source: 0}})
         assert run.data.metrics[name] == part["loss"]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import ROOT, TINY, make_until, write_params
+from tiny import ROOT, TINY, heeds_sigterm, make_until, write_params
 
 from winnow.train import stage
 
@@ -74,11 +74,12 @@ def test_all_processes_stop_at_one_step_when_one_is_told_to(project: Path) -> No
     make_until("select")
     command, state = _command(project, "ddp"), Path(".winnow/train/high_40_tiny-0")
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not (state / "points.jsonl").exists():
+    both: list[psutil.Process] = []
+    while len(both) < 2 or not all(heeds_sigterm(one.pid) for one in both):
         assert process.poll() is None
         time.sleep(0.001)
-    _, last = psutil.Process(process.pid).children()
-    last.terminate()
+        both = psutil.Process(process.pid).children()
+    both[-1].terminate()
     _, said = process.communicate(timeout=100)
     (newest,) = state.glob("step-*")
     places = re.findall(r"winnow train: stopped at step (\d+) of \d+: the same command", said)

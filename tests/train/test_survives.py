@@ -25,7 +25,17 @@ import numpy as np
 import pytest
 import torch
 from faults import train_kills
-from tiny import ROOT, TINY, Winnow, corpus, make_until, need, write_jsonl, write_params
+from tiny import (
+    ROOT,
+    TINY,
+    Winnow,
+    corpus,
+    heeds_sigterm,
+    make_until,
+    need,
+    write_jsonl,
+    write_params,
+)
 
 from winnow.core import cards, files
 from winnow.core.experiments import Model, Recipe
@@ -238,7 +248,7 @@ def test_a_signal_writes_a_checkpoint_from_which_the_same_command_goes_on(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     state = ready / ".winnow/train/high_40_tiny-1"
-    while not (state / "points.jsonl").exists():
+    while not heeds_sigterm(process.pid):
         assert process.poll() is None
         time.sleep(0.001)
     process.send_signal(number)
@@ -353,14 +363,14 @@ def test_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = {"code": "a" * 64, "recipe": {"batch": 4}, "seed": 0}
     folder = tmp_path / "state"
     checkpoint.claim(folder, key)
-    (folder / "points.jsonl").touch()
+    (folder / "token").touch()
     (folder / ".token.1.tmp").touch()
     (folder / ".step-000000001.partial").mkdir()
     checkpoint.claim(folder, key)
-    assert (folder / "points.jsonl").exists() and not list(folder.glob(".*"))
+    assert (folder / "token").exists() and not list(folder.glob(".*"))
     checkpoint.claim(folder, key | {"recipe": {"batch": 2}})
     assert "had another recipe.batch (4, now 2); starting anew" in capsys.readouterr().err
-    assert not (folder / "points.jsonl").exists()
+    assert not (folder / "token").exists()
     (folder / "step-000000001").mkdir()
     with pytest.raises(ValueError, match=r"another code, recipe.batch \(2, now 4\): go back"):
         checkpoint.claim(folder, key | {"code": "b" * 64})

@@ -39,6 +39,7 @@ from winnow.core import cards, extensions, files, params
 from winnow.core.errors import Refusal
 from winnow.core.experiments import declared_seeds, experiment_names, resolve
 from winnow.core.layout import ANALYSIS, METRICS, RESULTS
+from winnow.record import record
 
 SUMMARY = RESULTS / "experiment_summary.json"
 SUMMARISED = (
@@ -53,16 +54,6 @@ SUMMARISED = (
     "bootstrap",
 )
 """What results/experiment_summary.json holds: the documented names, and each experiment."""
-RECORDED = (
-    "performance_vs_size",
-    "efficiency_metrics",
-    "hypothesis",
-    "confounds",
-    "power",
-    "scaling",
-    "proxy",
-)
-"""The questions whose numbers become metrics of the tracked run."""
 PUBLISHED = ("exp2_quality_vs_quantity", "exp2_training_efficiency", "score_audit")
 """The documented figures and the score's audit, as PNG; the report holds all of them as SVG."""
 
@@ -201,7 +192,7 @@ def run(power: bool = False, hours: float | None = None, model: str | None = Non
     with cards.lock("analyze"):
         analysis = analyse(read_study(experiment_names(), declared_seeds()), settings)
         _publish(analysis)
-        _record(analysis)
+        record(ANALYSIS)
     print(analysis.answers["answer"].sentence)
     for section in _own(analysis.answers).values():
         print(section.sentence)
@@ -230,25 +221,3 @@ def _answer_budget(settings: AnalyzeConfig, hours: float, model: str | None) -> 
     print(files.dump([plain(answer.values()) for answer in answers]), flush=True)
     for answer in answers:
         print(answer.sentence, file=sys.stderr)
-
-
-def _record(analysis: Analysis) -> None:
-    """Tell the tracker: the summary, the score's audit, each run's loss, the answer, the pages."""
-    # Imported here and nowhere above: the analysis itself needs no tracker.
-    from winnow.record import runs
-
-    study, values = analysis.study, analysis.values
-    losses = {
-        arm.name: dict(zip(study.seeds, study.seed_losses(arm), strict=True)) for arm in study.arms
-    }
-    summary: dict[str, Any] = {key: values[key] for key in RECORDED if key in values}
-    summary["experiments"] = tables.highlights(analysis.outcomes)
-    summary["dial"] = {
-        f"{row['model']} {3600 * row['hours']:.0f} s": row for row in values.get("dial", ())
-    }
-    summary["audit"] = values["score_audit"] | {
-        "length": values["length_audit"],
-        "scripts": values["script_audit"],
-    }
-    summary["ingest"] = curation.file_counts()
-    runs.record_analysis(summary, losses, values["answer"]["text"], ANALYSIS)

@@ -58,7 +58,7 @@ def modules(stage: str) -> tuple[Path, ...]:
 
 def dependencies(stage: str) -> list[str]:
     """The deps of a stage in dvc.yaml: the data it reads, its folder, and what that reaches."""
-    shared = [path.as_posix() for path in modules(stage) if path.parts[0] != stage]
+    shared = [p.as_posix() for p in modules(stage) if p.parts[0] not in (stage, "record")]
     return [*READS[stage], *(f"src/winnow/{path}" for path in (stage, *shared))]
 
 

@@ -20,7 +20,7 @@ from datasets import load_from_disk
 from winnow.core import cards, files, params
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Experiment, declared_seeds, resolve
-from winnow.core.layout import MODELS, RESULTS, SELECTED, STATE
+from winnow.core.layout import MODELS, RESULTS, SELECTED
 from winnow.core.records import ITEM_SCHEMA, Sample, TestLosses, texts
 from winnow.evaluate import generation, harness, losses, test_set
 from winnow.evaluate.params import EvaluateConfig
@@ -28,7 +28,7 @@ from winnow.evaluate.tasks import Prompt, passes
 from winnow.evaluate.test_set import TestSet
 from winnow.models.judged import Judged
 from winnow.models.sampling import Sampling
-from winnow.record import runs
+from winnow.record import NOTES, Unrecorded, record
 
 
 def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> None:
@@ -54,14 +54,10 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> No
             with cards.lock(f"evaluate-{arm.name}-{number}"):
                 try:
                     _evaluate(arm, number, test, models[arm.name, number], skip_existing)
-                except runs.Unrecorded as error:
-                    unrecorded.append((f"{arm.name}-{number}", error))
+                except Unrecorded as error:
+                    unrecorded.append(str(error))
     if unrecorded:
-        cells = ", ".join(cell for cell, _ in unrecorded)
-        raise Refusal(
-            f"{cells}: evaluated, but not in the record ({unrecorded[-1][1]}); "
-            "the same command with --skip-existing completes it"
-        )
+        raise Refusal("; ".join(unrecorded))
 
 
 def _evaluate(
@@ -69,8 +65,12 @@ def _evaluate(
 ) -> None:
     """Judge a cell, and record it; `model` holds its files' entries on the training's card."""
     source, target = MODELS / arm.name / str(seed), RESULTS / arm.name / str(seed)
-    key, note = test.key | {"model": model}, STATE / "evaluate" / f"{arm.name}-{seed}"
-    if not skip_existing or not cards.is_made_of(target, key):
+    key, note = test.key | {"model": model}, NOTES / f"evaluate-{arm.name}-{seed}"
+    if (skip_existing or note.exists()) and cards.is_made_of(target, key):
+        print(f"evaluate: {arm.name} seed {seed} is done and unchanged")
+        if not note.exists():
+            return
+    else:
         with files.atomic_file(note, "w"):
             pass  # there as long as the results are not in the record
         with cards.publish_folder(target, {"stage": "evaluate", "key": key}) as folder:
@@ -81,35 +81,7 @@ def _evaluate(
             f"evaluate: {arm.name} seed {seed}: loss {figures.loss:.4f} nats a token, "
             f"perplexity {figures.perplexity:.2f}"
         )
-    elif not note.exists():
-        print(f"evaluate: {arm.name} seed {seed} is done and unchanged")
-        return
-    _record(f"{arm.name}-{seed}", target, note)
-    note.unlink()
-
-
-def _record(cell: str, folder: Path, note: Path) -> None:
-    """Tell the tracker what a folder of results holds.
-
-    Raises:
-        tracking.Unrecorded: the server is away.
-    """
-    numbers: dict[str, Any] = {
-        "test": files.read_json(folder / "evaluation/metrics.json"),
-        "generation": files.read_json(folder / "generation_analysis/metrics.json"),
-    }
-    for kind, parts in files.read_json(folder / "quality_analysis/strata.json").items():
-        numbers[f"loss_{kind}"] = {name: part["loss"] for name, part in parts.items()}
-    folders = ["evaluation", "generation_analysis"]
-    if (folder / "benchmarks").exists():
-        figures = files.read_json(folder / "benchmarks/metrics.json")
-        numbers["benchmarks"] = {name: part | {"tasks": {}} for name, part in figures.items()}
-        folders.append("benchmarks")
-    description = files.read_json(folder / "experiment_config.json")
-    judged_at = int(1000 * (folder / cards.CARD).stat().st_mtime)
-    with runs.start("evaluate", cell, description, note):
-        runs.metrics(numbers, judged_at)
-        runs.artifacts([folder / name for name in folders])
+    record(target, note)
 
 
 def _judge(judged: Judged, tier_name: str, test: TestSet, folder: Path) -> TestLosses:

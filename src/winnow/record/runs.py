@@ -1,15 +1,13 @@
-"""The record of runs: only this module, spool.py and project.py import mlflow.
+"""Runs: where they go, how one is found again, what each of them says of itself.
 
-Runs go to MLFLOW_TRACKING_URI, or to mlflow.db and mlruns/ in the project's folder. A run is named
+They go to MLFLOW_TRACKING_URI, or to mlflow.db and mlruns/ in the project's folder. A run is named
 by the address of its cell, `train@high_2k_1M-0`.
 """
 
 import contextlib
-import math
+import json
 import os
-import re
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +19,21 @@ os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import DatasetInput, InputTag, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
-from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH
 from sqlalchemy.exc import SQLAlchemyError
 
-from winnow.core.errors import Refusal
 from winnow.core.experiments import declared_seeds, experiment_names
-from winnow.core.files import (
-    bytes_hash,
-    file_hash,
-    fingerprint,
-)
-from winnow.core.layout import TEST_ROWS
+from winnow.core.files import file_hash, fingerprint
+from winnow.core.layout import SELECTED, TEST_ROWS
 from winnow.core.masking import mask
+from winnow.record import Unrecorded, names
 
 EXPERIMENT = "winnow"
-
-
-class Unrecorded(Refusal):
-    """Work is done and its record is not: the tracking server could not be reached."""
+Point = tuple[int, Mapping[str, Any]]
+"""A time in milliseconds, and values with their `step`."""
 
 
 def connect() -> tuple[MlflowClient, str]:
@@ -56,8 +47,8 @@ def connect() -> tuple[MlflowClient, str]:
         client = MlflowClient()
         if "MLFLOW_EXPERIMENT_ID" in os.environ:
             return client, client.get_experiment(os.environ["MLFLOW_EXPERIMENT_ID"]).experiment_id
-        found = client.get_experiment_by_name(name)
-        return client, found.experiment_id if found else client.create_experiment(name)
+        experiment = client.get_experiment_by_name(name)
+        return client, experiment.experiment_id if experiment else client.create_experiment(name)
     # A database has errors of its own, and a driver that may not be installed.
     except (MlflowException, SQLAlchemyError, ImportError) as error:
         raise Unrecorded(
@@ -80,44 +71,13 @@ def _local(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def _name(text: str) -> str:
-    """A part of a metric's or param's name, made of any text, such as a source's in the corpus.
-
-    MLflow takes letters, digits and `. _ - : /` and spaces. Every other character, a colon, a slash
-    and a space at an end are written as a colon and two hex digits for each of their bytes (":26"
-    is "&"), so that different texts have different names and each can be read back.
-    """
-    return re.sub(r"[^\w. -]|^ | $", _hex, text)
-
-
-def _hex(found: re.Match[str]) -> str:
-    return "".join(f":{byte:02X}" for byte in found[0].encode(errors="surrogatepass"))
-
-
-def _cut(name: str) -> str:
-    """A name of the length that MLflow takes; a longer one ends in its hash."""
-    if len(name) <= MAX_ENTITY_KEY_LENGTH:
-        return name
-    return f"{name[:200]}:sha256-{bytes_hash(name.encode())[:16]}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, the keys joined by dots, as MLflow takes them."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{_name(key)}.")
-        elif value is not None:
-            flat[_cut(f"{prefix}{_name(key)}")] = value
-    return flat
-
-
-def finite(values: Mapping[str, Any]) -> dict[str, float]:
-    """The finite numbers among the values, and how many others there were."""
-    numbers = {k: float(v) for k, v in _flat(values).items() if isinstance(v, int | float)}
-    found = {key: value for key, value in numbers.items() if math.isfinite(value)}
-    lost = len(numbers) - len(found)
-    return found | ({"nonfinite": float(lost)} if lost else {})
+@contextlib.contextmanager
+def reaching() -> Iterator[None]:
+    """Turn what MLflow raises where the server fails in the block into Unrecorded."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise Unrecorded(f"the tracking server failed: {cause(error)}") from None
 
 
 def cause(error: Exception) -> str:
@@ -125,81 +85,71 @@ def cause(error: Exception) -> str:
     return " ".join(mask(str(error)).split())[:160] or type(error).__name__
 
 
-def metrics(values: Mapping[str, Any], timestamp: int | None = None) -> None:
-    """Log final numbers to the open run; nested mappings become dotted names, undefined ones are
-    left out. With the same timestamp (in ms) what is sent twice is there once."""
-    mlflow.log_metrics(finite(values), timestamp=timestamp)
+def search(client: MlflowClient, experiment: str, condition: str) -> list[str]:
+    """The ids of the runs that meet a condition of MLflow's, the oldest first."""
+    order = ["attributes.start_time", "attributes.run_id"]
+    return [r.info.run_id for r in client.search_runs([experiment], condition, order_by=order)]
 
 
-def artifacts(paths: list[Path], folder: str | None = None) -> None:
-    """Log files to the open run as artifacts."""
-    for path in paths:
-        mlflow.log_artifact(str(path), folder)
+def the_only(client: MlflowClient, experiment: str, tag: str, value: str) -> str | None:
+    """The oldest run with a tag's value, if there is one.
+
+    A creation whose answer is lost is asked for again by MLflow's client: the copies are removed.
+    """
+    ids = search(client, experiment, f"tags.`{tag}` = '{value}'")
+    for copy in ids[1:]:
+        client.delete_run(copy)
+    return ids[0] if ids else None
 
 
-def remembered(note: Path) -> str | None:
-    """The id in a file of unfinished work; None where it holds none."""
-    text = note.read_bytes().decode(errors="replace") if note.exists() else ""
-    return text if re.fullmatch("[0-9a-f]{32}", text) else None
-
-
-@contextlib.contextmanager
-def start(stage: str, cell: str, description: Mapping[str, Any], note: Path) -> Iterator[None]:
-    """The run of a cell, open during the block and FINISHED after it.
+def cell(
+    client: MlflowClient,
+    experiment: str,
+    stage: str,
+    description: Mapping[str, Any],
+    keys: Mapping[str, str],
+    began: int | None = None,
+) -> str:
+    """Find the run of a cell, or create it under that of its grid; returns its id.
 
     Args:
+        client: the store.
+        experiment: id of MLflow's experiment.
         stage: the verb.
-        cell: `<experiment>-<seed>`.
-        description: experiment_config.json; its plain values become params and tags.
-        note: a file that remembers the run's id, so that a record that was cut short is completed.
-
-    Raises:
-        Unrecorded: the tracking server is away, or goes away.
+        description: experiment_config.json.
+        keys: tags of which each tells the run from all others.
+        began: of a new one, in milliseconds; None is now.
     """
-    client, experiment = connect()
-    try:
-        run_id = remembered(note)
-        if not run_id or not exists(client, run_id):
-            run_id = create(client, experiment, stage, cell, description, {})
-            note.write_text(run_id)
-        with mlflow.start_run(run_id=run_id):
-            describe(client, run_id, stage, description)
-            yield
-    except (MlflowException, OSError) as error:
-        raise Unrecorded(f"the tracking server failed: {cause(error)}") from None
+    for tag, value in keys.items():
+        if run_id := the_only(client, experiment, tag, value):
+            return run_id
+    tags = {"stage": stage} | {key: str(description[key]) for key in ("experiment", "seed")}
+    tags |= {"tier": description["tier_name"], "rule": description["tier"]["rule"]}
+    if description.get("git_commit"):
+        tags["mlflow.source.git.commit"] = description["git_commit"]
+    if above := _parent(client, experiment, description):
+        tags[MLFLOW_PARENT_RUN_ID] = above
+    name = f"{stage}@{description['experiment']}-{description['seed']}"
+    return create(client, experiment, name, tags, keys, began)
 
 
 def create(
     client: MlflowClient,
     experiment: str,
-    stage: str,
-    cell: str,
-    description: Mapping[str, Any],
+    name: str,
     tags: Mapping[str, str],
+    keys: Mapping[str, str],
+    began: int | None = None,
 ) -> str:
-    """Create a run and return its id."""
-    if above := _parent(client, experiment, description):
-        tags = {**tags, MLFLOW_PARENT_RUN_ID: above}
-    named = {"stage": stage, "experiment": description["experiment"], "seed": description["seed"]}
-    named |= {"tier": description["tier_name"], "rule": description["tier"]["rule"]}
-    if description.get("git_commit"):
-        named["mlflow.source.git.commit"] = description["git_commit"]
-    named = {key: str(value) for key, value in named.items()}
-    # An evaluation and its training name each other. One nested in the other would hide from every
-    # search of MLflow's pages, which fold children away.
-    trained = description.get("run_id")
-    linked = stage == "evaluate" and trained and exists(client, trained)
-    named |= {"train_run": trained} if linked else {}
-    tags = _tags({**named, **tags})
-    run_id = client.create_run(experiment, tags=tags, run_name=f"{stage}@{cell}").info.run_id
-    if linked:
-        client.set_tag(trained, "evaluate_run", run_id)
-    return str(run_id)
+    """Create a run, once; see `cell`."""
+    every = resolved({**tags, **keys})
+    made = client.create_run(experiment, start_time=began, tags=every, run_name=name)
+    return the_only(client, experiment, *next(iter(keys.items()))) or str(made.info.run_id)
 
 
-def _tags(given: Mapping[str, str]) -> dict[str, str]:
+def resolved(tags: Mapping[str, str]) -> dict[str, str]:
     """A run's own tags and those that MLflow finds, such as git's remote."""
-    return {key: mask(value) for key, value in resolve_tags(dict(given)).items()}
+    return {key: mask(value) for key, value in resolve_tags(dict(tags)).items()}
 
 
 def _parent(client: MlflowClient, experiment: str, description: Mapping[str, Any]) -> str | None:
@@ -208,119 +158,61 @@ def _parent(client: MlflowClient, experiment: str, description: Mapping[str, Any
     if project := os.environ.pop("MLFLOW_RUN_ID", None):
         os.environ["WINNOW_PARENT_RUN"] = project
     project = os.environ.get("WINNOW_PARENT_RUN")
-    grid = None
-    names, seeds = experiment_names(), declared_seeds()
-    if description["experiment"] in names and description["seed"] in seeds:
-        grid = _grid(client, experiment)
-    if project and grid:
-        client.set_tag(project, MLFLOW_PARENT_RUN_ID, grid)
-    return project or grid
+    above = None
+    if description["experiment"] in experiment_names() and description["seed"] in declared_seeds():
+        above = grid(client, experiment)
+    if project and above:
+        client.set_tag(project, MLFLOW_PARENT_RUN_ID, above)
+    return project or above
 
 
-def _grid(client: MlflowClient, experiment: str) -> str:
+def grid(client: MlflowClient, experiment: str) -> str:
     """The run of the grid in params.yaml on these rows, made by the first process that needs it."""
-    names, seeds = experiment_names(), declared_seeds()
-    identity = fingerprint([names, seeds, file_hash(TEST_ROWS)])[:16]
-
-    def runs() -> list[str]:
-        same = f"tags.stage = 'grid' and tags.grid = '{identity}'"
-        order = ["attributes.start_time", "attributes.run_id"]
-        return [run.info.run_id for run in client.search_runs([experiment], same, order_by=order)]
-
-    if not runs():
-        tags = _tags({"stage": "grid", "grid": identity, MLFLOW_RUN_NOTE: ", ".join(names)})
-        title = f"grid of {len(names)} experiments, {len(seeds)} seeds"
+    arms, seeds = experiment_names(), declared_seeds()
+    identity = fingerprint([arms, seeds, file_hash(TEST_ROWS)])[:16]
+    same = f"tags.stage = 'grid' and tags.grid = '{identity}'"
+    if not search(client, experiment, same):
+        tags = resolved({"stage": "grid", "grid": identity, MLFLOW_RUN_NOTE: ", ".join(arms)})
+        title = f"grid of {len(arms)} experiments, {len(seeds)} seeds"
         made = client.create_run(experiment, tags=tags, run_name=title).info.run_id
         client.set_terminated(made)
         # Another process may have been as quick: the older run is the grid's.
-        if runs()[0] != made:
+        if search(client, experiment, same)[0] != made:
             client.delete_run(made)
-    return runs()[0]
+    return search(client, experiment, same)[0]
 
 
 def describe(client: MlflowClient, run_id: str, stage: str, description: Mapping[str, Any]) -> None:
     """Give a run the params and the input that it does not have yet."""
     run = client.get_run(run_id)
     hidden = ("command", "git_commit", "name", "run_id")
-    params = _flat({key: value for key, value in description.items() if key not in hidden})
+    params = names.flat({key: value for key, value in description.items() if key not in hidden})
     missing = [Param(k, str(v)) for k, v in params.items() if k not in run.data.params]
     client.log_batch(run_id, params=missing, synchronous=True)
     if not run.inputs.dataset_inputs:
-        entity = _dataset(description)._to_mlflow_entity()
-        context = InputTag("mlflow.data.context", stage)
-        client.log_inputs(run_id, [DatasetInput(entity, [context])])
+        place = json.dumps({"uri": f"{SELECTED}/{description['tier_name']}"})
+        digest = description["data_sha256"][:36]
+        tier = Dataset(description["tier_name"], digest, "local", place)
+        tags = [InputTag("mlflow.data.context", stage)]
+        client.log_inputs(run_id, [DatasetInput(tier, tags)])
 
 
-def exists(client: MlflowClient, run_id: str) -> bool:
-    """Whether the store knows a run that is not deleted."""
-    try:
-        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise Unrecorded(f"the run {run_id} cannot be read: {cause(error)}") from None
-        return False
+def steps(client: MlflowClient, run_id: str) -> set[int]:
+    """The steps of the points that a training's run has."""
+    return {point.step for point in client.get_metric_history(run_id, "train_loss")}
 
 
-def _dataset(description: Mapping[str, Any]) -> Any:
-    from mlflow.data.dataset_source_registry import resolve_dataset_source
-    from mlflow.data.meta_dataset import MetaDataset
-
-    path = f"artifacts/select/{description['tier_name']}"
-    digest = description["data_sha256"][:36]
-    with warnings.catch_warnings(action="ignore"):  # of a local path there are two kinds
-        source = resolve_dataset_source(path)
-    return MetaDataset(source=source, name=description["tier_name"], digest=digest)
-
-
-def record_analysis(
-    summary: Mapping[str, Any], losses: Mapping[str, Mapping[int, float]], answer: str, folder: Path
+def log(
+    client: MlflowClient, run_id: str, points: Sequence[Point], model_id: str | None = None
 ) -> None:
-    """Log the analysis, and crown each experiment's best seed.
+    """Log the numbers of some points to a run, and to its model: of each point all or none.
 
-    Args:
-        summary: numbers (nested) that become metrics.
-        losses: the test loss, nats a token, by experiment and seed; the registered model of the
-            lowest gets the alias `champion`.
-        answer: the run's and the grid's description.
-        folder: what was published; its pages and figures are kept with the run.
-
-    Raises:
-        Unrecorded: the tracking server is away, or goes away.
+    With the same times, what is logged twice is there once.
     """
-    client, experiment = connect()
-    try:
-        grid = _grid(client, experiment)
-        tags = _tags({"stage": "analyze", "answer": answer, MLFLOW_PARENT_RUN_ID: grid})
-        with mlflow.start_run(
-            experiment_id=experiment, run_name="analyze", tags=tags, description=answer
-        ):
-            metrics(summary)
-            artifacts([folder / name for name in ("report.html", "removed.html", "analysis.json")])
-            artifacts([folder / "figures"])
-        client.set_tag(grid, MLFLOW_RUN_NOTE, answer)
-        client.set_terminated(grid)
-        for name, by_seed in losses.items():
-            crown(client, name, by_seed)
-    except (MlflowException, OSError) as error:
-        raise Unrecorded(f"the tracking server failed: {cause(error)}") from None
-
-
-def crown(client: MlflowClient, name: str, losses: Mapping[int, float]) -> None:
-    """Write its loss and the comparison on the newest version of each seed; alias the best."""
-    best = min(losses, key=lambda seed: losses[seed])
-    told = ", ".join(f"{loss:.4f} with seed {seed}" for seed, loss in losses.items())
-    told = f"the test loss is {told} (nats per token). A lowest of seeds is luck in part."
-    newest = {
-        version.tags["seed"]: version
-        for version in sorted(
-            client.search_model_versions(f"name='{name}'"), key=lambda found: int(found.version)
-        )
-        if "seed" in version.tags
-    }
-    for seed, loss in losses.items():
-        if version := newest.get(str(seed)):
-            crowned = "Champion" if seed == best else f"Not the champion, which is seed {best}"
-            client.set_model_version_tag(name, version.version, "test.loss", str(loss))
-            client.update_model_version(name, version.version, f"{crowned}: {told}")
-            if seed == best:
-                client.set_registered_model_alias(name, "champion", version.version)
+    for start in range(0, len(points), 50):
+        entries = [
+            Metric(key, value, time, int(values["step"]), model_id=model_id)
+            for time, values in points[start : start + 50]
+            for key, value in names.finite({**values, "step": None}).items()
+        ]
+        client.log_batch(run_id, entries, synchronous=True)

@@ -27,7 +27,8 @@ from winnow.models.cost import Estimate, estimate, flops_per_position
 from winnow.models.device import environment, precision, watch_memory
 from winnow.models.family import Family, Shape
 from winnow.models.sequences import Document, Sequences, shuffled, steps_to
-from winnow.record import runs, training
+from winnow.record import NOTES, Unrecorded, record
+from winnow.record.live import Live
 from winnow.train import checkpoint, loop
 from winnow.train.params import TrainConfig
 
@@ -62,7 +63,7 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
             with cards.lock(f"train-{arm.name}-{number}") if is_main else nullcontext():
                 try:
                     _train(arm, number, settings, hashes[arm.name], skip_existing)
-                except runs.Unrecorded as error:
+                except Unrecorded as error:
                     unrecorded.append(str(error))
                 except Stopped:
                     # A launcher ends all when one has ended, and the first has a record to finish.
@@ -228,10 +229,14 @@ def _train(
     skip_existing: bool,
 ) -> None:
     job = _Job(arm, seed, settings)
-    key = job.key(hashes)
-    # Its state is removed last: while it is there, the run's record may not be complete.
-    if skip_existing and cards.is_made_of(job.target, key) and not job.state.exists():
+    key, note = job.key(hashes), NOTES / f"train-{job.name}"
+    is_recorded = not note.exists()
+    PartialState().wait_for_everyone()  # the first process removes the note
+    is_left_alone = (skip_existing or not is_recorded) and not job.state.exists()
+    if is_left_alone and cards.is_made_of(job.target, key):
         PartialState().print(f"train: {arm.name} seed {seed} is done and unchanged")
+        if not is_recorded and PartialState().is_main_process:
+            record(job.target, note)
         return
     job.model.check()
     documents = read(arm, job.model)
@@ -254,23 +259,26 @@ def _train(
         _learn(arm, plan, lambda point: None)
         return
     rows = len(documents["train"])
-    _record(job, plan, cost, job.description(hashes["data"], rows, train.num_targets))
+    _publish(job, plan, cost, job.description(hashes["data"], rows, train.num_targets))
 
 
-def _record(job: _Job, plan: loop.Plan, cost: Estimate, description: dict[str, Any]) -> None:
+def _publish(job: _Job, plan: loop.Plan, cost: Estimate, description: dict[str, Any]) -> None:
     """Train, publish what came of it, and record both."""
     peak = watch_memory(PartialState().device)
-    with training.Training(job.name, description, job.state) as tracked:
-        results = _fit(job.arm, plan, cost, tracked)
+    with Live(description, job.state) as live:
+        results = _fit(job.arm, plan, cost, live)
         results["peak_memory_gb"] = held = peak()
         print(
             f"train: {job.arm.name} seed {job.seed} took {results['train_time']:.0f} s, estimated "
             f"{cost.seconds:.0f}; {'unknown' if held is None else f'{held:.2f}'} GB, estimated "
             f"{cost.memory_gb:.2f}"
         )
-        _publish(job, plan.key, description | {"run_id": tracked.id}, results)
-        tracked.finish(job.target, results)
+        _write(job, plan.key, description | {"run_id": live.close()}, results)
+    note = NOTES / f"train-{job.name}"
+    with files.atomic_file(note, "w") as file:
+        file.write(live.token)
     cards.discard(job.state)
+    record(job.target, note)
 
 
 def read(arm: Experiment, model: Family) -> dict[str, list[Document]]:
@@ -307,11 +315,9 @@ def _learn(
         ) from None
 
 
-def _fit(
-    arm: Experiment, plan: loop.Plan, cost: Estimate, tracked: training.Training
-) -> dict[str, Any]:
+def _fit(arm: Experiment, plan: loop.Plan, cost: Estimate, live: Live) -> dict[str, Any]:
     """Train, and say what came of it, beside what was estimated."""
-    done = _learn(arm, plan, tracked.point)
+    done = _learn(arm, plan, live.point)
     last = done.curve[-1]
     return {
         "train_time": done.seconds,
@@ -331,7 +337,7 @@ def _fit(
     }
 
 
-def _publish(job: _Job, key: dict[str, Any], description: Any, results: Any) -> None:
+def _write(job: _Job, key: dict[str, Any], description: Any, results: Any) -> None:
     with cards.publish_folder(job.target, {"stage": "train", "key": key}) as folder:
         job.model.save(folder)
         files.write_json(folder / "experiment_config.json", ExperimentConfig(**description))

@@ -1,6 +1,5 @@
 """What did ingest read, and what did each step of curation do?"""
 
-from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,17 +16,6 @@ def source_files() -> Mapping[str, object]:
     """What became of every file of the corpus: rows and reasons, or why it is not read."""
     card: Mapping[str, object] = files.read_json(INGESTED / cards.CARD)["source_files"]
     return card
-
-
-def file_counts() -> dict[str, dict[str, int]]:
-    """Numbers of files and of rows by reason."""
-    entries = files.read_json(INGESTED / cards.CARD)["source_files"]
-    dropped = Counter[str]()
-    for file in entries["read"]:
-        dropped.update(file["dropped"])
-    counts = {name: len(entries[name]) for name in ("read", "not_read")}
-    counts["skipped"] = sum(entries["skipped"].values())
-    return {"files": counts, "rows_dropped": dict(dropped)}
 
 
 def _totals(scores: pa.Table) -> np.ndarray:

@@ -212,20 +212,6 @@ def write_tiers(path: Path, outcomes: Mapping[str, Outcome]) -> None:
     _write(path, tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
-def highlights(outcomes: Mapping[str, Outcome]) -> dict[str, object]:
-    """A few numbers per experiment, for the record."""
-    return {
-        name: {
-            "loss": outcome.loss.value,
-            "perplexity": outcome.eval_perplexity,
-            "task_completion": outcome.generation_quality["task_completion"],
-            "margin_over_matched": outcome.margin_over_matched
-            and outcome.margin_over_matched.value,
-        }
-        for name, outcome in outcomes.items()
-    }
-
-
 def metrics(analysis: Mapping[str, Any]) -> dict[str, object]:
     """What `dvc metrics show` and `dvc exp show` have a column for: the answer, what was best and
     what the score did for each model, and the loss of every experiment. Flat.
