@@ -12,12 +12,15 @@ tokenizer and random weights, fp32. Also prints how far losses move with the bat
 """
 
 import argparse
+import json
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
@@ -26,10 +29,11 @@ from transformers import GPT2LMHeadModel
 
 from winnow.core.experiments import Model
 from winnow.core.records import Row
-from winnow.models import device, gpt2, sampling
+from winnow.models import device, sampling
+from winnow.models.gpt2 import GPT2
 from winnow.models.judged import Judged
 from winnow.models.sampling import Sampling
-from winnow.models.tokenizer import Vocabulary, encoder
+from winnow.models.tokenizer import Vocabulary
 
 DATA = Path(os.environ["WINNOW_DATA"])
 DECLARED = yaml.safe_load(Path("params.yaml").read_text())["train"]["models"]
@@ -49,10 +53,10 @@ def now() -> float:
     return time.process_time()
 
 
-def vocabulary_of(rows: list[Row]) -> Vocabulary:
-    """GPT-2's on a GPU, else a BPE of 1024 tokens trained on the rows."""
+def tokenizer_of(rows: list[Row], folder: Path) -> Path:
+    """GPT-2's on a GPU, else a BPE of 1024 tokens trained on the rows, written to a folder."""
     if LARGE:
-        return Vocabulary.read(DATA / "tokenizers/gpt2")
+        return DATA / "tokenizers/gpt2"
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -61,7 +65,9 @@ def vocabulary_of(rows: list[Row]) -> Vocabulary:
         vocab_size=1024, special_tokens=["<end>"], show_progress=False, initial_alphabet=alphabet
     )
     bpe.train_from_iterator([row.text for row in rows], schooling)
-    return Vocabulary(bpe, bpe.get_vocab_size(), 0, encoder(bpe))
+    bpe.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<end>"}))
+    return folder
 
 
 def school(model: GPT2LMHeadModel, rows: list[Row], vocabulary: Vocabulary, steps: int) -> None:
@@ -103,8 +109,9 @@ def plain(
     return number
 
 
-def ours(model: GPT2LMHeadModel, prompts: list[str], vocabulary: Vocabulary, tokens: int) -> int:
+def ours(judged: Judged, prompts: list[str], tokens: int) -> int:
     """The tokens of ours."""
+    vocabulary = judged.vocabulary
     number, decode = 0, sampling._decode
 
     def counting(*arguments: object) -> torch.Tensor:
@@ -114,7 +121,6 @@ def ours(model: GPT2LMHeadModel, prompts: list[str], vocabulary: Vocabulary, tok
         return found
 
     sampling._decode = counting
-    judged = Judged(model, vocabulary, model.config.n_positions)
     settings = Sampling(
         num_samples=SAMPLES,
         max_new_tokens=tokens,
@@ -134,9 +140,8 @@ def counted(found: torch.Tensor, end: int) -> int:
     return int((found != end).sum())
 
 
-def independence(model: GPT2LMHeadModel, rows: list[Row], vocabulary: Vocabulary) -> float:
+def independence(judged: Judged, rows: pa.Table) -> float:
     """The largest difference of a row's loss per token between batches of 1 and of 32."""
-    judged = Judged(model, vocabulary, model.config.n_positions)
     alone, beside = (judged.row_losses(rows, batch_size) for batch_size in (1, 32))
     return float((abs(alone.loss - beside.loss) / alone.num_tokens).max())
 
@@ -151,19 +156,17 @@ def main() -> None:
     path = min((DATA / "instructions").glob("*.parquet"))
     table = pq.read_table(path).slice(0, 300 if options.dry else 3000)
     rows = [Row(**row) for row in table.to_pylist()]
-    vocabulary = vocabulary_of(rows)
     name = "500M" if LARGE else "1M"
     tiny = Model(num_layers=2, hidden_size=32, num_heads=2, context=256)
-    torch.manual_seed(0)
-    with DEVICE:
-        model = gpt2.build(
-            tiny if options.dry else Model(**DECLARED[name]),
-            vocabulary.size,
-            vocabulary.end_of_text,
-        )
+    spec = tiny if options.dry else Model(**DECLARED[name])
+    with tempfile.TemporaryDirectory() as folder:
+        family = GPT2(spec, tokenizer_of(rows, Path(folder)), "scratch")
+    family.build(0)
+    vocabulary, model = family.vocabulary, family.network.to(DEVICE)
     if not LARGE:
         school(model, rows, vocabulary, 2 if options.dry else 150)
     model.eval()
+    judged = Judged(family)
     room = model.config.n_positions // 2 - 1
     encodings = vocabulary.encodings([row.prompt for row in rows])
     fitting = [r.prompt for r, e in zip(rows, encodings, strict=True) if len(e.ids) <= room]
@@ -173,7 +176,7 @@ def main() -> None:
     sides: dict[str, Callable[[], int]] = {
         "generate, one by one": lambda: plain(model, few, vocabulary, tokens, 1),
         "generate, five at a time": lambda: plain(model, few, vocabulary, tokens, SAMPLES),
-        "ours": lambda: ours(model, prompts, vocabulary, tokens),
+        "ours": lambda: ours(judged, prompts, tokens),
     }
     speeds: dict[str, list[float]] = {side: [] for side in sides}
     means: dict[str, float] = {}
@@ -190,7 +193,7 @@ def main() -> None:
         middle = statistics.median(found)
         text = f"  {side:26}{middle:10,.0f} tokens/s{means[side]:8.0f} a completion"
         print(f"{text}{middle / base:8.1f}")
-    moved = independence(model, rows[:200], vocabulary)
+    moved = independence(judged, table.slice(0, 200))
     print(f"largest difference of a row's loss per token, batch 1 against 32: {moved:.1e}")
     print(f"ratio {statistics.median(speeds['ours']) / base:.1f}")
 

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
+from test_evaluate import judged_gpt2
 from tiny import TINY, make_until, need, write_params
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
@@ -23,7 +24,6 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from winnow.core import metrics
 from winnow.evaluate import benchmarks, harness, sandbox, stage
 from winnow.evaluate.benchmarks import Benchmark, BenchmarkItems
-from winnow.models.judged import Judged
 from winnow.models.tokenizer import Vocabulary, encoder
 from winnow.train import stage as train
 
@@ -138,7 +138,7 @@ def test_figures_are_lm_evals_and_those_of_a_plain_computation(
     monkeypatch.setattr(lm_eval, "evaluate", kept)
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it called somebody"))
     items, figures = harness.ask(
-        Judged(model, vocabulary, CONTEXT), benchmarks.read(asked(local), False), 16, 0
+        judged_gpt2(model, vocabulary), benchmarks.read(asked(local), False), 16, 0
     )
     assert [figures[one.name]["num_items"] for one in asked(local)] == [57, 12, 24, 12, 3]
     assert items.num_rows == 108
@@ -182,14 +182,14 @@ def test_an_answer_longer_than_the_context_is_counted(
     rows.append({"query": "Question: a", "choices": ["yes", "no"], "gold": 1})
     (tmp_path / "piqa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     one = benchmarks.read([Benchmark(name="PIQA", path=str(tmp_path))], False)
-    items, figures = harness.ask(Judged(model, vocabulary, CONTEXT), one, 4, 0)
+    items, figures = harness.ask(judged_gpt2(model, vocabulary), one, 4, 0)
     assert items["item"].to_pylist() == [1]
     assert figures["PIQA"]["too_long"] == 1
     assert figures["PIQA"]["accuracy_stderr"] is None
     assert figures["PIQA"]["reasons"]["accuracy_stderr"] == "one item"
     (tmp_path / "piqa.jsonl").write_text(json.dumps(rows[0]))
     one = benchmarks.read([Benchmark(name="PIQA", path=str(tmp_path))], False)
-    items, figures = harness.ask(Judged(model, vocabulary, CONTEXT), one, 4, 0)
+    items, figures = harness.ask(judged_gpt2(model, vocabulary), one, 4, 0)
     assert items.num_rows == 0 and figures["PIQA"]["accuracy"] is None
     assert figures["PIQA"]["reasons"]["accuracy"] == "no item fits the context"
 
@@ -201,7 +201,7 @@ def test_human_eval(local: Path, model: GPT2LMHeadModel, vocabulary: Vocabulary)
         need(False, str(error))
     wanted = Benchmark(name="HumanEval", path=str(local / "humaneval"), limit=2, samples=2)
     found = benchmarks.read([wanted], True)
-    items, figures = harness.ask(Judged(model, vocabulary, CONTEXT), found, 4, 0)
+    items, figures = harness.ask(judged_gpt2(model, vocabulary), found, 4, 0)
     assert [len(answers) for answers in items["answers"].to_pylist()] == [2, 2]
     assert figures["HumanEval"]["accuracy"] == 0
     with gzip.open(local / "humaneval/HumanEval.jsonl.gz", "rt") as file:

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from winnow.core import params
 from winnow.core.errors import Refusal
+from winnow.core.experiments import Model
 from winnow.core.metrics import METRICS
 from winnow.core.metrics import read as read_metric
-from winnow.core.records import Row
+from winnow.core.records import ROW_SCHEMA, Row
 from winnow.evaluate import generation, losses, stage
 from winnow.evaluate.tasks import Prompt
+from winnow.models.gpt2 import GPT2
 from winnow.models.judged import Judged
 from winnow.models.tokenizer import Vocabulary, encoder
 from winnow.train import stage as train
@@ -63,13 +66,24 @@ def model() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY.size, **shape)).eval()
 
 
-def item_losses(
-    model: GPT2LMHeadModel, rows: list[Row], batch_size: int, context: int = CONTEXT
-) -> pd.DataFrame:
+def judged_gpt2(model: GPT2LMHeadModel, vocabulary: Vocabulary) -> Judged:
+    """A GPT-2 that no training published."""
+    end = vocabulary.tokenizer.id_to_token(vocabulary.end_of_text)
+    spec = Model(num_layers=2, hidden_size=32, num_heads=2, context=model.config.n_positions)
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary.tokenizer.save(f"{folder}/tokenizer.json")
+        Path(folder, "tokenizer_config.json").write_text(json.dumps({"eos_token": end}))
+        family = GPT2(spec, Path(folder), "scratch")
+    family.network = model
+    return Judged(family)
+
+
+def item_losses(model: GPT2LMHeadModel, rows: list[Row], batch_size: int) -> pd.DataFrame:
     """The items of evaluation/items.parquet, with quintiles by turns."""
     quintiles = [number % 5 + 1 for number in range(len(rows))]
-    sums = Judged(model, VOCABULARY, context).row_losses(rows, batch_size)
-    return losses.table(rows, quintiles, sums)
+    table = pa.Table.from_pylist([asdict(row) for row in rows], ROW_SCHEMA)
+    sums = judged_gpt2(model, VOCABULARY).row_losses(table, batch_size)
+    return losses.table(table, quintiles, sums)
 
 
 @torch.no_grad()
@@ -105,7 +119,7 @@ def test_a_batch_changes_no_loss() -> None:
     model = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY.size, **shape)).eval()
     text = " ".join(row["output"] for row in corpus(60))
     rows = [Row(str(n), "a", "Say.", "", text[n : n + n**2 % 3001 + 1]) for n in range(80)]
-    alone, beside = (item_losses(model, rows, batch_size, 256) for batch_size in (1, 32))
+    alone, beside = (item_losses(model, rows, batch_size) for batch_size in (1, 32))
     assert alone["num_tokens"].min() < 40 and alone["num_tokens"].max() > 512
     for loss, number in (("loss", "num_tokens"), ("response_loss", "response_tokens")):
         assert (alone[loss] - beside[loss]).abs().div(alone[number]).max() < 1e-5

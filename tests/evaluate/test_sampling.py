@@ -5,12 +5,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_evaluate import VOCABULARY
+from test_evaluate import VOCABULARY, judged_gpt2
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from winnow.models import sampling
-from winnow.models.judged import Judged
 from winnow.models.sampling import Sampling
 from winnow.models.tokenizer import Vocabulary, encoder
 
@@ -39,8 +38,8 @@ def _model(size: int, positions: int) -> GPT2LMHeadModel:
 
 def _sample(model: GPT2LMHeadModel, prompts: list[str], vocabulary: Vocabulary, **other: int):
     settings = {"num_samples": 5, "max_new_tokens": 12, "batch_size": 8, "seed": 0} | other
-    judged = Judged(model, vocabulary, model.config.n_positions)
     ids = [[vocabulary.end_of_text, *one.ids] for one in vocabulary.encodings(prompts)]
+    judged = judged_gpt2(model, vocabulary)
     return judged.complete(ids, Sampling(temperature=TEMPERATURE, top_p=TOP_P, **settings))
 
 

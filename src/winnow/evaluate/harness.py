@@ -216,11 +216,11 @@ def ask(
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     lm = HFLM(
-        judged.model,
+        judged.network,
         tokenizer=judged.hf_tokenizer(),
         max_length=judged.context,
         batch_size=batch_size,
-        add_bos_token=False,
+        add_bos_token=judged.begin != judged.vocabulary.end_of_text,
         trust_remote_code=False,
     )
     records: list[dict[str, Any]] = []

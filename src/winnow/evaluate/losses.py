@@ -5,16 +5,17 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from winnow.core.metrics import METRICS
-from winnow.core.records import Losses, Row
+from winnow.core.records import Losses
 from winnow.models.row_losses import RowLosses
 
 
-def table(rows: list[Row], quintiles: list[int], losses: RowLosses) -> pd.DataFrame:
+def table(rows: pa.Table, quintiles: list[int], losses: RowLosses) -> pd.DataFrame:
     """The test rows with their summed losses: the columns of ITEM_SCHEMA."""
-    head = {"id": [row.id for row in rows], "source": [row.source for row in rows]}
+    head = rows.select(["id", "source"]).to_pydict()
     return pd.DataFrame(head | {"quintile": quintiles} | asdict(losses))
 
 

@@ -21,11 +21,12 @@ from winnow.core import cards, files, params
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Experiment, declared_seeds, resolve
 from winnow.core.layout import MODELS, RESULTS, SELECTED
-from winnow.core.records import ITEM_SCHEMA, Sample, TestLosses, texts
+from winnow.core.records import ITEM_SCHEMA, Row, Sample, TestLosses
 from winnow.evaluate import generation, harness, losses, test_set
 from winnow.evaluate.params import EvaluateConfig
 from winnow.evaluate.tasks import Prompt, passes
 from winnow.evaluate.test_set import TestSet
+from winnow.models import judged as judging
 from winnow.models.judged import Judged
 from winnow.models.sampling import Sampling
 from winnow.record import NOTES, Unrecorded, record
@@ -74,7 +75,7 @@ def _evaluate(
         with files.atomic_file(note, "w"):
             pass  # there as long as the results are not in the record
         with cards.publish_folder(target, {"stage": "evaluate", "key": key}) as folder:
-            figures = _judge(Judged.load(source, arm.model.context), arm.tier_name, test, folder)
+            figures = _judge(judging.load(source), arm.tier_name, test, folder)
             for name in ("experiment_config.json", "train_results.json"):
                 shutil.copyfile(source / name, folder / name)
         print(
@@ -107,24 +108,21 @@ def _judge(judged: Judged, tier_name: str, test: TestSet, folder: Path) -> TestL
 
 def _baseline(judged: Judged, tier_name: str, test: TestSet) -> float:
     train = load_from_disk(str(SELECTED / tier_name))["train"]
-    test_texts = pa.array([row.text for row in test.rows], pa.large_string())
-    return losses.unigram_loss(
-        judged.targets(texts(train.data.table)),
-        judged.targets(test_texts),
-        judged.vocabulary.size,
-    )
+    targets = judged.targets(train.data.table), judged.targets(test.rows)
+    return losses.unigram_loss(*targets, judged.vocabulary.size)
 
 
 def _generate(judged: Judged, test: TestSet, folder: Path) -> None:
     """Complete test prompts and tasks; one that fills over half of the context is left out."""
     settings = test.settings
-    prompts = [*(Prompt(row.question, row.response) for row in test.rows), *test.tasks]
+    rows = (Row(**row) for row in test.rows.to_pylist())
+    prompts = [*(Prompt(row.question, row.response) for row in rows), *test.tasks]
     ids = judged.prompt_ids([prompt.question for prompt in prompts])
     room = judged.context // 2
     fitting = [place for place in range(len(prompts)) if len(ids[place]) <= room]
-    rows = [place for place in fitting if not prompts[place].is_task]
-    stride = max(1, len(rows) // max(1, settings.num_prompts))
-    chosen = rows[::stride][: settings.num_prompts]
+    untasked = [place for place in fitting if not prompts[place].is_task]
+    stride = max(1, len(untasked) // max(1, settings.num_prompts))
+    chosen = untasked[::stride][: settings.num_prompts]
     chosen += [place for place in fitting if prompts[place].is_task]
     sampling = Sampling(
         num_samples=settings.num_samples,
@@ -140,8 +138,8 @@ def _generate(judged: Judged, test: TestSet, folder: Path) -> None:
     figures = generation.analyse(completed, completions, too_long, test.unchecked)
     files.write_json(folder / "metrics.json", figures)
     with files.atomic_file(folder / "samples.jsonl", "w") as file:
-        for prompt, texts_ in zip(completed, completions, strict=True):
-            for text in texts_:
+        for prompt, texts in zip(completed, completions, strict=True):
+            for text in texts:
                 file.write(json.dumps(asdict(_sample(prompt, text)), ensure_ascii=False) + "\n")
 
 

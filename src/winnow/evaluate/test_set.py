@@ -3,12 +3,13 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.stats import rankdata
 
 from winnow.core import cards, files, sources
 from winnow.core.layout import CURATED, SCORED
-from winnow.core.records import ROW_SCHEMA, Row
+from winnow.core.records import ROW_SCHEMA
 from winnow.evaluate import benchmarks, tasks
 from winnow.evaluate.benchmarks import BenchmarkItems
 from winnow.evaluate.params import EvaluateConfig
@@ -20,7 +21,8 @@ class TestSet:
     """What every arm is judged on, and how."""
 
     settings: EvaluateConfig
-    rows: list[Row]
+    rows: pa.Table
+    """ROW_SCHEMA."""
     quintiles: list[int]
     """By score, 1 to 5, of each row."""
     tasks: list[Prompt]
@@ -58,7 +60,7 @@ def read(settings: EvaluateConfig) -> TestSet:
     }
     return TestSet(
         settings=settings,
-        rows=[Row(**row) for row in table.to_pylist()],
+        rows=table,
         quintiles=(ranks * 5 // len(ranks) + 1).tolist(),
         tasks=prompts,
         unchecked=unchecked,

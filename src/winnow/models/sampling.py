@@ -1,5 +1,6 @@
 """Completions by nucleus sampling, several a prompt and many prompts at a time."""
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from winnow.core.errors import Refusal
 from winnow.core.progress import progress
 
 KEPT = 0.75
@@ -83,12 +85,12 @@ class Reserve(DynamicLayer):  # type: ignore[misc]
             self.keys, self.values = self.whole[:, :, :, :seen]
         return self.keys, self.values
 
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """Go on with some rows, or with a row several times."""
         _, heads, seen, width = self.keys.shape
-        whole = self.keys.new_empty(2, len(indices), heads, self.room, width)
+        whole = self.keys.new_empty(2, len(beam_idx), heads, self.room, width)
         for into, states in zip(whole, (self.keys, self.values), strict=True):
-            into[:, :, :seen] = states[indices]
+            into[:, :, :seen] = states[beam_idx]
         self.whole, (self.keys, self.values) = whole, whole[:, :, :, :seen]
 
 
@@ -119,12 +121,18 @@ class CausalDecoder:
         model: in evaluation mode.
         context: positions of the model.
         padding: a token id.
-        cache: makes the model's cache for so many positions; None for transformers' own.
+
+    Raises:
+        Refusal: the model has no attention, so that padding would change what it remembers.
     """
 
-    def __init__(self, model: Any, context: int, padding: int, cache: Any = None) -> None:
+    def __init__(self, model: Any, context: int, padding: int) -> None:
         self._model, self._last, self._padding = model, context - 1, padding
-        self._new_cache = cache or (lambda size: DynamicCache(config=model.config))
+        if "past_key_values" not in inspect.signature(model.forward).parameters:
+            raise Refusal(
+                f"a {model.config.model_type} keeps one state of all that it read, padding too, so "
+                "that its completions cannot be sampled together: name a model with attention"
+            )
 
     def read(self, prompts: list[list[int]], num_new: int) -> torch.Tensor:
         """See Decoder."""
@@ -132,7 +140,7 @@ class CausalDecoder:
         padded = [[self._padding] * (width - len(ids)) + ids for ids in prompts]
         self._lengths = torch.tensor([len(ids) for ids in prompts], device=device)
         self._mask = (torch.arange(width, device=device) >= width - self._lengths[:, None]).long()
-        self._cache = self._new_cache(width + num_new)
+        self._cache = _cache(self._model.config, width + num_new)
         positions = (self._mask.cumsum(1) - 1).clamp(min=0)
         return self._logits(torch.tensor(padded, device=device), positions)
 
@@ -149,7 +157,7 @@ class CausalDecoder:
 
     def select(self, rows: torch.Tensor) -> None:
         """See Decoder."""
-        self._cache.batch_select_indices(rows)
+        self._cache.reorder_cache(rows)
         self._mask, self._lengths = self._mask[rows], self._lengths[rows]
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -164,9 +172,11 @@ class CausalDecoder:
         return self._lengths > self._last
 
 
-def reserved(num_layers: int, room: int) -> Cache:
-    """A cache in which no key or value moves when one is added."""
-    return Cache(layers=[Reserve(room) for _ in range(num_layers)])
+def _cache(config: Any, room: int) -> Cache:
+    """A GPT-2's cache in which nothing moves when a token is added; of others transformers' own."""
+    if config.model_type == "gpt2":
+        return Cache(layers=[Reserve(room) for _ in range(config.n_layer)])
+    return DynamicCache(config=config)
 
 
 class EncoderDecoder:
@@ -197,7 +207,7 @@ class EncoderDecoder:
 
     def select(self, rows: torch.Tensor) -> None:
         """See Decoder."""
-        self._cache.batch_select_indices(rows)
+        self._cache.reorder_cache(rows)
         self._mask, self._encoded = self._mask[rows], self._encoded[rows]
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -220,16 +230,16 @@ def _decode(
     decoder: Decoder,
     prompts: list[list[int]],
     draws: torch.Tensor,
-    ends: Sequence[int],
+    end: int,
     vocab_size: int,
     sampling: Sampling,
 ) -> torch.Tensor:
     """Sample for prompts with draws (prompts, samples, tokens).
 
     Returns:
-        (prompts x samples, tokens) ids, with the first of `ends` behind the end of each.
+        (prompts x samples, tokens) ids, with `end` behind the end of each.
     """
-    (_, samples, steps), end = draws.shape, ends[0]
+    _, samples, steps = draws.shape
     logits = decoder.read(prompts, steps)
     device = logits.device
     draws = draws.flatten(0, 1).to(device)
@@ -246,7 +256,7 @@ def _decode(
         chosen = nucleus(real, draws[rows, step], sampling.temperature, sampling.top_p)
         chosen = chosen.masked_fill(ended, end)
         tokens[rows, step] = chosen
-        ended |= torch.isin(chosen, torch.tensor(ends, device=device)) | decoder.full()
+        ended |= (chosen == end) | decoder.full()
         going = len(rows) - int(ended.sum())
         if not going or step == steps - 1:
             break
@@ -262,7 +272,7 @@ def _decode(
 def complete(
     decoder: Decoder,
     prompts: Sequence[list[int]],
-    ends: Sequence[int],
+    end: int,
     vocab_size: int,
     sampling: Sampling,
 ) -> list[NDArray[np.int64]]:
@@ -274,13 +284,13 @@ def complete(
     Args:
         decoder: of the model.
         prompts: token ids, each shorter than the model's context.
-        ends: the tokens that end a completion.
+        end: the token that ends a completion.
         vocab_size: ids below it are drawn; those above only pad the model's vocabulary.
         sampling: how.
 
     Returns:
         For each prompt the ids of its completions, (samples, tokens), in the order given; behind
-        the end of one stands the first of `ends`.
+        the end of one stands `end`.
     """
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     completions: dict[int, NDArray[np.int64]] = {}
@@ -295,7 +305,7 @@ def complete(
             decoder,
             [prompts[place] for place in places],
             torch.from_numpy(np.stack(draws)),
-            ends,
+            end,
             vocab_size,
             sampling,
         )
