@@ -26,9 +26,6 @@ STAGES = ("ingest", "curate", "score", "select")
 MOMENTS = 10
 """Kills of each stage at random moments, besides one before each of its commit points."""
 
-CHUNK_ROWS = 16
-"""score.chunk_rows of the tiny project."""
-
 DATATROVE = "datatrove[io]==0.10.1"
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]),
@@ -70,25 +67,9 @@ def kill_campaign(folder: Path) -> None:
         found = [json.loads(line) for line in done.stdout.splitlines()]
         hit = [kill for kill in found if kill["killed"]]
         good = sum(k["whole"] and k["resumed"] and k["equal"] and not k["debris"] for k in hit)
-        again = [
-            CHUNK_ROWS * min(os.cpu_count() or 1, kill["chunks"] - kill["done"]) for kill in hit
-        ]
-        redone = (
-            f"{max(again)}, {sum(again) / len(again):.1f}" if hit[0]["chunks"] else "starts over"
-        )
-        rows.append((stage, hit[0]["of"], len(hit), f"{good} of {len(hit)}", redone))
-    head = (
-        "stage",
-        "commit points",
-        "kills",
-        "whole, resumed, equal bytes",
-        "rows redone: max, mean",
-    )
-    table(
-        "Kills (160 rows, chunks of 16; a chunk under way counts as redone, one a core)",
-        head,
-        *rows,
-    )
+        rows.append((stage, hit[0]["of"], len(hit), f"{good} of {len(hit)}"))
+    head = ("stage", "commit points", "kills", "whole, resumed, equal bytes")
+    table("Kills (160 rows)", head, *rows)
 
 
 def tampering_campaign(folder: Path) -> None:

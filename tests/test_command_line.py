@@ -84,7 +84,14 @@ def test_a_typo_is_said_before_any_library_is_imported(
         ("curate.steps", [{"name": "linear", "labelled": "x"}], "linear.labelled: no file"),
         ("curate.steps", [{"name": "decontaminate", "benchmarks": ["x"]}], "benchmarks: no file"),
         ("curate.test", 0, "curate.test: expected a whole number in [1, "),
-        ("score.chunk_rows", 0, "score.chunk_rows: expected a whole number in [1, "),
+        ("score.scorers", ["no"], "score.scorers: expected quality among them, found ['no']"),
+        (
+            "score.scorers",
+            ["quality", "no"],
+            "scorers[1]: expected quality, or package.module:name",
+        ),
+        ("score.scorers", ["quality", "json:id"], "score.scorers[1]: there is a column id already"),
+        ("score.scorers", ["quality", "json:dump"], "json has no Scorer of the name 'dump'"),
         ("ingest.max_line_mb", 0, "ingest.max_line_mb: expected a whole number in [1, "),
     ],
 )

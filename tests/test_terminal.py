@@ -15,7 +15,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tiny import ROOT, TINY, Winnow, change, corpus, make_until, write_jsonl, write_params
+from tiny import (
+    ROOT,
+    TINY,
+    Winnow,
+    change,
+    corpus,
+    make_until,
+    wait_in_score,
+    write_jsonl,
+    write_params,
+)
 
 from winnow.core import cards, terminal
 
@@ -173,18 +183,17 @@ def test_a_low_limit_of_addresses_is_one_line_in_every_stage(
         ), done.stderr[-3000:]
 
 
-RAY = TINY | {"engine": "ray", "score": {"chunk_rows": 2}}
-
-
 def score_on_ray(project: Path) -> subprocess.Popen[str]:
     """A score on a Ray of its own, which has begun and has work for minutes."""
-    write_jsonl(project / "data/a.jsonl", corpus(4000))
     make_until("curate")
-    write_params(project, RAY)
+    environment = wait_in_score(project, "ray")
     process = subprocess.Popen(
-        [sys.executable, "-m", "winnow", "score"], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "winnow", "score"],
+        env=os.environ | environment,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    while not list(project.glob(".winnow/score/*/*.parquet")):
+    while not (project / "begun").exists():
         assert process.poll() is None
         time.sleep(0.1)
     return process
@@ -218,7 +227,7 @@ def test_ray_listens_on_loopback_and_a_part_of_it_that_is_killed_is_one_line(pro
     for left in processes:
         if left.is_running():
             left.kill()
-    write_params(project, RAY | {"engine": "local"})
+    write_params(project, TINY)
     assert run(project, "score") == 0
 
 

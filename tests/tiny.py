@@ -39,7 +39,7 @@ TINY = {
         "test": 20,
         "vocab_size": 320,
     },
-    "score": {"chunk_rows": 16},
+    "score": {"scorers": ["quality"]},
     "select": {
         "tiers": {
             "high_40": {"rule": "top", "count": 40, "recipe": "quick"},
@@ -143,3 +143,20 @@ def make_until(stage: str, *experiments: str) -> None:
         module.run(list(experiments)) if name == "select" else module.run()
         if name == stage:
             return
+
+
+def wait_in_score(project: Path, engine: str = "local") -> dict[str, str]:
+    """Declare a scorer that takes half a minute and makes a file `begun`; returns the environment."""
+    package = project / "package"
+    package.mkdir()
+    (package / "waiting.py").write_text(
+        "import pathlib, time\n"
+        "from winnow.score.scorers import Scorer\n"
+        "def score(rows):\n"
+        f"    pathlib.Path({str(project / 'begun')!r}).touch()\n"
+        "    time.sleep(10)\n"
+        "wait = Scorer(score=score)\n"
+    )
+    scorers = {"scorers": ["quality", "waiting:wait"]}
+    write_params(project, TINY | {"engine": engine, "score": scorers})
+    return {"PYTHONPATH": os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])}

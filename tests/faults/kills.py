@@ -6,8 +6,8 @@ In a project whose earlier stages are done:    python kills.py <stage> <points> 
 
 <points> is how many of the commit points, evenly spread; 0 is all.
 
-Prints a JSON object a kill: where it was, whether the folder was whole or absent then, whether the
-next run ends in the bytes of an undisturbed one without debris, and the chunks that were redone.
+Prints a JSON object a kill: where it was, whether the folder was whole or absent then, and whether
+the next run ends in the bytes of an undisturbed one without debris.
 Each run is a process of its own, forked after the imports, and killed by SIGKILL.
 """
 
@@ -48,9 +48,7 @@ def _hook(
         if count[0] == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
         result = original(*arguments, **named)
-        made = Path(os.fspath(arguments[-1])) if name == "replace" else Path()
-        is_chunk = made.match(f"{layout.STATE.name}/score/*/*") and made.is_file()
-        os.write(report, b"c" if is_chunk else sign)
+        os.write(report, sign)
         return result
 
     setattr(owner, name, call)
@@ -71,7 +69,7 @@ def attempt(
         others: more points, each as an object, the name of its method, and a sign.
 
     Returns:
-        Whether it ended well, and a sign for each commit point that it passed: c for a chunk.
+        Whether it ended well, and a sign for each commit point that it passed.
     """
     end, report = os.pipe()
     pid = os.fork()
@@ -135,8 +133,6 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
 
     def fresh() -> None:
         shutil.rmtree(layout.STATE, ignore_errors=True)
-        if stage == "score":  # the others are killed while they replace an older folder
-            shutil.rmtree(folder, ignore_errors=True)
 
     fresh()
     assert attempt(run)[0], f"{stage} does not run at all"
@@ -144,7 +140,7 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
     began = time.perf_counter()
     ended, passed = attempt(run)
     seconds = time.perf_counter() - began
-    wanted, chunks = outputs(), passed.count(b"c")
+    wanted = outputs()
     dice, last = random.Random(0), len(passed)
     points = min(points or last, last)
     kills: list[tuple[int | None, float | None]] = [
@@ -153,12 +149,9 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
     kills += [(None, dice.uniform(0, seconds)) for _ in range(moments)]
     for point, delay in kills:
         fresh()
-        ended, before = attempt(run, point, delay)
+        ended, _ = attempt(run, point, delay)
         whole = not (folder / cards.CARD).exists() or cards.is_complete(folder)
-        # With the published scores in place, the chunks are given up: nothing is left to take over.
-        given_up = cards.is_complete(folder) and not (layout.STATE / stage).exists()
-        done = 0 if given_up else before.count(b"c")
-        resumed, after = (True, b"c" * chunks) if ended else attempt(run)
+        resumed = ended or attempt(run)[0]
         yield {
             "stage": stage,
             "point": point,
@@ -168,9 +161,6 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
             "resumed": resumed,
             "equal": outputs() == wanted,
             "debris": debris(),
-            "chunks": chunks,
-            "done": done,
-            "redone": done + after.count(b"c") - chunks,
         }
 
 

@@ -35,9 +35,3 @@ def test_killed_anywhere(project: Path, stage: str, before: str, points: int) ->
     assert len(at_points) >= 6 and all(kill["killed"] for kill in at_points)
     for kill in found:
         assert kill["whole"] and kill["resumed"] and kill["equal"] and not kill["debris"], kill
-        # What was finished is taken over: at most the chunk that was under way is done again.
-        # One that another thread had finished may be missing in the count before.
-        assert kill["redone"] <= 0, kill
-    if stage == "score":
-        done = [kill["done"] for kill in at_points]
-        assert done[0] == 0 and max(done) > 5

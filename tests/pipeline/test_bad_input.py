@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
-from tiny import ROOT, Winnow, change, corpus, make_until, need, write_jsonl
+from tiny import ROOT, Winnow, change, corpus, make_until, need, wait_in_score, write_jsonl
 
 from winnow.core import cards
 
@@ -65,7 +65,7 @@ def test_help_needs_none_of_the_heavy_libraries() -> None:
         ("ingest.sourse", "data", "ingest", ["unknown key ingest.sourse", "near: source"]),
         ("ingest.max_line_mb", "big", "ingest", ["ingest.max_line_mb", "whole number", "'big'"]),
         ("scores", {}, "ingest", ["unknown key scores", "near: score"]),
-        ("score", {"chunk_rows": 1.5}, "score", ["score.chunk_rows", "whole number", "1.5"]),
+        ("score", {"scorers": 1.5}, "score", ["score.scorers", "a list", "1.5"]),
     ],
 )
 def test_a_wrong_value_is_named(
@@ -136,11 +136,12 @@ def test_a_folder_that_another_process_works_on(project: Path, winnow: Winnow) -
     assert winnow("score").returncode == 0
 
 
-def interrupt(project: Path, begun: str, *arguments: str) -> Done:
+def interrupt(project: Path, begun: str, *arguments: str, **environment: str) -> Done:
     """Start a stage and press Ctrl-C once a path like `begun` is there."""
     process = subprocess.Popen(
         [sys.executable, "-m", "winnow", *arguments],
         cwd=project,
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -164,13 +165,11 @@ def stopped(done: Done, stage: str, place: str) -> None:
 def test_ctrl_c_in_score(project: Path, winnow: Winnow) -> None:
     write_jsonl(project / "data/a.jsonl", corpus(2000))
     make_until("curate")
-    stopped(
-        interrupt(project, ".winnow/score/*/train-000000032.*", "score"),
-        "score",
-        "; the same command goes on from here$",
-    )
+    done = interrupt(project, "begun", "score", **wait_in_score(project))
+    stopped(done, "score", "; the same command goes on from here$")
     assert not (project / "artifacts/score").exists()
     whole(project)
+    change(project, "score.scorers", ["quality"])
     done = winnow("score")
     assert done.returncode == 0 and "score: 2000 rows" in done.stdout
 

@@ -1,12 +1,7 @@
 """The scorer equals the documented formulas, offline, and the stage survives being killed."""
 
-import hashlib
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,12 +11,12 @@ import textstat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import score as oracle
-from tiny import TINY, Winnow, corpus, make_until, write_jsonl, write_params
+from tiny import Winnow, corpus, make_until, write_jsonl
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
 from winnow.core.records import DIMENSIONS
-from winnow.score import QualityScorer
+from winnow.score import QualityScorer, stage
 from winnow.score.flesch import flesch_reading_ease
 
 
@@ -133,41 +128,6 @@ def test_flesch_needs_no_network_and_keeps_its_figures() -> None:
     )
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
-    }
-
-
-def test_a_killed_run_goes_on_and_gives_the_same_bytes(project: Path) -> None:
-    write_jsonl(project / "data/a.jsonl", corpus(3000))
-    write_params(project, TINY | {"score": {"chunk_rows": 20}})
-    make_until("score")
-    out = project / "artifacts/score"
-    wanted = _hashes(out)
-    for path in out.iterdir():
-        path.unlink()
-    out.rmdir()
-    kills, command = 0, [sys.executable, "-m", "winnow", "score"]
-    state = project / ".winnow/score"
-    for chunks in (5, 30, 70):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        while process.poll() is None and len(list(state.glob("*/*.parquet"))) < chunks:
-            time.sleep(0.002)
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            kills += 1
-        process.wait()
-    assert kills == 3 and not out.exists()
-    chunk = sorted(state.glob("*/*.parquet"))[0]
-    chunk.write_bytes(chunk.read_bytes()[:-10])
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "3000 rows" in done.stdout
-    assert _hashes(out) == wanted
-    assert not state.exists()
-
-
 WORDS = st.sampled_from(
     [
         "river",
@@ -235,12 +195,12 @@ def test_one_pair_is_explained(project: Path, winnow: Winnow) -> None:
     assert not (project / "artifacts/score").exists()
 
 
-def test_chunks_and_threads_change_no_byte(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_and_threads_change_no_byte(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_jsonl(project / "data/a.jsonl", corpus(500))
     found = []
-    for chunk_rows, threads in ((500, 1), (37, 3)):
+    for batch_rows, threads in ((500, 1), (37, 3)):
         monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
-        write_params(project, TINY | {"score": {"chunk_rows": chunk_rows}})
+        monkeypatch.setattr(stage, "BATCH_ROWS", batch_rows)
         make_until("score")
         found.append(pq.read_table(project / "artifacts/score/train.parquet"))
     assert found[0].equals(found[1])

@@ -133,7 +133,7 @@ def test_a_share_that_is_whole_but_for_rounding_is_met() -> None:
     ("tier", "message"),
     [
         ({"rule": "source", "sources": ("d",)}, "tier x_8: no row is of source 'd': .* are a, b"),
-        ({"rule": "source", "sources": ("b",)}, "tier x_8 wants 8 rows, its sources have 5"),
+        ({"rule": "source", "sources": ("b",)}, "tier x_8 wants 8 rows, it may choose from 5"),
         (
             {"rule": "mixture", "weights": {"a": 0.25, "b": 0.75}},
             "tier x_8: its weights ask for 6 rows of source 'b', which has 5: lower",

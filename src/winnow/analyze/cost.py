@@ -39,9 +39,7 @@ def scoring_seconds(arm: Arm, study: Study) -> float | None:
 
     None where scoring left no measured cost.
     """
-    if not arm.tier.is_scored:
-        return 0.0
-    return study.scoring["seconds"]
+    return arm.tier.scoring_seconds(study.scoring)
 
 
 def total_seconds(arm: Arm, study: Study) -> float | None:

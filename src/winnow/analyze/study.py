@@ -164,7 +164,7 @@ class Study:
     """Of each tier's scores."""
     ledgers: dict[str, object]
     """Where the rows went, by stage."""
-    scoring: dict[str, float | None]
+    scoring: dict[str, Any]
     """The measured cost of scoring."""
 
     def seed_losses(self, arm: Arm) -> list[float]:

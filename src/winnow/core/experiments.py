@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -30,6 +30,8 @@ from winnow.core.params import (
     nearest,
 )
 
+QUALITY = "quality"
+"""The documented scorer."""
 MAX_NAMES = 10_000
 """Declared names that an unknown one is compared with."""
 
@@ -46,6 +48,8 @@ class Tier:
     """Instead of a count: the share to take of the pool, or of the named sources' rows."""
     of: Name | None = None
     """matched only: the tier whose size and lengths are matched."""
+    by: Name | None = None
+    """top and bottom only: the scorer whose scores choose; quality where none is named."""
     sources: tuple[Text, ...] | None = None
     """source only: those whose rows are drawn."""
     weights: dict[Text, Share] | None = None
@@ -58,6 +62,24 @@ class Tier:
         """Whether the score chose its rows, so that it is charged the scoring: of all rows it
         chooses none, and a matched control stands for rows that were drawn without it."""
         return rules.find(self.rule).is_scored and self.share != 1
+
+    @property
+    def scorer(self) -> str:
+        """The scorer whose scores choose, where the rule asks for one."""
+        return self.by or QUALITY
+
+    def scoring_seconds(self, cost: Mapping[str, Any]) -> float | None:
+        """Seconds of scoring that its arms are charged; None where none were measured.
+
+        Args:
+            cost: what score_metrics.json holds.
+        """
+        if not self.is_scored:
+            return 0.0
+        if self.scorer != QUALITY:
+            cost = cost["scorers"][self.scorer]
+        seconds: float | None = cost["seconds"]
+        return seconds
 
 
 KEYS = {
@@ -253,12 +275,14 @@ def _check_tier(name: str, tier: Tier, grid: _Grid) -> None:
     if tier.recipe not in grid.recipes:
         fail(f"{path}.recipe", f"one of {', '.join(grid.recipes)}", tier.recipe)
     with at(f"{PARAMS}: {path}.rule"):
-        keys = rules.find(tier.rule).keys
+        rule = rules.find(tier.rule)
     given = [key for key in TIER_KEYS if getattr(tier, key) is not None]
-    by_key = [key if key in keys else "quantity" for key in given]
-    if sorted(by_key) != sorted(keys):
-        found = ", ".join(given) or "none"
-        fail(path, f"{' and '.join(map(KEYS.__getitem__, keys))} for the rule {tier.rule}", found)
+    by_key = [key if key in KEYS else "quantity" for key in given]
+    if sorted(by_key) != sorted(rule.keys):
+        keys = " and ".join(KEYS[key] for key in rule.keys)
+        fail(path, f"{keys} for the rule {tier.rule}", ", ".join(given) or "none")
+    if tier.by is not None and not rule.is_scored:
+        fail(f"{path}.by", f"no scorer for the rule {tier.rule}", tier.by)
     if tier.weights and abs(sum(tier.weights.values()) - 1) > 1e-6:
         fail(f"{path}.weights", "shares that add up to 1", sum(tier.weights.values()))
     sized = tier if tier.of is None else grid.tiers.get(tier.of)

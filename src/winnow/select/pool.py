@@ -25,7 +25,10 @@ class Pool:
 
     tier: Tier
     rows: pd.DataFrame
-    """The score table: of the named sources alone where the tier names some."""
+    """The score table: of the named sources alone where the tier names some, and without the rows
+    that have no score where one chooses."""
+    scores: pd.Series
+    """By which a scored rule chooses: more is better."""
     number: int
     """Rows to choose, no more than there are."""
     of: pd.Index | None
@@ -47,9 +50,8 @@ class Pool:
         return pd.Series(keys, self.rows.index)
 
     def first(self, by: pd.Series, number: int, descending: bool = False) -> pd.Index:
-        """Labels of the first rows by a key, in their order; a null key is no candidate."""
-        by = by.dropna()
-        rows = self.rows.loc[by.index, ["hash", "id"]]
+        """Labels of the first rows by a key of some or all rows, in their order."""
+        rows = self.rows if len(by) == len(self.rows) else self.rows.loc[by.index]
         table = pa.table({"by": by, "hash": rows["hash"], "id": rows["id"], "at": by.index})
         parts = (table.slice(start, PART_ROWS) for start in range(0, len(table), PART_ROWS))
         find = partial(_first, number, "descending" if descending else "ascending")

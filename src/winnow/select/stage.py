@@ -4,7 +4,9 @@ Writes artifacts/select: <tier>/ (a dataset with train and the shared validation
 <tier>_scores.csv, statistics.json, histogram.png, experiments/<experiment>.json, card.json.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from winnow.core import cards, engine, files, params
+from winnow.core.errors import Refusal
 from winnow.core.experiments import Tier, resolve
 from winnow.core.layout import CURATED, SCORED, SELECTED
 from winnow.core.progress import progress
@@ -47,8 +50,9 @@ def _spreadsheet_safe(texts: pa.Array) -> pa.Array:
     return pc.if_else(formulas, pc.binary_join_element_wise("'", texts, ""), texts)
 
 
-def _write_scores(path: Path, rows: pd.DataFrame) -> None:
-    columns = {name: pa.array(rows[name]) for name in ("id", "score", *DIMENSIONS)}
+def _write_scores(path: Path, rows: pd.DataFrame, scorers: list[str]) -> None:
+    names = ("id", "score", *DIMENSIONS, *(name for name in scorers if name in rows))
+    columns = {name: pa.array(rows[name], from_pandas=True) for name in names}
     columns = (
         {"idx": pa.array(rows.index)}
         | columns
@@ -93,6 +97,14 @@ def _histogram(path: Path, scores: dict[str, pd.Series]) -> None:
     pyplot.close(figure)
 
 
+def _check_scorer(name: str, tier: Tier, scorers: Mapping[str, Any]) -> None:
+    if tier.scorer not in scorers:
+        raise Refusal(
+            f"{params.PARAMS}: select.tiers.{name}.by: {tier.scorer} scored no row, but "
+            f"{', '.join(scorers)}: name it in score.scorers and run `winnow score`"
+        )
+
+
 def run(experiments: list[str]) -> None:
     """Cut every tier that the experiments of params.yaml, and those named, are trained on.
 
@@ -102,29 +114,38 @@ def run(experiments: list[str]) -> None:
     """
     settings = params.load("select", SelectConfig)
     arms = resolve(["all", *experiments])
-    wanted = dict.fromkeys(arm.tier_name for arm in arms)
+    needed = dict.fromkeys(arm.tier_name for arm in arms)
     scored = cards.read_card(SCORED, "winnow score")
     cards.check_inputs(SCORED, scored, "winnow score")
     cards.read_card(CURATED, "winnow curate", "train.parquet", "validation.parquet")
     scores = pq.read_table(SCORED / "train.parquet").to_pandas()
-    for name in wanted:
+    scorers = scored["scorers"]
+    for name in needed:
+        _check_scorer(name, settings.tiers[name], scorers)
         tiers.size(name, settings.tiers, scores)
+    cut = partial(
+        tiers.cut,
+        tiers=settings.tiers,
+        scores=scores,
+        seed=settings.seed,
+        reversed_columns=[name for name in scorers if scorers[name]["best"] == "lowest"],
+    )
     card: dict[str, Any] = {
         "stage": "select",
         "params": {"seed": settings.seed},
         "inputs": {str(SCORED): files.fingerprint(scored["files"])},
     }
     with cards.lock("select"), engine.running(), cards.publish_folder(SELECTED, card) as folder:
-        cuts = {name: tiers.cut(name, settings.tiers, scores, settings.seed) for name in wanted}
+        cuts = {name: cut(name) for name in needed}
         rows = pq.read_table(CURATED / "train.parquet", columns=CURATED_SCHEMA.names)
         validation = pq.read_table(CURATED / "validation.parquet")
         statistics = {}
         for name, index in progress(cuts.items(), "select", "tiers"):
             tier = settings.tiers[name]
-            of = tier.of and tiers.cut(tier.of, settings.tiers, scores, settings.seed)
+            of = tier.of and cut(tier.of)
             chosen = scores.loc[index]
             _save(folder / name, rows.take(pa.array(index)).combine_chunks(), validation)
-            _write_scores(folder / f"{name}_scores.csv", chosen)
+            _write_scores(folder / f"{name}_scores.csv", chosen, [*scorers])
             statistics[name] = _statistics(tier, chosen, len(scores), of)
         files.write_json(folder / "statistics.json", statistics)
         _histogram(folder / "histogram.png", {name: scores["score"][cuts[name]] for name in cuts})

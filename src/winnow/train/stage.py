@@ -107,7 +107,8 @@ def budget_of(arm: Experiment, settings: TrainConfig, shape: Shape) -> Any:
         )
     scoring = 0.0
     if arm.tier.is_scored:
-        scoring = float(files.read_sealed(SCORING_METRICS, "winnow score")["seconds"] or 0)
+        cost = files.read_sealed(SCORING_METRICS, "winnow score")
+        scoring = arm.tier.scoring_seconds(cost) or 0.0
     flops = flops_per_position(shape)
     positions = (arm.budget.amount - scoring) * settings.flops_per_second / flops
     steps = int(positions // (arm.recipe.sequences_per_step * arm.model.context))

@@ -6,4 +6,4 @@ from winnow.select.pool import Pool
 
 
 def choose(pool: Pool) -> pd.Index:
-    return pool.first(pool.rows["score"], pool.number, descending=True)
+    return pool.first(pool.scores, pool.number, descending=True)
