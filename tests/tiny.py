@@ -146,7 +146,7 @@ def make_until(stage: str, *experiments: str) -> None:
 
 
 def wait_in_score(project: Path, engine: str = "local") -> dict[str, str]:
-    """Declare a scorer that takes half a minute and makes a file `begun`; returns the environment."""
+    """Declare a scorer of half a minute that makes a file `begun`; returns the environment."""
     package = project / "package"
     package.mkdir()
     (package / "waiting.py").write_text(
