@@ -21,8 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import peft  # noqa: F401
 import torch
-import transformers.models.gpt2.modeling_gpt2  # noqa: F401
+import transformers.models.gpt2.modeling_gpt2
+import transformers.models.llama.modeling_llama
+import transformers.models.t5.modeling_t5  # noqa: F401
 from faults import kills
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -69,7 +72,7 @@ def fresh(database: Path) -> None:
 def outcome() -> dict[str, Any]:
     """All that a finished run must have equal to an undisturbed one, but for its times."""
     curve = files.read_json(MODEL / "train_results.json")["curve"]
-    weights = (MODEL / "model.safetensors", *sorted(ASIDE.glob("*.safetensors")))
+    weights = sorted([*MODEL.glob("*.safetensors"), *ASIDE.glob("*.safetensors")])
     return {
         "files": {f"{path.parent.name}/{path.name}": files.file_hash(path) for path in weights},
         "curve": [{k: v for k, v in point.items() if k != "seconds"} for point in curve],

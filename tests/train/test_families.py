@@ -5,7 +5,10 @@ pytest tests/train/test_families.py
 
 import copy
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,41 +17,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from faults import train_kills
 from safetensors.torch import load_file
-from tiny import TINY, Winnow, make_until, write_params
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    PreTrainedTokenizerFast,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+from tiny import ROOT, TINY, Winnow, make_until, write_params
+from tiny_models import declare_tiny, write_model, write_t5
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from winnow.core import files
 from winnow.core.experiments import Adapter, Pretrained, Recipe
-from winnow.core.layout import TOKENIZER
 from winnow.core.records import ROW_SCHEMA
 from winnow.models import family
 from winnow.models.sequences import IGNORED, Sequences
 from winnow.record import training
 from winnow.train import loop, stage
 
-SHAPE = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 128,
-    "head_dim": 8,
-}
-OTHERS: dict[str, dict[str, Any]] = {
-    "granite": {"logits_scaling": 8.0},
-    "opt": {"word_embed_proj_dim": 32, "ffn_dim": 64},
-    "mamba": {"state_size": 4},
-    "mistral": {"sliding_window": 4},
-}
-"""What an architecture needs beside SHAPE."""
 PACKS = {"llama": True, "qwen2": True, "gemma2": True, "granite": True, "mistral": True}
 PACKS |= {"gpt_neox": True, "phi": True, "opt": False, "bloom": False, "mamba": False}
 PLAIN = {"llama", "qwen2", "mistral", "gpt_neox", "opt", "bloom", "mamba"}
@@ -57,45 +39,6 @@ CHAT = (
     "{% for m in messages %}<|im|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im|>assistant\n{% endif %}"
 )
-
-
-def write_model(folder: Path, kind: str = "llama", chat: str | None = None) -> Path:
-    """A tiny model with fresh weights of a kind, and the corpus's tokenizer."""
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(TOKENIZER)
-    if chat:
-        tokenizer.add_special_tokens({"additional_special_tokens": ["<|im|>"]})
-        tokenizer.add_special_tokens({"eos_token": "<|end|>", "bos_token": "<|im|>"})
-        tokenizer.chat_template = chat
-    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    others = OTHERS.get(kind, {}) | ends | {"vocab_size": len(tokenizer), "pad_token_id": 0}
-    torch.manual_seed(0)
-    network = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **SHAPE | others))
-    for parameter in network.parameters():
-        if parameter.dim() > 1:  # at their own scale tiny models hardly look at the context
-            torch.nn.init.normal_(parameter, 0, 0.2)
-    network.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def write_t5(folder: Path) -> Path:
-    """A tiny T5 with fresh weights, its output tied to its input as the first T5's are: untied at
-    random it starts far beyond the loss of guessing."""
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(TOKENIZER)
-    end = tokenizer.eos_token_id
-    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
-    torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=len(tokenizer),
-        eos_token_id=end,
-        pad_token_id=end,
-        decoder_start_token_id=end,
-        dropout_rate=0.1,
-        **sizes,
-    )
-    T5ForConditionalGeneration(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def params_with(base: Path, recipe: dict[str, Any] | None = None, **model: Any) -> Any:
@@ -330,6 +273,27 @@ def test_gpt2_takes_an_adapter_beside_its_start(project: Path) -> None:
     folder = project / "models/high_40_tiny/0"
     assert not (folder / "model.safetensors").exists()
     assert family.load(folder).base == "start"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_killed_anywhere_a_tuning_ends_in_the_same_bytes(project: Path, kind: str) -> None:
+    """An adapter of a Llama, and a whole T5; see test_survives.py."""
+    make_until("curate")
+    declare_tiny(project, kind)
+    make_until("select")
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
+    done = subprocess.run(
+        [sys.executable, train_kills.__file__, "4", "1"],
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sum(kill["killed"] for kill in found) >= 4
+    for kill in found:
+        assert kill["whole"] and kill["resumed"] and kill["equal"] and not kill["debris"], kill
 
 
 @pytest.fixture
