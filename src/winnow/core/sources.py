@@ -25,10 +25,9 @@ SILENT = (
     "core/rules.py",
     "core/terminal.py",
     "core/yaml_text.py",
-    "record/",
 )
-"""What decides no byte of a result: messages, the record, and what reads params.yaml, as the values
-themselves are in a key. A training stays what it is when one of these changes."""
+"""What decides no byte of a result: messages, and what reads params.yaml, as the values themselves
+are in a key. A training stays what it is when one of these changes."""
 
 
 def imports(path: Path) -> set[str]:
@@ -44,13 +43,16 @@ def imports(path: Path) -> set[str]:
 
 @functools.cache
 def modules(stage: str) -> tuple[Path, ...]:
-    """The files of a stage's folder and the modules of winnow that they reach, below ROOT."""
+    """The files of a stage's folder and the modules of winnow that they reach, below ROOT; but for
+    the record, on which no result depends."""
     reached = set((ROOT / stage).rglob("*.py"))
     unread = list(reached)
     while unread:
         for name in imports(unread.pop()):
             module = ROOT.joinpath(*name.split(".")[1:]).with_suffix(".py")
-            if name.startswith("winnow.") and module not in reached and module.is_file():
+            if not name.startswith("winnow.") or name.startswith("winnow.record"):
+                continue
+            if module not in reached and module.is_file():
                 reached.add(module)
                 unread.append(module)
     return tuple(sorted(path.relative_to(ROOT) for path in reached))
@@ -58,7 +60,7 @@ def modules(stage: str) -> tuple[Path, ...]:
 
 def dependencies(stage: str) -> list[str]:
     """The deps of a stage in dvc.yaml: the data it reads, its folder, and what that reaches."""
-    shared = [p.as_posix() for p in modules(stage) if p.parts[0] not in (stage, "record")]
+    shared = [path.as_posix() for path in modules(stage) if path.parts[0] != stage]
     return [*READS[stage], *(f"src/winnow/{path}" for path in (stage, *shared))]
 
 

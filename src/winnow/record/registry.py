@@ -60,7 +60,7 @@ def _logged(client: MlflowClient, run_id: str, folder: Path, description: Mappin
         with tempfile.TemporaryDirectory() as partial:
             path = f"{partial}/model"
             mlflow.transformers.save_model(
-                str(folder),
+                _model(folder),
                 path,
                 task="text-generation",
                 mlflow_model=Model(model.artifact_location, run_id, model_id=model.model_id),
@@ -70,6 +70,19 @@ def _logged(client: MlflowClient, run_id: str, folder: Path, description: Mappin
             client.log_model_artifacts(model.model_id, path)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return str(model.model_id)
+
+
+def _model(folder: Path) -> Any:
+    """A model as MLflow takes it: its folder, or an adapter merged into the weights beside it, so
+    that a version can be loaded wherever it is."""
+    if (folder / "config.json").exists():
+        return str(folder)
+    from transformers import AutoTokenizer
+
+    from winnow.models import family
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return {"model": family.load(folder).network, "tokenizer": tokenizer}
 
 
 def _version(package: str) -> str:
