@@ -1,5 +1,6 @@
 """Models in MLflow's registry: a version for each training, the best seed's called champion."""
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -60,7 +61,7 @@ def _logged(client: MlflowClient, run_id: str, folder: Path, description: Mappin
         with tempfile.TemporaryDirectory() as partial:
             path = f"{partial}/model"
             mlflow.transformers.save_model(
-                _model(folder),
+                _whole(folder, Path(partial, "whole")),
                 path,
                 task="text-generation",
                 mlflow_model=Model(model.artifact_location, run_id, model_id=model.model_id),
@@ -72,17 +73,16 @@ def _logged(client: MlflowClient, run_id: str, folder: Path, description: Mappin
     return str(model.model_id)
 
 
-def _model(folder: Path) -> Any:
-    """A model as MLflow takes it: its folder, or an adapter merged into the weights beside it, so
+def _whole(folder: Path, place: Path) -> str:
+    """Where a model lies whole: an adapter is merged, at `place`, into the weights beside it, so
     that a version can be loaded wherever it is."""
     if (folder / "config.json").exists():
         return str(folder)
-    from transformers import AutoTokenizer
-
     from winnow.models import family
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return {"model": family.load(folder).network, "tokenizer": tokenizer}
+    shutil.copytree(folder, place, ignore=shutil.ignore_patterns("adapter_*"))
+    family.load(folder).network.save_pretrained(place)
+    return str(place)
 
 
 def _version(package: str) -> str:
