@@ -1,7 +1,5 @@
 """A stand-in for the tracker in a fresh working folder; and studies with chosen losses."""
 
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +7,18 @@ import numpy as np
 import pytest
 from made_up import Items, pool, run, write_cards
 
-from winnow import record
+from winnow.analyze import stage
 from winnow.analyze.intervals import Bootstrap
 from winnow.analyze.study import Study, read_study
 
 
-class Tracker(types.ModuleType):
-    """Stands where winnow.record.runs is, and remembers."""
-
-    def __init__(self) -> None:
-        super().__init__("winnow.record.runs")
-        self.calls: list[tuple[Any, ...]] = []
-
-    def record_analysis(self, *arguments: Any) -> None:
-        """As the real one."""
-        self.calls.append(arguments)
-
-
 @pytest.fixture
-def tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
-    """No mlflow; and the working folder is a fresh one."""
+def tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that were to be recorded, without mlflow; the working folder is a fresh one."""
     monkeypatch.chdir(tmp_path)
-    made = Tracker()
-    monkeypatch.setitem(sys.modules, "winnow.record.runs", made)
-    monkeypatch.setattr(record, "runs", made, raising=False)
-    return made
+    recorded: list[Path] = []
+    monkeypatch.setattr(stage, "record", recorded.append)
+    return recorded
 
 
 @pytest.fixture(scope="module")

@@ -154,6 +154,5 @@ def test_flips_are_in_the_report_and_the_advice(tmp_path: Path, tracker: Any) ->
     assert any(text.startswith("Do not act on what depends") for text in found["recommendations"])
     text = page().words
     assert "FLIPS" in text and "equal tokens (ultra_300_1M_300k_tokens" in text
-    ((numbers, *_),) = tracker.calls
-    margin = numbers["confounds"]["1M"]["comparisons"]["ultra_300 over high_1k"]
+    margin = found["confounds"]["1M"]["comparisons"]["ultra_300 over high_1k"]
     assert margin["regimes"]["300_steps"]["low"] > 0

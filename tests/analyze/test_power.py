@@ -158,7 +158,7 @@ def test_the_command_reads_what_is_finished_and_writes_nothing(
     assert f"still to be paid: 3 trainings, about {times[0] + 2 * times[1]:.2g} s\n" in small
     assert "least margin: not defined, no two finished seeds" in large
     assert "still to be paid: 2 trainings, about" in large
-    assert not Path("analysis").exists() and not tracker.calls
+    assert not Path("analysis").exists() and not tracker
 
 
 def test_what_nobody_tried_is_guessed_or_unknown(study: Any) -> None:

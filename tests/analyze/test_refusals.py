@@ -53,7 +53,7 @@ def test_what_is_missing_is_named_with_the_command(
     with pytest.raises(Refusal) as caught:
         stage.run()
     assert said in str(caught.value)
-    assert not Path("analysis").exists() and not tracker.calls
+    assert not Path("analysis").exists() and not tracker
 
 
 def test_results_of_an_older_grid_are_never_read(tmp_path: Path, tracker: Any) -> None:
