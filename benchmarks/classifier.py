@@ -44,7 +44,7 @@ def main() -> None:
     texts = plain(table, rows)
     with tempfile.TemporaryDirectory() as folder:
         model(folder, texts.to_pylist())
-        judge = Classifier.load(folder, None, "classifier")
+        judge = Classifier.load(folder, None)
     texts = texts.take(pa.array(np.arange(number) % len(texts)))
     judge.scores(texts[:BATCH], BATCH)
     began = time.perf_counter(), time.process_time()

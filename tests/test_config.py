@@ -24,7 +24,7 @@ from winnow.core.experiments import (
     resolve,
     resolve_one,
 )
-from winnow.curate.params import STEPS, _numbers
+from winnow.curate.params import STEPS, numbers_of
 from winnow.evaluate.params import Benchmark
 from winnow.train.stage import TrainConfig
 
@@ -84,7 +84,10 @@ def test_every_number_and_text_of_params_has_its_range() -> None:
     sections = {name: kind for name, kind in check.SECTIONS.items()}
     classes = (*sections.values(), Tier, Model, Recipe, Benchmark)
     hints = [(kind.__name__, typing.get_type_hints(kind, include_extras=True)) for kind in classes]
-    hints += [(step, _numbers(step)[0]) for step in STEPS]
+    steps = {step: numbers_of(step, "") for step in STEPS}
+    hints += [
+        (step, typing.get_type_hints(kind, include_extras=True)) for step, kind in steps.items()
+    ]
 
     def bare(kind: Any) -> bool:
         if typing.get_origin(kind) is typing.Annotated or kind is typing.Literal:

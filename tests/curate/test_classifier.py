@@ -44,7 +44,7 @@ def one_by_one(folder: Path, texts: list[str]) -> list[float]:
 
 def test_a_score_depends_on_its_text_alone(folder: Path) -> None:
     texts = plain(some_rows(60), np.arange(60))
-    judge = Classifier.load(str(folder), None, "classifier")
+    judge = Classifier.load(str(folder), None)
     alone = one_by_one(folder, texts.to_pylist())
     assert np.ptp(alone) > 1
     for batch in (1, 7, 64):

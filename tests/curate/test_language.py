@@ -44,7 +44,7 @@ def test_a_model_of_ones_own(tmp_path: Path) -> None:
     assert detect([*TEXTS.values()], str(copy)) == detect([*TEXTS.values()])
     (tmp_path / "no.bin").write_bytes(b"no model")
     for name in ("missing.bin", "no.bin"):
-        with pytest.raises(ValueError, match=f"language.model: .*{name}"):
+        with pytest.raises(ValueError, match=f"^model: .*{name}"):
             detect(["a"], str(tmp_path / name))
     with pytest.raises(ValueError, match="expected a language or more"):
         language(table("a"), np.arange(1), keep=[])

@@ -295,4 +295,4 @@ def test_a_key_in_the_parameters_is_refused(winnow: Winnow, project: Path) -> No
     for stage in ("ingest", "curate"):
         done = winnow(stage, PERSPECTIVE_API_KEY="")
         assert done.returncode == 2 and KEY not in done.stdout + done.stderr
-        assert "found key, perspective; known are model" in done.stderr
+        assert "unknown key curate.steps[0] toxicity.key" in done.stderr

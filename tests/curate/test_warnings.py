@@ -3,6 +3,7 @@
 import json
 import sys
 import types
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tiny import TINY, corpus, make_until, write_jsonl, write_params
 from winnow.core import cards
 from winnow.core.errors import Refusal
 from winnow.curate import steps
-from winnow.curate.verdict import NONE, Positions, Verdict
+from winnow.curate.verdict import NONE, Positions, Verdict, step
 from winnow.evaluate import stage as evaluate
 
 
@@ -24,6 +25,13 @@ def warned(sources: str, gone: list[int], share: float = 0.5) -> list[str]:
     verdict = Verdict(np.array(gone, int), ["why"] * len(gone), pa.array(["x"] * len(gone)))
     rows = pa.table({"source": list(sources)})
     return steps.warnings({"name": "near"}, rows, np.arange(len(rows)), verdict, share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """Of a step of these tests."""
+
+    number: float
 
 
 def use(step: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,12 +91,13 @@ def test_a_step_that_leaves_no_row_ends_the_stage_by_its_name(project: Path) -> 
 
 
 def test_an_error_says_whose_step_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def step(table: pa.Table, rows: Positions, *, number: float) -> Verdict:
-        if number < 0:
+    @step
+    def mine(table: pa.Table, rows: Positions, numbers: Number) -> Verdict:
+        if numbers.number < 0:
             raise Refusal("labels.jsonl: line 3 has no label")
-        return NONE if number > 0 else rows[{}]  # type: ignore[call-overload, no-any-return]
+        return NONE if numbers.number > 0 else rows[{}]  # type: ignore[call-overload, no-any-return]
 
-    use(step, monkeypatch)
+    use(mine, monkeypatch)
     rows = pa.table({"source": ["a"]})
     with pytest.raises(Refusal, match=r"curate.steps mine: labels.jsonl: line 3 has no label"):
         steps.apply({"name": "mine", "number": -1}, rows, np.arange(1))

@@ -51,6 +51,26 @@ def score(rows):
 calm = Scorer(score=score, best="lowest")
 '''
 
+STEP = '''
+"""Rows whose response has too few words."""
+
+from dataclasses import dataclass
+
+from winnow.core.params import Count
+from winnow.core.records import Row
+from winnow.curate.verdict import per_row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brief:
+    words: Count = 10
+
+
+@per_row
+def brief(row: Row, numbers: Brief) -> str | None:
+    return "brief" if len(row.response.split()) < numbers.words else None
+'''
+
 
 @pytest.fixture
 def package(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -107,3 +127,24 @@ def test_a_scorer(project: Path, package: Path, winnow: Winnow) -> None:
     assert (
         done.returncode == 2 and "mine_20.by: loud scored no row, but calm, quality" in done.stderr
     )
+
+
+def test_a_curation_step(project: Path, package: Path, winnow: Winnow) -> None:
+    (package / "mine.py").write_text(STEP)
+    curate: Any = TINY["curate"]
+    steps = [{"name": "exact"}, {"name": "mine:brief", "words": 12}]
+    write_params(project, TINY | {"curate": curate | {"steps": steps}})
+    run(winnow, "ingest", "curate")
+    parts = {
+        name: pq.read_table(f"artifacts/curate/{name}.parquet") for name in ("train", "dropped")
+    }
+    words = {
+        name: [len(r.split()) for r in part["response"].to_pylist()] for name, part in parts.items()
+    }
+    assert min(words["train"]) >= 12 > max(words["dropped"])
+    assert parts["dropped"]["reason"].unique().to_pylist() == ["brief"]
+    ledger = json.loads(Path("artifacts/curate/card.json").read_text())["ledger"]
+    assert ledger["dropped"] == {"brief": len(words["dropped"])}
+    write_params(project, TINY | {"curate": curate | {"steps": [steps[1] | {"words": 0}]}})
+    done = winnow("curate")
+    assert done.returncode == 2 and "mine:brief.words: expected a whole number in" in done.stderr

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,11 +24,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from winnow.core.errors import Refusal
-from winnow.core.params import Range, Text
 from winnow.core.words import bare, classes, cut
 from winnow.curate.kernels import grams_of, search
+from winnow.curate.numbers import Decontaminate
 from winnow.curate.texts import PARTS, Texts, each
-from winnow.curate.verdict import NONE, Positions, Verdict
+from winnow.curate.verdict import NONE, Positions, Verdict, step
 
 KINDS = (".jsonl", ".json", ".csv", ".txt", ".parquet")
 COMPRESSIONS = ("", ".gz", ".zst")
@@ -133,8 +133,7 @@ def _files(source: str) -> dict[str, Path]:
     )
     if not found:
         raise Refusal(
-            f"params.yaml: curate.steps decontaminate.benchmarks: {source!r} is no file and no "
-            f"folder of {', '.join(KINDS)} files"
+            f"benchmarks: {source!r} is no file and no folder of {', '.join(KINDS)} files"
         )
     return {str(file.relative_to(path.parent)): file for file in found}
 
@@ -272,37 +271,31 @@ def _unsearched(items: Benchmarks, searched: NDArray[np.int64], ngram: int) -> t
     )
 
 
-def decontaminate(
-    table: pa.Table,
-    rows: Positions,
-    *,
-    benchmarks: Sequence[Text],
-    ngram: Annotated[int, Range("[1, 1000]")] = 12,
-) -> Verdict:
+@step
+def decontaminate(table: pa.Table, rows: Positions, numbers: Decontaminate) -> Verdict:
     """Drop rows that share an n-gram of words with an item of a benchmark, or a short question.
 
     Args:
         table: has texts.
         rows: the positions of those that are left.
-        benchmarks: files, or folders of them: JSON (lines), CSV, plain text, Parquet; .gz or .zst.
-        ngram: words in a row.
+        numbers: see `Decontaminate`.
 
     Raises:
         Refusal: a benchmark is missing or cannot be read.
     """
-    if not benchmarks:
-        raise Refusal("params.yaml: curate.steps decontaminate.benchmarks: expected a file or more")
-    items = read_items(benchmarks, ngram)
+    if not numbers.benchmarks:
+        raise Refusal("benchmarks: expected a file or more")
+    items = read_items(numbers.benchmarks, numbers.ngram)
     if not items.texts:
-        return replace(NONE, warnings=_unsearched(items, np.arange(0), ngram))
-    grams, owners = _known(items, ngram)
-    warnings = _unsearched(items, np.unique(owners), ngram)
+        return replace(NONE, warnings=_unsearched(items, np.arange(0), numbers.ngram))
+    grams, owners = _known(items, numbers.ngram)
+    warnings = _unsearched(items, np.unique(owners), numbers.ngram)
     keys, first = np.unique(grams, return_index=True)
     shift = np.uint64(64 - max(1, (16 * len(keys)).bit_length()))
     sieve = np.zeros(1 << (64 - int(shift)), bool)
     sieve[keys >> shift] = True
-    lengths = np.zeros(ngram + 1, bool)
-    lengths[[min(_num_words(text), ngram) for text in items.texts]] = True
+    lengths = np.zeros(numbers.ngram + 1, bool)
+    lengths[[min(_num_words(text), numbers.ngram) for text in items.texts]] = True
 
     search = partial(_first_known, lengths, keys, owners[first], sieve, shift)
     found = np.concatenate([*each(table, rows, search, "decontaminate", bare=True), np.arange(0)])

@@ -1,16 +1,16 @@
 """Rows that are there twice: exactly, or nearly."""
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from winnow.core.params import Range, Share
 from winnow.curate import minhash
-from winnow.curate.verdict import NONE, Positions, Verdict
+from winnow.curate.numbers import Near
+from winnow.curate.verdict import NONE, Positions, Verdict, step
 
 
 def codes(column: pa.ChunkedArray) -> pa.DictionaryArray:
@@ -42,21 +42,15 @@ def _keep_first(table: pa.Table, rows: Positions, groups: NDArray[Any], reason: 
     return Verdict(rows[gone], [reason] * len(gone), because)
 
 
+@step
 def exact(table: pa.Table, rows: Positions) -> Verdict:
     """Rows of one content hash (see `records.content_hash`) are one row."""
     groups = codes(table["hash"].take(rows)).indices.to_numpy()
     return _keep_first(table, rows, groups, "exact duplicate")
 
 
-def near(
-    table: pa.Table,
-    rows: Positions,
-    *,
-    threshold: Share,
-    permutations: Annotated[int, Range("[1, 1024]")] = 128,
-    ngram: Annotated[int, Range("[1, 1000]")] = 3,
-    keep: Literal["one", "all"] = "one",
-) -> Verdict:
+@step
+def near(table: pa.Table, rows: Positions, numbers: Near) -> Verdict:
     """Cluster rows whose word n-grams have a Jaccard similarity of at least `threshold`, if no
     part of them (instruction, input, response) has one below half of it.
 
@@ -66,20 +60,20 @@ def near(
     Args:
         table: has ids, texts and hashes.
         rows: the positions of those that are left.
-        threshold: of the Jaccard similarity.
-        permutations: length of a MinHash signature.
-        ngram: words a shingle.
-        keep: "one" drops all but one row of a cluster; "all" only marks clusters, which keeps
-            them on one side of the hold-out.
+        numbers: see `Near`.
     """
     hashes = codes(table["hash"].take(rows))
     _, first = np.unique(hashes.indices, return_index=True)
     by_hash = pc.sort_indices(hashes.dictionary).to_numpy()
     found = minhash.clusters(
-        table, rows[first[by_hash]], threshold=threshold, permutations=permutations, ngram=ngram
+        table,
+        rows[first[by_hash]],
+        threshold=numbers.threshold,
+        permutations=numbers.permutations,
+        ngram=numbers.ngram,
     )
     smallest = np.empty_like(found)
     smallest[by_hash] = by_hash[found]
     groups = smallest[hashes.indices]
-    verdict = _keep_first(table, rows, groups, "near duplicate") if keep == "one" else NONE
+    verdict = _keep_first(table, rows, groups, "near duplicate") if numbers.keep == "one" else NONE
     return replace(verdict, clusters=hashes.dictionary.take(groups))

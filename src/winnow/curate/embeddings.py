@@ -58,16 +58,15 @@ def _load(model: str, revision: str | None) -> Any:
     Raises:
         Refusal: it cannot be had in this way.
     """
-    where = "params.yaml: curate.steps semantic"
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:
         raise Refusal(
-            f"{where}.model: sentence-transformers is not installed: pip install -e '.[semantic]'"
+            "model: sentence-transformers is not installed: pip install -e '.[semantic]'"
         ) from None
-    with at(f"{where}.model"):
+    with at("model"):
         folder = pretrained.folder(model, revision)
-    with loading(f"{where}.model: {model!r} cannot be loaded"):
+    with loading(f"model: {model!r} cannot be loaded"):
         return SentenceTransformer(
             str(folder),
             trust_remote_code=False,

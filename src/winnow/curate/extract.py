@@ -14,7 +14,7 @@ import resource
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,8 @@ import pyarrow.compute as pc
 
 from winnow.core.errors import Refusal
 from winnow.core.progress import progress
-from winnow.curate.verdict import NONE, Positions, Verdict
+from winnow.curate.numbers import Extract
+from winnow.curate.verdict import NONE, Positions, Verdict, step
 
 PAGE = r"(?is)^[\s\x{FEFF}]*<(?:.*<)?(?:!doctype\s+html|html)\b"
 """A text is a page if it begins with `<` and has a `<html` or a `<!doctype html` in it."""
@@ -46,9 +47,7 @@ def _reader(engine: str) -> Callable[[str], str | None]:
             return functools.partial(extract, include_comments=False)
         from resiliparse.extract.html2text import extract_plain_text
     except ImportError:
-        raise Refusal(
-            f"params.yaml: curate.steps extract: {engine} is not installed: pip install -e '.[web]'"
-        ) from None
+        raise Refusal(f"engine: {engine} is not installed: pip install -e '.[web]'") from None
     return functools.partial(
         extract_plain_text, main_content=True, alt_texts=False, comments=False, post_meta=False
     )
@@ -161,12 +160,8 @@ def read_all(
                 reader.stop()
 
 
-def extract(
-    table: pa.Table,
-    rows: Positions,
-    *,
-    engine: Literal["trafilatura", "resiliparse"] = "trafilatura",
-) -> Verdict:
+@step
+def extract(table: pa.Table, rows: Positions, numbers: Extract) -> Verdict:
     """Put the main text of a page in place of the response that holds the page.
 
     A row whose page has no text goes, and so does one whose page the engine cannot take; a row
@@ -175,9 +170,9 @@ def extract(
     Args:
         table: has responses.
         rows: the positions of those that are left.
-        engine: see `to_text`.
+        numbers: see `Extract`.
     """
-    _reader(engine)  # a missing engine is said before anything starts
+    _reader(numbers.engine)  # a missing engine is said before anything starts
     column = table["response"]
     pages = rows[pc.match_substring_regex(column, PAGE).to_numpy()[rows]]
     if not len(pages):
@@ -185,7 +180,7 @@ def extract(
     processes = min(os.cpu_count() or 1, -(-len(pages) // CHUNK_PAGES))
     texts, gone, reasons, because = [], [], list[str](), list[str | None]()
     with progress(None, "extract", "pages", len(pages)) as bar:
-        for found in read_all(column, pages, engine, processes):
+        for found in read_all(column, pages, numbers.engine, processes):
             texts.append(pa.array([text for text, reason, _ in found if not reason], pa.string()))
             for text, reason, more in found:
                 gone.append(not text)

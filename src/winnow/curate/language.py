@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 
 from winnow.core import engine
 from winnow.core.errors import Refusal
-from winnow.core.params import Probability, Text
 from winnow.core.progress import progress
+from winnow.curate.numbers import Language
 from winnow.curate.texts import Part, parts, taken
-from winnow.curate.verdict import Positions, Verdict
+from winnow.curate.verdict import Positions, Verdict, step
 
 LABEL = "__label__"
 """Before a code in fastText's models."""
@@ -29,7 +29,7 @@ def _detector(model: str | None) -> Any:
     try:
         return fasttext.load_model(str(path))
     except ValueError as error:
-        raise Refusal(f"params.yaml: curate.steps language.model: {error}") from None
+        raise Refusal(f"model: {error}") from None
 
 
 def detect(texts: list[str], model: str | None = None) -> list[tuple[str, float]]:
@@ -73,37 +73,36 @@ def _detect_rows(model: str | None, part: Part) -> list[tuple[str, float]]:
     return detect(lines.to_pylist(), model)
 
 
-def language(
-    table: pa.Table,
-    rows: Positions,
-    *,
-    keep: Sequence[Text] = ("en",),
-    threshold: Probability = 0.0,
-    model: Text | None = None,
-) -> Verdict:
+@step
+def language(table: pa.Table, rows: Positions, numbers: Language) -> Verdict:
     """Drop rows whose most probable language is another one, or not probable enough.
 
     Args:
         table: has texts; the instruction, input and response are judged together.
         rows: the positions of those that are left.
-        keep: codes of languages as the model spells them: en, de, zh.
-        threshold: the least probability of a language that is kept.
-        model: see `detect`.
+        numbers: see `Language`.
 
     Raises:
         Refusal: a number or the model cannot be, or a code is none of the model's.
     """
-    if not keep:
+    if not numbers.keep:
         raise Refusal("params.yaml: curate.steps language.keep: expected a language or more")
-    _check_codes(keep, model)
+    _check_codes(numbers.keep, numbers.model)
     found = list[tuple[str, float]]()
     with progress(None, "language", "rows", len(rows)) as bar:
-        for languages in engine.each(partial(_detect_rows, model), parts(table, rows)):
+        for languages in engine.each(partial(_detect_rows, numbers.model), parts(table, rows)):
             found += languages
             bar.update(len(languages))
-    gone = [at for at, (code, share) in enumerate(found) if code not in keep or share < threshold]
+    gone = [
+        at
+        for at, (code, share) in enumerate(found)
+        if code not in numbers.keep or share < numbers.threshold
+    ]
     return Verdict(
         rows[gone],
-        ["language not sure" if found[at][0] in keep else "another language" for at in gone],
+        [
+            "language not sure" if found[at][0] in numbers.keep else "another language"
+            for at in gone
+        ],
         pa.array([f"{found[at][0]} {found[at][1]:.2f}" for at in gone], pa.string()),
     )

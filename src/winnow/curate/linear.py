@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from winnow.core.errors import Refusal
-from winnow.core.params import Probability, Seed, Text
 from winnow.core.progress import progress
+from winnow.curate.numbers import Linear
 from winnow.curate.texts import CHUNK_ROWS, PARTS, content_hashes, plain
-from winnow.curate.verdict import Positions, Verdict
+from winnow.curate.verdict import Positions, Verdict, step
 
-KEY = "params.yaml: curate.steps linear.labelled"
+KEY = "labelled"
 FEATURES = 2**20
 TOKEN = r"\w+|[^\w\s]"
 
@@ -113,9 +113,8 @@ def probabilities(model: Any, table: pa.Table, rows: Positions) -> NDArray[np.fl
     return np.concatenate(found)
 
 
-def linear(
-    table: pa.Table, rows: Positions, *, labelled: Text, minimum: Probability = 0.5, seed: Seed = 0
-) -> Verdict:
+@step
+def linear(table: pa.Table, rows: Positions, numbers: Linear) -> Verdict:
     """Drop rows that are less probable than `minimum` to be labelled true.
 
     A row whose content is in the labelled file goes by its label, not by what was learned from it.
@@ -124,20 +123,18 @@ def linear(
         table: has texts and hashes; the question and the response are judged together, as
             `texts.plain`.
         rows: the positions of those that are left.
-        labelled: JSON lines or Parquet with instruction, response, maybe input, and label.
-        minimum: a probability, where the labels' shares in that file are those in the corpus.
-        seed: of the order in which the fit goes through the labelled rows.
+        numbers: see `Linear`.
 
     Raises:
         Refusal: see `read_labelled`.
     """
-    known, labels = read_labelled(Path(labelled))
-    found = probabilities(fit(known, labels, seed), table, rows)
+    known, labels = read_labelled(Path(numbers.labelled))
+    found = probabilities(fit(known, labels, numbers.seed), table, rows)
     places = pc.index_in(table["hash"].take(rows), known["hash"].combine_chunks())
     given = places.fill_null(-1).to_numpy()
-    gone = np.where(given < 0, found < minimum, ~labels[given])
+    gone = np.where(given < 0, found < numbers.minimum, ~labels[given])
     reasons = [
-        f"linear model below {minimum:g}" if place < 0 else "labelled false"
+        f"linear model below {numbers.minimum:g}" if place < 0 else "labelled false"
         for place in given[gone]
     ]
     because = [

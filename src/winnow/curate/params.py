@@ -1,16 +1,12 @@
-"""The section `curate` of params.yaml, and the names and numbers of the steps in it."""
+"""The section `curate` of params.yaml, and the names of the steps in it."""
 
-import ast
-import collections.abc
-import functools
-import typing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
-from winnow.core import params
-from winnow.core.errors import Refusal
+from winnow.core import extensions, params
+from winnow.core.errors import Refusal, at
 from winnow.core.params import Count, Range, Seed, Share, Text
+from winnow.curate import numbers
 
 STEPS = {
     "extract": "extract",
@@ -23,7 +19,8 @@ STEPS = {
     "toxicity": "toxicity",
     "semantic": "semantic",
 }
-"""The steps a recipe can list, and the module of winnow.curate that holds each as a function."""
+"""The steps a recipe can list, and the module of winnow.curate that holds each. The class of its
+numbers has its name in numbers.py."""
 
 FILES = ("benchmarks", "labelled", "model")
 """Numbers of steps that name files or folders; a model with a revision is the hub's."""
@@ -60,28 +57,29 @@ class CurateConfig:
                     params.demand_file(f"{path} {step['name']}.{key}", file)
 
 
-@functools.cache
-def _numbers(name: str) -> tuple[dict[str, Any], set[str]]:
-    """The numbers that a step takes, each with its type and range, and those that it needs.
+def numbers_of(name: str, path: str) -> Any:
+    """The class of a step's numbers.
 
-    They are read off the source of the step's function: to import it would take a second, for what
-    it works with.
+    Args:
+        name: one of STEPS, or `package.module:name` of a user's own.
+        path: its place in params.yaml.
+
+    Raises:
+        Refusal: there is no such step.
     """
-    source = Path(__file__).with_name(f"{STEPS[name]}.py").read_text(encoding="utf-8")
-    (function,) = (
-        part
-        for part in ast.parse(source).body
-        if isinstance(part, ast.FunctionDef) and part.name == name
-    )
-    numbers = dict(zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True))
-    kinds = {
-        number.arg: eval(
-            ast.unparse(number.annotation or number),
-            vars(collections.abc) | vars(typing) | vars(params),
+    if name in STEPS:
+        return getattr(numbers, name.capitalize(), numbers.NoNumbers)
+    if not extensions.is_path(name):
+        known = ", ".join(STEPS)
+        raise Refusal(
+            f"{params.PARAMS}: {path}: unknown step {name!r}; known are {known}, and "
+            "package.module:name of your own"
         )
-        for number in numbers
-    }
-    return kinds, {number.arg for number, default in numbers.items() if default is None}
+    # Here, as its libraries take a second that the project's own steps need not wait for.
+    from winnow.curate.verdict import Step
+
+    with at(f"{params.PARAMS}: {path}"):
+        return extensions.load(name, Step).numbers
 
 
 def check_step(step: Any, path: str) -> None:
@@ -92,17 +90,5 @@ def check_step(step: Any, path: str) -> None:
         path: its place in params.yaml.
     """
     given = params.build(dict[str, Any], step, path)
-    name = given.pop("name", None)
-    if not isinstance(name, str) or name not in STEPS:
-        raise Refusal(
-            f"{params.PARAMS}: {path}: unknown step {name!r}; known are {', '.join(STEPS)}"
-        )
-    kinds, needed = _numbers(name)
-    if not needed <= set(given) <= set(kinds):
-        found, known = ", ".join(sorted(given)) or "no numbers", ", ".join(kinds) or "none"
-        raise Refusal(
-            f"{params.PARAMS}: {path} {name}: found {found}; known are {known}"
-            + "".join(f"; {key} is needed" for key in sorted(needed))
-        )
-    for key, value in given.items():
-        params.build(kinds[key], value, f"{path} {name}.{key}")
+    name = str(given.pop("name", None))
+    params.build(numbers_of(name, path), given, f"{path} {name}")

@@ -9,20 +9,20 @@ steps could leave nothing near it.
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from winnow.core.params import Range, Seed, Share, Text
 from winnow.core.progress import progress
 from winnow.curate import draws
 from winnow.curate.duplicates import precedence
 from winnow.curate.embeddings import Vectors, by_model, by_words
 from winnow.curate.kernels import settle
+from winnow.curate.numbers import Semantic
 from winnow.curate.texts import CHUNK_ROWS
-from winnow.curate.verdict import NONE, Positions, Verdict
+from winnow.curate.verdict import NONE, Positions, Verdict, step
 
 BUCKET_ROWS, SAMPLE = 5000, 512
 """Rows a bucket where its number is not given, and rows a bucket that k-means is fitted on."""
@@ -106,16 +106,8 @@ def _compare(vectors: Vectors, labels: Any, threshold: float) -> NDArray[np.int6
     return found
 
 
-def semantic(
-    table: pa.Table,
-    rows: Positions,
-    *,
-    threshold: Share = 0.95,
-    buckets: Annotated[int, Range("[1, 10000]")] | None = None,
-    model: Text | None = None,
-    revision: Text | None = None,
-    seed: Seed = 0,
-) -> Verdict:
+@step
+def semantic(table: pa.Table, rows: Positions, numbers: Semantic) -> Verdict:
     """Drop rows whose vectors have a cosine of at least `threshold` with that of one that stays.
 
     Duplicates are looked for inside of buckets only. No two rows that stay in one bucket are
@@ -125,11 +117,7 @@ def semantic(
     Args:
         table: has ids, texts and hashes.
         rows: the positions of those that are left.
-        threshold: of the cosine.
-        buckets: their number; None makes one for every 5,000 rows.
-        model: a sentence-transformers folder or hub id; None compares words, not meanings.
-        revision: the hub id's commit, 40 hex digits.
-        seed: of the k-means and its sample.
+        numbers: see `Semantic`.
 
     Raises:
         Refusal: the model cannot be had.
@@ -137,16 +125,16 @@ def semantic(
     if not len(rows):
         return NONE
     order = precedence(table, rows)
-    if model:
-        vectors = by_model(table, rows[order], model, revision)
+    if numbers.model:
+        vectors = by_model(table, rows[order], numbers.model, numbers.revision)
     else:
         vectors = by_words(table, rows, order)
-    number = min(buckets or -(-len(rows) // BUCKET_ROWS), len(rows))
-    drawn = draws.sample(table, rows, SAMPLE * number, seed)
+    number = min(numbers.buckets or -(-len(rows) // BUCKET_ROWS), len(rows))
+    drawn = draws.sample(table, rows, SAMPLE * number, numbers.seed)
     places = np.argsort(order)[np.searchsorted(rows, drawn)]
-    near = _compare(vectors, _label(vectors, places, number, seed), threshold)
+    near = _compare(vectors, _label(vectors, places, number, numbers.seed), numbers.threshold)
     gone = np.flatnonzero(near >= 0)
     gone = gone[np.argsort(order[gone])]
-    reason = "near in meaning" if model else "near in words, by TF-IDF"
+    reason = "near in meaning" if numbers.model else "near in words, by TF-IDF"
     because = table["id"].take(rows[order[near[gone]]]).combine_chunks()
     return Verdict(rows[order[gone]], [reason] * len(gone), because)

@@ -2,8 +2,8 @@
 
 A step is a function of the table, the positions of the rows that are left in it, and its numbers.
 It returns a `Verdict` and never changes a row: only `extract` gives new texts, and without it they
-are never copied until they are written.
-To add a step, write it in a file of its own and name it in STEPS of params.py.
+are never copied until they are written. A user's own is a `Step` of another package, which a recipe
+names as `package.module:name`: see `verdict.step` and `verdict.per_row`.
 """
 
 import importlib
@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from winnow.core import extensions
 from winnow.core.errors import Refusal
 from winnow.curate.duplicates import codes
 from winnow.curate.params import STEPS
 from winnow.curate.texts import content_hashes
-from winnow.curate.verdict import Positions, Verdict
+from winnow.curate.verdict import Positions, Step, Verdict
 
 NAMED = 5
 """Sources that a warning names, at most: a corpus may have one a row."""
@@ -52,17 +53,17 @@ def _rewrite(table: pa.Table, rows: Positions, responses: pa.ChunkedArray) -> pa
 def _run(step: dict[str, Any], table: pa.Table, rows: Positions) -> Verdict:
     """What a step finds; an error of it says whose it is."""
     name, numbers = step["name"], {key: value for key, value in step.items() if key != "name"}
-    run = getattr(importlib.import_module(f"winnow.curate.{STEPS[name]}"), name)
-    place = f"curate.steps {name}"
+    if name in STEPS:
+        run = getattr(importlib.import_module(f"winnow.curate.{STEPS[name]}"), name)
+    else:
+        run = extensions.load(name, Step)
     try:
         verdict: Verdict = run(table, rows, **numbers)
         return verdict
-    except Refusal as error:
-        if place in str(error):
-            raise
-        raise Refusal(f"params.yaml: {place}: {error}") from None
+    except Refusal:
+        raise
     except Exception as error:
-        error.add_note(f"in {place}")
+        error.add_note(f"in curate.steps {name}")
         raise
 
 

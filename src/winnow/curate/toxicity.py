@@ -5,20 +5,17 @@ What counts as toxic is what the model's makers' raters held for it; no such jud
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from winnow.core.errors import Refusal
-from winnow.core.params import Probability, Range, Text
+from winnow.curate.numbers import Toxicity
 from winnow.curate.perspective import Perspective, counted
 from winnow.curate.texts import plain
 from winnow.curate.transformer import Classifier
-from winnow.curate.verdict import NONE, Positions, Verdict
-
-KEY = "params.yaml: curate.steps toxicity"
+from winnow.curate.verdict import NONE, Positions, Verdict, step
 
 
 def _probabilities(judge: Classifier, logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -34,14 +31,14 @@ def _by_classifier(
     texts: pa.Array, model: str, revision: str | None, labels: Sequence[str] | None, batch: int
 ) -> tuple[list[str], NDArray[np.float64]]:
     """The labels that count, and their probabilities as [texts, labels]."""
-    judge = Classifier.load(model, revision, "toxicity")
+    judge = Classifier.load(model, revision)
     if judge.model.config.problem_type == "regression":
-        raise Refusal(f"{KEY}.model: {model} is a regression: it gives no probabilities")
+        raise Refusal(f"model: {model} is a regression: it gives no probabilities")
     chosen = list(labels or judge.labels)
     # All labels of a model may be anything: neutral, or who is spoken of.
     if (labels is None and len(judge.labels) > 1) or not set(chosen) <= set(judge.labels):
         raise Refusal(
-            f"{KEY}.labels: expected some of {', '.join(judge.labels)}, as {model} has them, "
+            f"labels: expected some of {', '.join(judge.labels)}, as {model} has them, "
             f"found {labels!r}"
         )
     found = _probabilities(judge, judge.scores(texts, batch))
@@ -70,55 +67,36 @@ def _verdict(
     return Verdict(np.array(gone, np.int64), reasons, pa.array(because, pa.string()))
 
 
-def toxicity(
-    table: pa.Table,
-    rows: Positions,
-    *,
-    model: Text | None = None,
-    revision: Text | None = None,
-    labels: Sequence[Text] | None = None,
-    maximum: Probability = 0.5,
-    batch: Annotated[int, Range("[1, 10000]")] = 32,
-    perspective: bool = False,
-    per_second: Annotated[float, Range("[0.001, 1000]")] = 1.0,
-    unscored: Literal["keep", "drop"] = "keep",
-) -> Verdict:
+@step
+def toxicity(table: pa.Table, rows: Positions, numbers: Toxicity) -> Verdict:
     """Drop rows of which one label is more probable than `maximum`.
 
     Args:
         table: has texts; the question and the response are judged together, as `texts.plain`.
         rows: the positions of those that are left.
-        model: a folder or a hub id; or none, and `perspective`.
-        revision: of a hub id, the 40 hex digits of a commit.
-        labels: those that count, by the model's names; not needed of a model with one label. Of
-            Perspective its attributes, by default TOXICITY.
-        maximum: a probability.
-        batch: texts at once: a matter of memory and time.
-        perspective: ask Google's service: every text is sent to it. See perspective.py.
-        per_second: requests that the service may be sent in a second.
-        unscored: whether rows that the service cannot score (in a language that it does not know,
-            too long) are to keep or to drop. By default they stay: that a text could not be judged
-            is nothing against it.
+        numbers: see `Toxicity`.
 
     Raises:
         Refusal: the model or the service cannot be had, or a label is unknown.
     """
-    if labels is not None and not labels:
-        raise Refusal(f"{KEY}.labels: expected a label or more")
-    if (model is None) != perspective:
-        raise Refusal(f"{KEY}: expected a model or perspective: true, one of them")
+    if numbers.labels is not None and not numbers.labels:
+        raise Refusal("labels: expected a label or more")
+    if (numbers.model is None) != numbers.perspective:
+        raise Refusal("model: expected a model or perspective: true, one of them")
     if not len(rows):
         return NONE
     texts = plain(table, rows)
     warnings: tuple[str, ...] = ()
-    if model is not None:
-        names, found = _by_classifier(texts, model, revision, labels, batch)
+    if numbers.model is not None:
+        names, found = _by_classifier(
+            texts, numbers.model, numbers.revision, numbers.labels, numbers.batch
+        )
         missing: list[str | None] = [None] * len(rows)
     else:
-        names = list(labels or ["TOXICITY"])
-        found, missing = Perspective(names, per_second).scores(texts)
+        names = list(numbers.labels or ["TOXICITY"])
+        found, missing = Perspective(names, numbers.per_second).scores(texts)
         if any(missing):
-            fate = "stay" if unscored == "keep" else "go"
+            fate = "stay" if numbers.unscored == "keep" else "go"
             warnings = (f"rows without a score {fate}: {counted(missing)}",)
-    verdict = _verdict(rows, names, found, missing, maximum, unscored == "drop")
+    verdict = _verdict(rows, names, found, missing, numbers.maximum, numbers.unscored == "drop")
     return replace(verdict, warnings=warnings)

@@ -30,25 +30,23 @@ class Classifier:
     max_tokens: int
 
     @classmethod
-    def load(cls, name: str, revision: str | None, step: str) -> "Classifier":
+    def load(cls, name: str, revision: str | None) -> "Classifier":
         """Load a model.
 
         Args:
             name: a folder, or a hub id.
             revision: of a hub id the 40 hex digits of a commit; None for a folder.
-            step: which step of the recipe asks; errors name it.
 
         Raises:
             Refusal: there is no such model, it has no safetensors, it needs code of its own, or
                 its weights hold no classifier.
         """
-        key = f"params.yaml: curate.steps {step}.model"
-        with at(key):
+        with at("model"):
             folder = pretrained.folder(name, revision)
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        with loading(f"{key}: {name} cannot be loaded"):
+        with loading(f"model: {name} cannot be loaded"):
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model, loaded = AutoModelForSequenceClassification.from_pretrained(
                 folder,
@@ -59,7 +57,7 @@ class Classifier:
             )
         if loaded["missing_keys"]:
             raise Refusal(
-                f"{key}: {name} is no trained classifier: it has no weights for "
+                f"model: {name} is no trained classifier: it has no weights for "
                 f"{', '.join(sorted(loaded['missing_keys']))}"
             )
         limit = getattr(model.config, "max_position_embeddings", None) or TOKENS

@@ -1,10 +1,19 @@
-"""What a step of the recipe says about the rows that are left."""
+"""What a step of the recipe is, and what it says about the rows that are left."""
 
+import dataclasses
+import typing
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from winnow.core.errors import Refusal
+from winnow.core.params import PARAMS
+from winnow.core.records import ROW_SCHEMA, Row
+from winnow.curate.numbers import NoNumbers
 
 Positions = NDArray[np.int64]
 """Of rows in the table, ascending."""
@@ -29,3 +38,67 @@ class Verdict:
 
 NONE = Verdict(np.arange(0), [], pa.array([], pa.string()))
 """No row goes."""
+BATCH_ROWS = 2048
+"""Rows that are in memory at once where each is judged by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of the recipe: which rows it drops, and the class of its numbers."""
+
+    name: str
+    numbers: type
+    """A dataclass; params.yaml is checked against its fields."""
+    judge: Callable[[pa.Table, Positions, Any], Verdict]
+    """Of the table, the positions of the rows that are left, and numbers."""
+
+    def __call__(self, table: pa.Table, rows: Positions, **numbers: Any) -> Verdict:
+        """Judge rows; a Refusal begins with the step's place in params.yaml.
+
+        Args:
+            table: has ids, texts, hashes and clusters of all rows.
+            rows: the positions of those that are left, ascending.
+            numbers: as params.yaml gives them.
+        """
+        try:
+            return self.judge(table, rows, self.numbers(**numbers))
+        except Refusal as error:
+            names = [field.name for field in dataclasses.fields(self.numbers)]
+            joint = "." if str(error).partition(":")[0] in names else ": "
+            raise Refusal(f"{PARAMS}: curate.steps {self.name}{joint}{error}") from None
+
+
+def _numbers(function: Callable[..., Any]) -> type:
+    """The class of a function's last argument, `numbers`."""
+    kind: type = typing.get_type_hints(function).get("numbers", NoNumbers)
+    return kind
+
+
+def step(function: Callable[..., Verdict]) -> Step:
+    """Make a step of a function of the table, the positions of the rows that are left and, where it
+    takes any, `numbers` of an annotated dataclass."""
+    numbers = _numbers(function)
+
+    def judge(table: pa.Table, rows: Positions, values: Any) -> Verdict:
+        return function(table, rows, *(() if numbers is NoNumbers else (values,)))
+
+    return Step(function.__name__, numbers, judge)
+
+
+def per_row(function: Callable[..., str | None]) -> Step:
+    """Make a step of a function of one `Row` and, where it takes any, `numbers` of an annotated
+    dataclass: it returns the reason why the row goes, or None."""
+    numbers = _numbers(function)
+
+    def judge(table: pa.Table, rows: Positions, values: Any) -> Verdict:
+        given = () if numbers is NoNumbers else (values,)
+        gone, reasons, start, left = [], list[str](), 0, set(rows.tolist())
+        for batch in table.select(ROW_SCHEMA.names).to_batches(BATCH_ROWS):
+            for at, row in enumerate(batch.to_pylist(), start):
+                if at in left and (reason := function(Row(**row), *given)):
+                    gone.append(at)
+                    reasons.append(reason)
+            start += len(batch)
+        return Verdict(np.array(gone, np.int64), reasons, pa.nulls(len(gone), pa.string()))
+
+    return Step(function.__name__, numbers, judge)
