@@ -17,6 +17,8 @@ from tiny import TINY, Winnow, write_params
 
 from winnow.core import engine
 
+pytestmark = pytest.mark.slow
+
 STAGES = ("curate", "score", "select")
 STEPS = [
     {"name": "language", "keep": ["en"]},

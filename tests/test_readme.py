@@ -24,6 +24,8 @@ from tiny import ROOT
 from winnow import STAGES
 from winnow.__main__ import parser
 
+pytestmark = pytest.mark.slow
+
 PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
 TEXT = "\n".join(PAGES.values())
 CONTAINER, PIPELINE = "tests/docker/test_container.py", "tests/pipeline/test_pipeline.py"

@@ -29,6 +29,8 @@ from tiny import (
 
 from winnow.core import cards, terminal
 
+pytestmark = pytest.mark.slow
+
 STAGES = ("ingest", "curate", "score", "select")
 
 

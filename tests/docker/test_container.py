@@ -20,7 +20,7 @@ from tiny import ROOT, TINY, corpus, write_jsonl, write_params
 
 from winnow import __version__
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.timeout(2400)]
 
 PROJECT = YAML(typ="safe").load(ROOT / "MLproject")
 COMPOSE = YAML(typ="safe").load(ROOT / "docker/compose.yaml")

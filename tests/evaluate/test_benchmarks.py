@@ -27,6 +27,8 @@ from winnow.evaluate.benchmarks import Benchmark, BenchmarkItems
 from winnow.models.tokenizer import Vocabulary, encoder
 from winnow.train import stage as train
 
+pytestmark = pytest.mark.slow
+
 CONTEXT = 256
 COMMIT = "0" * 40
 

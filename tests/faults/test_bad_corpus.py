@@ -19,6 +19,8 @@ import pytest
 from faults.bad_corpus import BAD, CAP_MB, Bad, line, lines, refused, write
 from tiny import TINY, Winnow, need, write_params
 
+pytestmark = pytest.mark.slow
+
 
 def setting(project: Path, source: str) -> None:
     """params.yaml for this corpus."""

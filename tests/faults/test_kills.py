@@ -13,6 +13,8 @@ import pytest
 from faults import kills
 from tiny import ROOT, make_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("stage", "before", "points"),

@@ -13,9 +13,12 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from tiny import ROOT, Winnow, corpus, need, write_jsonl
 
 from winnow.core import cards
+
+pytestmark = pytest.mark.slow
 
 NAMES = ("../../../x", "/etc/passwd", "a/b", "..", "\0", "x" * 300, "=cmd()", "\x1b[2J", "<script>")
 FOREIGN = r"(?<!^Tokenizer)\.from_pretrained$|^HFLM$|^SentenceTransformer$"

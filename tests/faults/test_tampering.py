@@ -13,6 +13,8 @@ import pytest
 from faults import tampering
 from tiny import ROOT
 
+pytestmark = pytest.mark.slow
+
 CASES = 48
 """Of about 600, drawn at random: benchmarks/reliability.py goes through all."""
 

@@ -13,6 +13,8 @@ import pytest
 from datasets import load_from_disk
 from tiny import TINY, Winnow, write_params
 
+pytestmark = pytest.mark.slow
+
 RULE = '''
 """Tiers of the shortest responses."""
 

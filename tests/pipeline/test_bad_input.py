@@ -22,6 +22,8 @@ from tiny import ROOT, Winnow, change, corpus, make_until, need, wait_in_score, 
 
 from winnow.core import cards
 
+pytestmark = pytest.mark.slow
+
 Done = subprocess.CompletedProcess[str]
 
 

@@ -23,6 +23,8 @@ from browser import dom
 from clones import QUICK, SLOW, Grid, run_grid, shell
 from tiny import need
 
+pytestmark = pytest.mark.slow
+
 MLFLOW = str(Path(sys.executable).with_name("mlflow"))
 
 

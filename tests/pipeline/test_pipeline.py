@@ -30,6 +30,8 @@ from clones import (
 from mlflow import MlflowClient
 from tiny import write_jsonl, write_params
 
+pytestmark = pytest.mark.slow
+
 CELLS = {f"{stage}@{name}" for stage in ("train", "evaluate") for name in (QUICK, SLOW)}
 OF_QUICK = {f"train@{QUICK}", f"evaluate@{QUICK}"}
 

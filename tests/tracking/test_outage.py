@@ -24,6 +24,8 @@ from tiny import make_until
 
 from winnow.record.live import Live
 
+pytestmark = pytest.mark.slow
+
 DESCRIPTION = {
     "experiment": "high_40_tiny",
     "seed": 0,

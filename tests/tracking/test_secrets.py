@@ -17,6 +17,8 @@ import pytest
 from test_outage import Server
 from tiny import ROOT, TINY, make_until, write_params
 
+pytestmark = pytest.mark.slow
+
 CANARY = "canary"
 """In every secret of these tests, and nowhere else."""
 CELL = ("high_40_tiny", "--seed", "0")

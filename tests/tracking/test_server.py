@@ -23,6 +23,8 @@ import pytest
 from ruamel.yaml import YAML
 from tiny import ROOT, need
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "s3cret/with:@odd %characters"
 
 

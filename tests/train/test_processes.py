@@ -20,6 +20,8 @@ from tiny_models import declare_tiny
 
 from winnow.train import stage
 
+pytestmark = pytest.mark.slow
+
 AS_ON_GPUS = """
 import sys
 from accelerate.state import DistributedType, PartialState

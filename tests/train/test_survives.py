@@ -42,6 +42,8 @@ from winnow.core.experiments import Model, Recipe
 from winnow.models import gpt2, sequences
 from winnow.train import checkpoint, interrupt, loop, stage
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(
     learning_rate=0.003,
     num_train_epochs=2,
