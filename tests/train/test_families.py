@@ -17,10 +17,11 @@ import mlflow
 import numpy as np
 import pyarrow as pa
 import pytest
+import real
 import torch
 from faults import train_kills
 from safetensors.torch import load_file
-from tiny import ROOT, TINY, Winnow, make_until, write_params
+from tiny import ROOT, TINY, Winnow, make_until, need, write_params
 from tiny_models import declare_tiny, write_model, write_t5
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -353,3 +354,26 @@ def test_a_seq2seq_model_is_tuned_and_read_back(t5: Path, project: Path, adapter
     measured = loss_sum(model, batch) / batch.num_targets
     assert measured == pytest.approx(curve[-1]["validation_loss"], rel=2e-2)
     assert registered_completes_as(model, project)
+
+
+@pytest.mark.slow
+def test_a_real_model_is_tuned_by_lora(project: Path, tmp_path: Path) -> None:
+    """SmolLM2-135M-Instruct for some steps on the responses of some rows."""
+    need(real.is_there(), "the extra `real`: SmolLM2 as a package")
+    weights = real.write_smollm2(tmp_path / "smollm2")
+    recipe = {"objective": "response", "learning_rate": 0.002, "save_steps": 100}
+    params = params_with(weights, recipe, adapter={"name": "lora", "rank": 4}, context=128)
+    params["train"]["budgets"] = ["7_steps"]
+    write_params(project, params)
+    make_until("select")
+    stage.run(["high_40_base_7_steps"], 0, False)
+    folder = project / "models/high_40_base_7_steps/0"
+    curve = files.read_json(folder / "train_results.json")["curve"]
+    assert curve[-1]["validation_loss"] < curve[0]["validation_loss"] - 0.5
+    assert (folder / "adapter_model.safetensors").stat().st_size < 2e7
+    assert not (folder / "model.safetensors").exists()
+    model = family.load(folder)
+    assert model.begin == 1 and model.packs
+    (document,) = model.documents(rows(1), "next_token")
+    text = model.vocabulary.tokenizer.decode(document.ids.tolist(), skip_special_tokens=False)
+    assert text.startswith("system\nYou are") and text.endswith("lamp .<|im_end|>")
