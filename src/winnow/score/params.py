@@ -1,5 +1,6 @@
 """The section `score` of params.yaml."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from winnow.core.errors import Refusal, at
@@ -17,18 +18,24 @@ class ScoreConfig:
 
     def check(self) -> None:
         """Refuse scorers that there are not, or two columns of one name."""
-        # Here, as it takes a moment that other sections need not wait for.
-        from winnow.core.records import SCORE_SCHEMA
+        if QUALITY not in self.scorers:
+            raise Refusal(
+                f"{PARAMS}: score.scorers: expected quality among them, found {[*self.scorers]}"
+            )
+        if len(self.scorers) > 1:
+            _check_own(self.scorers)
 
-        names = [scorers.name(path) for path in self.scorers]
-        if QUALITY not in names:
-            raise Refusal(f"{PARAMS}: score.scorers: expected quality among them, found {names}")
-        for place, (path, name) in enumerate(zip(self.scorers, names, strict=True)):
-            if name in names[:place] or name in SCORE_SCHEMA.names:
-                raise Refusal(
-                    f"{PARAMS}: score.scorers[{place}]: there is a column {name} already: "
-                    "rename the scorer"
-                )
-            if path != QUALITY:
-                with at(f"{PARAMS}: score.scorers[{place}]"):
-                    scorers.find(path)
+
+def _check_own(paths: Sequence[str]) -> None:
+    # Here, as it takes a second that the documented score need not wait for.
+    from winnow.core.records import SCORE_SCHEMA
+
+    columns = set(SCORE_SCHEMA.names)
+    for place, path in enumerate(paths):
+        name, key = scorers.name(path), f"{PARAMS}: score.scorers[{place}]"
+        if name in columns:
+            raise Refusal(f"{key}: there is a column {name} already: rename the scorer")
+        columns.add(name)
+        if path != QUALITY:
+            with at(key):
+                scorers.find(path)
