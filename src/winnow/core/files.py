@@ -102,6 +102,17 @@ def read_json(path: Path) -> Any:
         raise Refusal(f"{path} is not valid JSON ({error}): run its stage again") from None
 
 
+def read_split(folder: Path) -> Any:
+    """A split of a saved dataset as an Arrow table, memory-mapped; without the library datasets,
+    which takes long to import."""
+    # Here, as what only checks params.yaml needs no Arrow.
+    import pyarrow as pa
+
+    names = [part["filename"] for part in read_json(folder / "state.json")["_data_files"]]
+    parts = (pa.ipc.open_stream(pa.memory_map(str(folder / name))) for name in names)
+    return pa.concat_tables([part.read_all() for part in parts])
+
+
 def _contract(kind: Any, value: Any) -> Any:
     if is_dataclass(kind):
         hints = get_type_hints(kind)

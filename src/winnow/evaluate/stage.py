@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import load_from_disk
 
 from winnow.core import cards, files, params
 from winnow.core.errors import Refusal
@@ -107,8 +106,8 @@ def _judge(judged: Judged, tier_name: str, test: TestSet, folder: Path) -> TestL
 
 
 def _baseline(judged: Judged, tier_name: str, test: TestSet) -> float:
-    train = load_from_disk(str(SELECTED / tier_name))["train"]
-    targets = judged.targets(train.data.table), judged.targets(test.rows)
+    train = files.read_split(SELECTED / tier_name / "train")
+    targets = judged.targets(train), judged.targets(test.rows)
     return losses.unigram_loss(*targets, judged.vocabulary.size)
 
 

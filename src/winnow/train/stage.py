@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from datasets import load_from_disk
 
 from winnow.core import cards, files, layout, params, sources
 from winnow.core.errors import Refusal, Stopped
@@ -284,8 +283,11 @@ def _publish(job: _Job, plan: loop.Plan, cost: Estimate, description: dict[str, 
 
 def read(arm: Experiment, model: Family) -> dict[str, list[Document]]:
     """The tier's documents as tokens by split."""
-    tier = load_from_disk(str(SELECTED / arm.tier_name))
-    return {split: model.documents(tier[split].data.table, arm.recipe.objective) for split in tier}
+    folder, objective = SELECTED / arm.tier_name, arm.recipe.objective
+    return {
+        split: model.documents(files.read_split(folder / split), objective)
+        for split in ("train", "validation")
+    }
 
 
 def sequences(
@@ -310,8 +312,9 @@ def _learn(
     try:
         return loop.train(plan, on_point)
     except FloatingPointError as error:
+        recipe = arm.recipe_name or arm.tier.recipe
         raise Refusal(
-            f"{plan.state.name}: {error}: lower train.recipes.{arm.tier.recipe}.learning_rate or "
+            f"{plan.state.name}: {error}: lower train.recipes.{recipe}.learning_rate or "
             f"name another train.init, and remove {plan.state} to start anew"
         ) from None
 
