@@ -33,7 +33,7 @@ def record(folder: Path, note: Path | None = None) -> None:
 
         published.record(folder, note.read_text() if note else "")
     except ModuleNotFoundError as error:
-        if error.name != "mlflow":
+        if str(error.name).partition(".")[0] != "mlflow":
             raise
         print(f"{folder}: no record, as mlflow is not installed", file=sys.stderr)
     except Unrecorded as error:

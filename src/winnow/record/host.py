@@ -37,13 +37,13 @@ class ProjectExperiment(DefaultExperimentProvider):  # type: ignore[misc]
             SystemExit: no engine answers, or it has no such image. MLflow passes over any other
                 exception of a provider with a warning.
         """
-        from winnow.record import runs
+        from winnow.record.runs import Runs
 
         project = _project()
         assert project is not None
         if click.get_current_context().params["backend"] in (None, "local"):
             _need_image(project.docker_env["image"])
-        return runs.connect()[1]
+        return Runs().experiment
 
 
 def _project() -> Any:

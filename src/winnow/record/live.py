@@ -34,7 +34,7 @@ class Live:
         self.token = _token(state / "token")
         """What tells this training's run from all others."""
         self._run_id = ""
-        self._client: Any = None
+        self._runs: Any = None
         self._machine: Any = None
         self._curve: list[tuple[int, Mapping[str, Any]]] = []
         self._sent: set[int] = set()
@@ -55,7 +55,7 @@ class Live:
         # One that is published is ended by `record`.
         if self.close() and kind and not self._is_away:
             status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
-            self._try(lambda: self._client.set_terminated(self._run_id, status))
+            self._try(lambda: self._runs.client.set_terminated(self._run_id, status))
 
     def point(self, values: Mapping[str, Any]) -> None:
         """Send a point of the curve, some time."""
@@ -82,7 +82,8 @@ class Live:
         try:
             action()
         except Exception as error:
-            if not self._is_away and getattr(error, "name", "") != "mlflow":  # `record` says that
+            is_missing = isinstance(error, ModuleNotFoundError)  # `record` says that
+            if not self._is_away and not is_missing:
                 cause = f"the record waits, the training goes on: {error}"
                 print(f"train: {cause}", file=sys.stderr)
             self._is_away = True
@@ -93,23 +94,22 @@ class Live:
 
     def _open(self) -> None:
         """Continue the run of this token, or create one; end those that were killed here."""
-        from winnow.record import runs
+        from winnow.record.runs import Runs, reaching
 
-        with runs.reaching():
-            client, experiment = runs.connect()
-            key = {"winnow.token": self.token}
-            run_id = runs.cell(client, experiment, "train", self._description, key)
-            client.update_run(run_id, "RUNNING")
+        runs = Runs()
+        with reaching():
+            run_id = runs.cell("train", self._description, {"winnow.token": self.token})
+            runs.client.update_run(run_id, "RUNNING")
             place = files.fingerprint([socket.gethostname(), str(self._state.resolve())])[:16]
-            client.set_tag(run_id, "winnow.folder", place)
+            runs.client.set_tag(run_id, "winnow.folder", place)
             # No other process works in this folder: what else runs in its name was killed.
             here = f"tags.`winnow.folder` = '{place}' and attributes.status = 'RUNNING'"
-            for other in runs.search(client, experiment, here):
+            for other in runs.search(here):
                 if other != run_id:
-                    client.set_terminated(other, "KILLED")
-            runs.describe(client, run_id, "train", self._description)
-            self._sent = runs.steps(client, run_id)
-        self._client, self._run_id = client, run_id
+                    runs.client.set_terminated(other, "KILLED")
+            runs.describe(run_id, "train", self._description)
+            self._sent = runs.steps(run_id)
+        self._runs, self._run_id = runs, run_id
         self._watch()
 
     def _watch(self) -> None:
@@ -123,13 +123,13 @@ class Live:
 
     def _send(self) -> None:
         """Send the points that the server does not have."""
-        from winnow.record import runs
+        from winnow.record.runs import reaching
 
-        if self._client is None:
+        if self._runs is None:
             self._open()
         missing = [point for point in self._curve if point[1]["step"] not in self._sent]
-        with runs.reaching():
-            runs.log(self._client, self._run_id, missing)
+        with reaching():
+            self._runs.log(self._run_id, missing)
         self._sent |= {point[1]["step"] for point in missing}
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from winnow.core.cards import CARD
 from winnow.core.files import fingerprint, read_json
 from winnow.core.layout import MODELS
-from winnow.record import registry, runs
+from winnow.record import registry
+from winnow.record.runs import Runs, reaching
 
 IDENTITY = "winnow.card"
 """The tag that tells a folder's run from all others."""
@@ -32,12 +32,12 @@ def record(folder: Path, token: str) -> None:
         folder: what was published.
         token: of the run that was live while it was made, or empty.
     """
-    client, experiment = runs.connect()
-    with runs.reaching():
+    runs = Runs()
+    with reaching():
         if read_json(folder / CARD)["stage"] == "analyze":
-            _analysis(client, experiment, folder)
+            _analysis(runs, folder)
         else:
-            _cell(client, experiment, folder, token)
+            _cell(runs, folder, token)
 
 
 def _identity(stage: str, folder: str, files: Mapping[str, Any]) -> str:
@@ -51,22 +51,18 @@ def _published_at(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def _ending(client: MlflowClient, run_id: str, ended: int) -> Iterator[None]:
+def _ending(runs: Runs, run_id: str, ended: int) -> Iterator[None]:
     """End a run: FINISHED at that time where the block makes it whole, else FAILED."""
     try:
         yield
     except BaseException:
         with contextlib.suppress(MlflowException, OSError):
-            client.set_terminated(run_id, "FAILED")
+            runs.client.set_terminated(run_id, "FAILED")
         raise
-    client.set_terminated(run_id, "FINISHED", ended)
+    runs.client.set_terminated(run_id, "FINISHED", ended)
 
 
-def _is_whole(client: MlflowClient, run_id: str) -> bool:
-    return bool(client.get_run(run_id).info.status == "FINISHED")
-
-
-def _cell(client: MlflowClient, experiment: str, folder: Path, token: str) -> None:
+def _cell(runs: Runs, folder: Path, token: str) -> None:
     """A training or an evaluation."""
     card, description = read_json(folder / CARD), read_json(folder / "experiment_config.json")
     stage, ended = card["stage"], _published_at(folder)
@@ -74,42 +70,40 @@ def _cell(client: MlflowClient, experiment: str, folder: Path, token: str) -> No
     keys = {IDENTITY: _identity(stage, card["folder"], card["files"])}
     live = {"winnow.token": token} if token else {}
     began = ended - int(1000 * seconds)
-    run_id = runs.cell(client, experiment, stage, description, keys | live, began)
-    if _is_whole(client, run_id):
+    run_id = runs.cell(stage, description, keys | live, began)
+    if runs.is_whole(run_id):
         return
-    with _ending(client, run_id, ended):
-        client.set_tag(run_id, IDENTITY, keys[IDENTITY])
-        runs.describe(client, run_id, stage, description)
+    with _ending(runs, run_id, ended):
+        runs.client.set_tag(run_id, IDENTITY, keys[IDENTITY])
+        runs.describe(run_id, stage, description)
         if stage == "train":
-            _training(client, run_id, folder, ended, description)
+            _training(runs, run_id, folder, ended, description)
         else:
-            _evaluation(client, run_id, folder, ended)
+            _evaluation(runs, run_id, folder, ended)
             # An evaluation and its training name each other. One nested in the other would hide
             # from every search of MLflow's pages, which fold children away.
             place = MODELS / description["experiment"] / str(description["seed"])
             judged = _identity("train", str(place), card["key"]["model"])
-            if trained := runs.the_only(client, experiment, IDENTITY, judged):
-                client.set_tag(run_id, "train_run", trained)
-                client.set_tag(trained, "evaluate_run", run_id)
+            if trained := runs.the_only(IDENTITY, judged):
+                runs.client.set_tag(run_id, "train_run", trained)
+                runs.client.set_tag(trained, "evaluate_run", run_id)
 
 
-def _training(
-    client: MlflowClient, run_id: str, folder: Path, ended: int, description: Json
-) -> None:
+def _training(runs: Runs, run_id: str, folder: Path, ended: int, description: Json) -> None:
     """The points that were not sent while it ran; its figures, at step 0; its files; its model."""
     results = read_json(folder / "train_results.json")
-    curve, sent = results.pop("curve"), runs.steps(client, run_id)
+    curve, sent = results.pop("curve"), runs.steps(run_id)
     points = [
         (ended - int(1000 * (results["train_time"] - point["seconds"])), point)
         for point in curve
         if point["step"] not in sent
     ]
-    runs.log(client, run_id, points)
+    runs.log(run_id, points)
     for name in ("experiment_config.json", "train_results.json"):
-        client.log_artifact(run_id, str(folder / name))
-    client.log_figure(run_id, _drawn(curve, folder.parent.name), "figures/loss.png")
-    model_id = registry.register(client, run_id, folder, description)
-    runs.log(client, run_id, [(ended, results | {"step": 0})], model_id)
+        runs.client.log_artifact(run_id, str(folder / name))
+    runs.client.log_figure(run_id, _drawn(curve, folder.parent.name), "figures/loss.png")
+    model_id = registry.register(runs.client, run_id, folder, description)
+    runs.log(run_id, [(ended, results | {"step": 0})], model_id)
 
 
 def _drawn(curve: list[dict[str, float]], title: str) -> Any:
@@ -125,7 +119,7 @@ def _drawn(curve: list[dict[str, float]], title: str) -> Any:
     return figure
 
 
-def _evaluation(client: MlflowClient, run_id: str, folder: Path, ended: int) -> None:
+def _evaluation(runs: Runs, run_id: str, folder: Path, ended: int) -> None:
     numbers: Json = {
         "test": read_json(folder / "evaluation/metrics.json"),
         "generation": read_json(folder / "generation_analysis/metrics.json"),
@@ -137,31 +131,30 @@ def _evaluation(client: MlflowClient, run_id: str, folder: Path, ended: int) -> 
         figures = read_json(folder / "benchmarks/metrics.json")
         numbers["benchmarks"] = {name: part | {"tasks": {}} for name, part in figures.items()}
         parts.append("benchmarks")
-    runs.log(client, run_id, [(ended, numbers | {"step": 0})])
+    runs.log(run_id, [(ended, numbers | {"step": 0})])
     for name in parts:
-        client.log_artifact(run_id, str(folder / name))
+        runs.client.log_artifact(run_id, str(folder / name))
 
 
-def _analysis(client: MlflowClient, experiment: str, folder: Path) -> None:
+def _analysis(runs: Runs, folder: Path) -> None:
     """The figures and the pages; the answer is the grid's too, and tells which model is best."""
     analysis, card = read_json(folder / "analysis.json"), read_json(folder / CARD)
-    answer, grid = analysis["answer"]["text"], runs.grid(client, experiment)
+    answer, grid = analysis["answer"]["text"], runs.grid()
     tag = _identity("analyze", card["folder"], card["files"])
-    tags = {"stage": "analyze", "answer": answer}
+    tags = {IDENTITY: tag, "stage": "analyze", "answer": answer}
     tags |= {MLFLOW_PARENT_RUN_ID: grid, MLFLOW_RUN_NOTE: answer}
-    run_id = runs.the_only(client, experiment, IDENTITY, tag)
-    run_id = run_id or runs.create(client, experiment, "analyze", tags, {IDENTITY: tag})
+    run_id = runs.the_only(IDENTITY, tag) or runs.create("analyze", tags)
     ended = _published_at(folder)
-    if not _is_whole(client, run_id):
-        with _ending(client, run_id, ended):
-            runs.log(client, run_id, [(ended, _figures(analysis) | {"step": 0})])
+    if not runs.is_whole(run_id):
+        with _ending(runs, run_id, ended):
+            runs.log(run_id, [(ended, _figures(analysis) | {"step": 0})])
             for name in ("report.html", "removed.html", "analysis.json", "figures"):
-                client.log_artifact(run_id, str(folder / name))
-    client.set_tag(grid, MLFLOW_RUN_NOTE, answer)
-    client.set_terminated(grid)
+                runs.client.log_artifact(run_id, str(folder / name))
+    runs.client.set_tag(grid, MLFLOW_RUN_NOTE, answer)
+    runs.client.set_terminated(grid)
     for name, arm in analysis["experiments"].items():
         seeds = [receipt["seed"] for receipt in arm["receipts"]]
-        registry.crown(client, name, dict(zip(seeds, arm["loss_by_seed"], strict=True)))
+        registry.crown(runs.client, name, dict(zip(seeds, arm["loss_by_seed"], strict=True)))
 
 
 def _figures(analysis: Json) -> Json:
@@ -180,7 +173,9 @@ def _figures(analysis: Json) -> Json:
     figures["audit"] = analysis["score_audit"] | {"length": analysis["length_audit"]}
     figures["audit"]["scripts"] = analysis["script_audit"]
     files = analysis["source_files"]
-    dropped = sum((Counter(file["dropped"]) for file in files["read"]), Counter[str]())
+    dropped = Counter[str]()
+    for file in files["read"]:
+        dropped.update(file["dropped"])
     counts = {name: len(files[name]) for name in ("read", "not_read")}
     counts["skipped"] = sum(files["skipped"].values())
     figures["ingest"] = {"files": counts, "rows_dropped": dropped}
