@@ -158,8 +158,8 @@ def champion(clone: Path) -> None:
     name = "all_100pct_1M_150k_tokens"
     for arguments in (["select", name], ["train", name, "--seed", "0"]):
         run(clone, sys.executable, "-m", "winnow", *arguments)
-    crown = f"from winnow.record.runs import *; crown(connect()[0], '{name}', {{0: 3.5}})"
-    run(clone, sys.executable, "-c", crown)
+    imports = "from winnow.record.registry import crown; from winnow.record.runs import Runs"
+    run(clone, sys.executable, "-c", f"{imports}; crown(Runs().client, '{name}', {{0: 3.5}})")
 
 
 @pytest.mark.parametrize("block", blocks(TEXT, "python"))
