@@ -129,7 +129,7 @@ def test_no_error_has_more_than_500_characters(project: Path, winnow: Winnow) ->
         done = winnow(*arguments)
         line = done.stderr.splitlines()[-1]
         assert done.returncode == 2 and 200 < len(line) <= 500
-    assert winnow("train", name).stderr.endswith(" all_100pct_tiny_3k_tokens\n")
+    assert winnow("train", name).stderr.endswith(" all_100pct_1B_quick_3k_tokens\n")
     assert terminal.line("a\n b\tc\x1b[31m") == "a b c\\x1b[31m"
     assert terminal.line("begin" + "x" * 3000 + "advice") == f"begin{'x' * 244}…{'x' * 244}advice"
 

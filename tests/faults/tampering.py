@@ -56,7 +56,6 @@ READ: dict[str, tuple[str, ...]] = {
         f"models/{CELL}/{SEED}",
         f"artifacts/select/{TIER}",
         "artifacts/select/card.json",
-        "artifacts/curate/tokenizer",
         "artifacts/curate/test.parquet",
         "artifacts/curate/card.json",
         "artifacts/score/test.parquet",
@@ -142,7 +141,7 @@ def prepare() -> None:
     for module in (
         *(f"winnow.{name}.stage" for name in STAGES),
         "winnow.plan",
-        "winnow.record.training",
+        "winnow.record.published",
     ):
         importlib.import_module(module)
     every = {"train": ("all",), "evaluate": ("all",), "select": (COSTED,)}
