@@ -38,7 +38,7 @@ def add(network: Any, adapter: Adapter, base: str, task: str = "CAUSAL_LM") -> N
         r=adapter.rank,
         lora_alpha=adapter.alpha,
         lora_dropout=adapter.dropout,
-        target_modules=list(adapter.targets) if adapter.targets else "all-linear",
+        target_modules="all-linear" if adapter.targets is None else list(adapter.targets),
         task_type=task,
         # GPT-2's layers hold their weights the other way round.
         fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in network.modules()),
