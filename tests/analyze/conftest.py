@@ -8,7 +8,7 @@ import pytest
 from made_up import Items, pool, run, write_cards
 
 from winnow.analyze import stage
-from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.intervals import Estimates
 from winnow.analyze.study import Study, read_study
 
 
@@ -32,18 +32,18 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def study(base: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A function: mean losses by experiment and seed -> the study and its bootstrap."""
+    """A function: mean losses by experiment and seed -> the study and its estimates."""
     monkeypatch.chdir(base)
 
-    def made(losses: dict[str, list[float]]) -> tuple[Study, Bootstrap]:
+    def made(losses: dict[str, list[float]]) -> tuple[Study, Estimates]:
         items = Items()
         seeds = range(len(next(iter(losses.values()))))
         for name, values in losses.items():
             for seed in seeds:
                 run(base, name, seed, items, values[seed])
         found = read_study(list(losses), list(seeds))
-        drawn = Bootstrap.of(
-            [arm.name for arm in found.arms],
+        drawn = Estimates.of(
+            {arm.name: arm.model_name for arm in found.arms},
             np.stack([arm.losses for arm in found.arms]),
             found.tokens,
             resamples=300,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
+from winnow.analyze.intervals import Estimates
 from winnow.core import cards, files
 from winnow.core.records import (
     CURATED_SCHEMA,
@@ -28,6 +29,8 @@ TIERS: dict[str, dict[str, Any]] = {
     "ultra_300": {"rule": "top", "count": 300, "recipe": "small"},
     "high_1k": {"rule": "top", "count": 1000, "recipe": "small"},
     "medium_4k": {"rule": "top", "count": 4000, "recipe": "small"},
+    "rated_1k": {"rule": "top", "count": 1000, "by": "rating", "recipe": "small"},
+    "like_rated_1k": {"rule": "matched", "of": "rated_1k", "recipe": "small"},
     "matched_300": {"rule": "matched", "of": "ultra_300", "recipe": "small"},
     "matched_1k": {"rule": "matched", "of": "high_1k", "recipe": "small"},
     "random_1k": {"rule": "random", "count": 1000, "recipe": "small"},
@@ -38,6 +41,8 @@ ROWS = {
     "ultra_300": 300,
     "high_1k": 1000,
     "medium_4k": 4000,
+    "rated_1k": 1000,
+    "like_rated_1k": 1000,
     "matched_300": 300,
     "matched_1k": 1000,
     "random_1k": 1000,
@@ -49,6 +54,8 @@ LOSS = {
     "ultra_300": 3.05,
     "high_1k": 2.80,
     "medium_4k": 2.95,
+    "rated_1k": 2.97,
+    "like_rated_1k": 3.0,
     "matched_300": 3.12,
     "matched_1k": 3.00,
     "random_1k": 3.02,
@@ -246,7 +253,12 @@ def write_cards(root: Path) -> None:
         entries = files.read_sealed(root / folder / cards.CARD, f"winnow {stage}")["files"]
         inputs = {folder: files.fingerprint(entries)}
     seal(root, "artifacts/select")
-    cost = {"seconds": 8.2, "rows": POOL, "rows_per_second": POOL / 8.2}
+    cost = {
+        "seconds": 8.2,
+        "scorers": {"rating": {"seconds": 1.0}},
+        "rows": POOL,
+        "rows_per_second": POOL / 8.2,
+    }
     files.write_sealed(root / "artifacts/score_metrics.json", cost)
 
 
@@ -475,3 +487,18 @@ def build(
 def near(value: float) -> list[float]:
     """Three seeds that hardly differ."""
     return [value, value + 0.002, value - 0.002]
+
+
+def with_replicates(values: np.ndarray, replicates: np.ndarray) -> Estimates:
+    """Estimates of arms named by their places, of which only values and replicates are known."""
+    arms = len(values)
+    return Estimates(
+        index={str(place): place for place in range(arms)},
+        groups=("",) * arms,
+        means=values[:, None],
+        influence=np.zeros((arms, 1, 1)),
+        variances=np.zeros(arms),
+        freedom=np.ones(arms),
+        replicates=replicates,
+        confidence=0.9,
+    )

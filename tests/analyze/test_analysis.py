@@ -229,7 +229,7 @@ def test_one_seed_is_no_finding(tmp_path: Path, tracker: Any, capsys: Any) -> No
     stage.run()
     assert "Not a finding: 1 seed; 3 or more make one." in capsys.readouterr().out
     assert "Not a finding: 1 seed" in page().words
-    assert analysis()["bootstrap"]["over"] == "test rows"
+    assert analysis()["method"]["over"] == "test rows"
 
 
 def test_one_arm_is_refused_in_words(tmp_path: Path, tracker: Any, capsys: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_up import MODELS, TIERS, near, params, seal
 
-from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.intervals import Estimates
 from winnow.analyze.questions import answer
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Study
@@ -16,10 +16,21 @@ from winnow.analyze.study import Study
 TOPS = ["ultra_300_1M", "high_1k_1M", "medium_4k_1M"]
 
 
-def judge(study: tuple[Study, Bootstrap]) -> answer.Verdict:
+def decide(name: str, arms: Any, losses: Estimates, margin: float = 0.0) -> answer.Verdict:
+    """The verdict where scoring costs a second and training as much as there are rows."""
+    return answer.judge(
+        name,
+        arms,
+        losses,
+        margin=margin,
+        cost=lambda arm: arm.num_rows + float(arm.tier.is_scored),
+    )
+
+
+def judge(study: tuple[Study, Estimates], margin: float = 0.0) -> answer.Verdict:
     """The verdict of the first model."""
     name, arms = next(iter(study[0].models().items()))
-    return answer.judge(name, arms, study[1])
+    return decide(name, arms, study[1], margin)
 
 
 def test_a_clear_winner_with_its_control(study: Any) -> None:
@@ -64,15 +75,15 @@ def test_a_tier_that_random_rows_of_its_number_beat_is_no_advice(study: Any, con
 def test_a_beaten_tier_is_not_among_those_too_close(study: Any) -> None:
     # All rows cannot be told from any arm, but the control surely beats the tier.
     losses = {
-        "high_1k_1M": [2.90, 2.90, 2.90],
-        "matched_1k_1M": [2.87, 2.87, 2.87],
-        "all_100pct_1M": [2.95, 2.70, 2.80],
+        "high_1k_1M": near(2.9),
+        "matched_1k_1M": near(2.4),
+        "all_100pct_1M": [2.55, 2.30, 2.40],
     }
     verdict = judge(study(losses))
     assert verdict.kind == "too close" and verdict.is_score_refuted
-    assert verdict.sentence == (
+    assert verdict.sentence.startswith(
         "Do not filter by this score. Too close to call between 1,000 random rows of matched "
-        "lengths (17%) and all 6,000 rows."
+        "lengths (17%) and all 6,000 rows. With 1,000 random rows of matched lengths (17%) at most "
     )
 
 
@@ -88,7 +99,7 @@ def test_all_rows_still_say_what_the_score_did(study: Any) -> None:
     assert verdict.sentence == "Keep all 6,000 rows." and not verdict.is_score_refuted
     assert verdict.score_sentence.startswith("Yet the score does better than chance: as many")
     assert verdict.score_sentence.endswith(
-        "Of the 2 tiers that have such a control, the score surely helped in 1 and hurt in 1."
+        "Of the 2 tiers that have such a control, it surely helped in 1 and hurt in 1."
     )
 
 
@@ -121,17 +132,70 @@ def test_too_close_to_call_names_all_that_are(study: Any) -> None:
     }
     verdict = judge(study(losses))
     assert verdict.kind == "too close"
-    assert verdict.sentence == (
+    assert verdict.sentence.startswith(
         "Too close to call between 300 random rows of matched lengths (5%), the top 300 rows (5%) "
-        "and the top 1,000 rows (17%)."
+        "and the top 1,000 rows (17%). With 300 random rows of matched lengths (5%) at most 0."
+    )
+
+
+def test_what_nothing_beats_by_more_than_the_margin_is_kept_if_it_costs_least(study: Any) -> None:
+    losses = {
+        "ultra_300_1M": near(2.905),
+        "high_1k_1M": near(2.9),
+        "medium_4k_1M": near(2.899),
+        "all_100pct_1M": near(3.5),
+    }
+    noisy = study(
+        {name: [loss[0], loss[1] + 0.01, loss[2] - 0.01] for name, loss in losses.items()}
+    )
+    near_enough = judge(noisy, margin=0.2)
+    assert near_enough.kept and near_enough.kept.tier_name == "ultra_300"
+    assert near_enough.best.tier_name == "medium_4k" and not near_enough.is_sure
+    assert near_enough.sentence == (
+        "Keep the top 300 rows (5% of the curated pool): no other choice is better by more than "
+        "0.2 nats per token, and this one costs least."
+    )
+    undecided = judge(noisy, margin=0.001)
+    assert undecided.kept is None and undecided.kind == "too close"
+    least = min(undecided.regrets.values())
+    assert f"at most {least:.3f} nats per token are given away." in undecided.sentence
+
+
+def test_every_score_is_named_and_tested_at_a_stricter_level(study: Any) -> None:
+    losses = {
+        "high_1k_1M": near(3.0),
+        "matched_1k_1M": near(2.8),
+        "rated_1k_1M": near(2.5),
+        "like_rated_1k_1M": near(2.8),
+        "all_100pct_1M": near(2.9),
+    }
+    verdict = judge(study(losses))
+    assert verdict.sentence == "Keep the top 1,000 rows by rating (17% of the curated pool)."
+    assert "The score rating earns it" in verdict.score_sentence
+    assert "The top 1,000 rows do worse than as many random rows" in verdict.score_sentence
+    assert "95% interval" in verdict.score_sentence and verdict.control.confidence == 0.95
+
+
+def test_all_scores_are_refuted_together(study: Any) -> None:
+    losses = {
+        "high_1k_1M": near(3.0),
+        "matched_1k_1M": near(2.8),
+        "rated_1k_1M": near(3.1),
+        "like_rated_1k_1M": near(2.8),
+        "all_100pct_1M": near(2.5),
+    }
+    assert judge(study(losses)).sentence == (
+        "Do not filter by documented or rating: keep all 6,000 rows."
     )
 
 
 def test_an_exact_tie_is_too_close_and_takes_the_smaller(study: Any, base: Path) -> None:
     found, _ = study({name: near(3.0) for name in TOPS})
     same = np.stack([found.arms[0].losses] * 3)
-    drawn = Bootstrap.of(TOPS, same, found.tokens, resamples=100, confidence=0.9, seed=0)
-    verdict = answer.judge("1M", found.arms, drawn)
+    drawn = Estimates.of(
+        dict.fromkeys(TOPS, "1M"), same, found.tokens, resamples=100, confidence=0.9, seed=0
+    )
+    verdict = decide("1M", found.arms, drawn)
     assert verdict.best.name == "ultra_300_1M"
     assert len(verdict.tied) == 2 and verdict.kind == "too close"
 
@@ -185,7 +249,7 @@ def test_several_models_are_never_pooled(study: Any) -> None:
     found, drawn = study(losses)
     models = found.models()
     assert list(models) == ["4M", "1M"], "the largest first"
-    verdicts = {name: answer.judge(name, arms, drawn) for name, arms in models.items()}
+    verdicts = {name: decide(name, arms, drawn) for name, arms in models.items()}
     said = answer.headline(verdicts, 3)
     assert said.opening.startswith("The model sizes 4M and 1M do not share one answer. No arm")
     assert said.opening.endswith("add all_100pct_4M and all_100pct_1M to experiments.")
@@ -200,7 +264,7 @@ def test_models_that_agree_open_with_one_answer(study: Any) -> None:
         for tier, loss in (("ultra_300", 3.0), ("high_1k", 2.5), ("all_100pct", 2.7))
     }
     found, drawn = study(losses)
-    verdicts = {name: answer.judge(name, arms, drawn) for name, arms in found.models().items()}
+    verdicts = {name: decide(name, arms, drawn) for name, arms in found.models().items()}
     said = answer.headline(verdicts, 3)
     assert said.opening.startswith("At every model size, 4M and 1M: keep the top 1,000 rows")
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from made_up import build, near
 from test_analysis import analysis, page
+from test_answer import decide
 
 from winnow.analyze import stage
-from winnow.analyze.intervals import Bootstrap, Interval
-from winnow.analyze.questions import answer, confounds
+from winnow.analyze.intervals import Estimates, Interval
+from winnow.analyze.questions import confounds
 from winnow.analyze.report.values import plain
 from winnow.analyze.study import Study
 from winnow.core.experiments import Budget
@@ -21,14 +22,14 @@ BUDGETS = {
 }
 
 
-def grids(made: tuple[Study, Bootstrap]) -> dict[str, confounds.Grid]:
+def grids(made: tuple[Study, Estimates]) -> dict[str, confounds.Grid]:
     """The grids of a made-up study."""
     study, losses = made
-    verdicts = {name: answer.judge(name, arms, losses) for name, arms in study.models().items()}
+    verdicts = {name: decide(name, arms, losses) for name, arms in study.models().items()}
     return confounds.confound_grid(study, losses, verdicts, BUDGETS)
 
 
-def grid(made: tuple[Study, Bootstrap]) -> Any:
+def grid(made: tuple[Study, Estimates]) -> Any:
     """The same as they are written."""
     return plain(grids(made))
 

@@ -11,10 +11,10 @@ import pytest
 from made_up import near, params
 
 from winnow.__main__ import main
-from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions.dial import dial, dials
 from winnow.analyze.questions.recommendations import _score_advice
-from winnow.analyze.study import Arm, Run, Study
+from winnow.analyze.study import Arm, Run, Study, estimates
 from winnow.core.experiments import Tier
 
 ROWS = {"top_5pct": 50, "top_25pct": 250, "all_100pct": 1000, "matched_25pct": 250}
@@ -66,7 +66,7 @@ def _arm(name: str, seconds: float, losses: np.ndarray) -> Arm:
     )
 
 
-def _study(means: dict[str, dict[float, float]], scoring: float = 0.0) -> tuple[Study, Bootstrap]:
+def _study(means: dict[str, dict[float, float]], scoring: float = 0.0) -> Study:
     """Tier -> seconds of training -> mean loss per token."""
     dice = np.random.default_rng(0)
     tokens = dice.integers(20, 60, ITEMS)
@@ -75,7 +75,7 @@ def _study(means: dict[str, dict[float, float]], scoring: float = 0.0) -> tuple[
         for seconds, mean in costs.items():
             noise = dice.normal(0, 0.002, (len(SEEDS), 1)) + dice.normal(0, 0.01, ITEMS)
             arms.append(_arm(tier, seconds, (mean + noise) * tokens))
-    study = Study(
+    return Study(
         arms=tuple(arms),
         seeds=SEEDS,
         num_items=ITEMS,
@@ -84,17 +84,9 @@ def _study(means: dict[str, dict[float, float]], scoring: float = 0.0) -> tuple[
         ledgers={},
         scoring={"seconds": scoring},
     )
-    losses = Bootstrap.of(
-        [arm.name for arm in arms],
-        np.stack([arm.losses for arm in arms]),
-        tokens,
-        resamples=400,
-        confidence=0.9,
-        seed=0,
-    )
-    return study, losses
 
 
+SETTINGS = AnalyzeConfig(resamples=100, margin=0.0)
 CROSSING = {
     "top_5pct": {10.0: 3.0, 100.0: 3.0},
     "top_25pct": {10.0: 3.4, 100.0: 2.4},
@@ -103,8 +95,8 @@ CROSSING = {
 
 
 def test_the_answer_follows_the_budget() -> None:
-    study, losses = _study(CROSSING | {"matched_25pct": {100.0: 2.7}})
-    small, large = (dial(study, losses, "1M", seconds) for seconds in (10, 100))
+    study = _study(CROSSING | {"matched_25pct": {100.0: 2.7}})
+    small, large = (dial(study, SETTINGS, "1M", seconds) for seconds in (10, 100))
     assert small.verdict and small.verdict.best and large.verdict and large.verdict.best
     assert (small.kind, small.verdict.best.tier_name, small.between) == (
         "keep",
@@ -121,14 +113,14 @@ def test_the_answer_follows_the_budget() -> None:
 
 
 def test_between_two_trainings_it_is_a_line_over_the_logarithm_of_the_cost() -> None:
-    study, losses = _study(CROSSING)
+    study = _study(CROSSING)
     seconds = 10 * 10**0.25
-    found = dial(study, losses, "1M", seconds)
+    found = dial(study, SETTINGS, "1M", seconds)
     assert found.verdict and found.verdict.best
     assert found.verdict.best.tier_name == "top_5pct"
     plain = {}
     for tier, arms in (("5", "top_5pct"), ("25", "top_25pct")):
-        low, high = (losses.value(f"{arms}_{cost}").value for cost in (10, 100))
+        low, high = (estimates(study, SETTINGS).value(f"{arms}_{cost}").value for cost in (10, 100))
         plain[tier] = 0.75 * low + 0.25 * high
     margin = found.verdict.margins["top_25pct_10"]
     assert math.isclose(margin.value, plain["25"] - plain["5"], abs_tol=1e-12)
@@ -136,29 +128,29 @@ def test_between_two_trainings_it_is_a_line_over_the_logarithm_of_the_cost() -> 
 
 
 def test_a_tie_is_too_close_and_says_between_which_shares() -> None:
-    study, losses = _study({"top_5pct": {10.0: 3.0}, "top_25pct": {10.0: 3.0}})
-    found = dial(study, losses, "1M", 10)
+    study = _study({"top_5pct": {10.0: 3.0}, "top_25pct": {10.0: 3.0}})
+    found = dial(study, SETTINGS, "1M", 10)
     assert (found.kind, found.between) == ("too close", (0.05, 0.25))
     assert (found.values()["share_from"], found.values()["share_to"]) == (0.05, 0.25)
 
 
 @pytest.mark.parametrize("seconds", [7.9, 126.0, 1e9])
 def test_it_refuses_what_lies_outside(seconds: float) -> None:
-    study, losses = _study(CROSSING)
-    found = dial(study, losses, "1M", seconds)
+    study = _study(CROSSING)
+    found = dial(study, SETTINGS, "1M", seconds)
     assert found.kind == "refused" and found.verdict is None
     assert "top_5pct from 10 s to 100 s" in found.sentence
-    assert dial(study, losses, "7B", 10).sentence.endswith("was not trained; 1M were.")
+    assert dial(study, SETTINGS, "7B", 10).sentence.endswith("was not trained; 1M were.")
 
 
 def test_scoring_is_charged_to_what_was_cut_by_score() -> None:
-    study, losses = _study(CROSSING | {"matched_25pct": {100.0: 2.7}}, scoring=90.0)
-    found = dial(study, losses, "1M", 190)
+    study = _study(CROSSING | {"matched_25pct": {100.0: 2.7}}, scoring=90.0)
+    found = dial(study, SETTINGS, "1M", 190)
     assert found.verdict and found.verdict.control is None  # at 190 s nothing random was measured
     assert "matched_25pct was trained for no more than 100 s" in found.sentence
-    assert dial(study, losses, "1M", 10).kind == "refused"
+    assert dial(study, SETTINGS, "1M", 10).kind == "refused"
     costs = {
-        name: dial(*_study({name: {10.0: 3.0}}, scoring=90.0), "1M", 10).sentence
+        name: dial(_study({name: {10.0: 3.0}}, scoring=90.0), SETTINGS, "1M", 10).sentence
         for name in ("top_25pct", "all_100pct")
     }
     assert "top_25pct for 100 s" in costs["top_25pct"]
@@ -167,30 +159,28 @@ def test_scoring_is_charged_to_what_was_cut_by_score() -> None:
 
 def test_what_was_had_for_less_is_a_candidate_of_a_larger_budget() -> None:
     # With the scoring, the tiers of top rows cost 190 s: random rows did better after 100 s.
-    study, losses = _study(
+    study = _study(
         {"top_5pct": {100.0: 3.0}, "top_25pct": {100.0: 2.4}, "matched_25pct": {100.0: 2.0}},
         scoring=90.0,
     )
-    found = dial(study, losses, "1M", 190)
+    found = dial(study, SETTINGS, "1M", 190)
     assert found.verdict and found.verdict.best.tier_name == "matched_25pct"
     assert "do not filter by this score: of what was run, keep 250 random" in found.sentence
 
 
 def test_all_rows_need_no_scoring() -> None:
-    study, losses = _study(
+    study = _study(
         {"top_5pct": {10.0: 3.0}, "all_100pct": {10.0: 2.0}, "matched_25pct": {10.0: 2.5}}
     )
-    found = dial(study, losses, "1M", 10)
+    found = dial(study, SETTINGS, "1M", 10)
     assert found.kind == "keep" and found.verdict and found.verdict.control is None
     assert "No random control was run beside top_5pct" in found.sentence
-    assert "spare the scoring: all rows are kept." in _score_advice("", found.verdict)
+    assert "do not pay for scoring: all rows are kept." in _score_advice("", found.verdict)
 
 
 def test_every_cluster_of_costs_is_asked_once() -> None:
-    study, losses = _study(
-        {"top_5pct": {10.0: 3.0, 100.0: 2.9}, "top_25pct": {11.0: 2.8, 95.0: 2.7}}
-    )
-    assert [round(row.seconds) for row in dials(study, losses)] == [11, 100]
+    study = _study({"top_5pct": {10.0: 3.0, 100.0: 2.9}, "top_25pct": {11.0: 2.8, 95.0: 2.7}})
+    assert [round(row.seconds) for row in dials(study, SETTINGS)] == [11, 100]
 
 
 def test_the_command_answers_in_json_and_refuses_in_a_line(

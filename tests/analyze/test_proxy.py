@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import near
+from made_up import near, with_replicates
 from scipy import stats
 
-from winnow.analyze.intervals import Bootstrap
 from winnow.analyze.questions import proxy
 from winnow.analyze.report.values import plain
 
@@ -95,7 +94,7 @@ def covered(gap: float, noise: float, plain: bool) -> float:
             again = measured[:, None] + dice.normal(0, noise, (6, 200))
             drawn.append(proxy.signs(np.column_stack([measured, again])))
         same = (drawn[0] == drawn[1]).mean(axis=0)
-        losses = Bootstrap({}, np.zeros(0), np.zeros((0, 200)), 0.9)
+        losses = with_replicates(np.zeros(0), np.zeros((0, 200)))
         found = losses.interval(same[0], same[1:]) if plain else proxy.cautious(same, 0.0, losses)
         hits += found.low <= 1.0 <= found.high
     return hits / 200

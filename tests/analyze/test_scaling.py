@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import TIERS, build, near
+from made_up import TIERS, build, near, with_replicates
 from test_analysis import analysis, page
 
 from winnow.analyze import laws, stage
-from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.intervals import Estimates
 from winnow.analyze.laws import Curve
 from winnow.analyze.questions import scaling
 from winnow.analyze.report.values import plain
@@ -20,15 +20,15 @@ from winnow.analyze.report.values import plain
 def curve(rule: str, sizes: list[int], losses: Any) -> Curve:
     """A curve of arms that have a size and nothing else."""
     arms = tuple(SimpleNamespace(num_rows=n, num_tokens=100 * n, tier_name=str(n)) for n in sizes)
-    return Curve(rule, arms, np.array(losses, dtype=float))  # type: ignore[arg-type]
+    return Curve(rule, arms, np.array(losses, dtype=float), rule)  # type: ignore[arg-type]
 
 
-def of(losses: list[float], noise: float = 0.0, resamples: int = 400) -> Bootstrap:
-    """A bootstrap of named arms with normal replicates."""
+def of(losses: list[float], noise: float = 0.0, resamples: int = 400) -> Estimates:
+    """Estimates of named arms with normal replicates."""
     dice = np.random.default_rng(0)
     means = np.array(losses)
     drawn = means[:, None] + dice.normal(0, noise, (len(means), resamples))
-    return Bootstrap({str(i): i for i in range(len(means))}, means, drawn, 0.9)
+    return with_replicates(means, drawn)
 
 
 def test_every_column_is_fitted_as_polyfit_does() -> None:
@@ -155,7 +155,7 @@ def test_intervals_of_a_rate_cover_it() -> None:
     for _ in range(300):
         measured = np.array(true) + dice.normal(0, 0.02, 4)
         drawn = measured[:, None] + dice.normal(0, 0.02, (4, 300))
-        losses = Bootstrap({"0": 0}, measured, drawn, 0.9)
+        losses = with_replicates(measured, drawn)
         arm: Any = SimpleNamespace(name="0", num_rows=300)
         columns = np.concatenate([measured[1:, None], drawn[1:]], axis=1)
         found = plain(scaling.exchange(arm, curve("matched", [100, 300, 1000], columns), losses))

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from winnow.core import extensions
 from winnow.core.errors import Refusal
@@ -53,12 +53,18 @@ class AnalyzeConfig:
 
     questions: tuple[Text, ...] = QUESTIONS
     """What is asked: questions of winnow by name, your own as package.module:name."""
+    metric: Literal["loss", "response_loss", "bits_per_byte", "task_completion"] = "loss"
+    """By which arms are compared: on all tokens of the test rows, on those of the responses, on
+    bytes (where tokenizers differ), or the share of tasks that are completed."""
+    margin: Annotated[float, Range("[0, 1000]")] = 0.02
+    """What may be given away for a cheaper choice, in the metric's unit; 0.02 nats per token are 2%
+    of the perplexity."""
     resamples: Annotated[int, Range("[100, 100000]")] = 2000
-    """Bootstrap replicates."""
+    """Replicates, for what has no interval in closed form: laws, exchange rates, ranks."""
     confidence: Annotated[float, Range("(0.5, 1)")] = 0.90
     """Of every interval."""
     seed: Seed = 0
-    """Of the bootstrap's draws."""
+    """Of the replicates' draws."""
     perplexity_threshold: Annotated[float, Range("(1, 1000000000)")] = 20.0
     """The perplexity that time to threshold is about."""
     truth: Text | None = None

@@ -29,7 +29,7 @@ from winnow.analyze.report.drawing import Drawing
 from winnow.analyze.report.values import plain
 from winnow.analyze.study import (
     Study,
-    bootstrap,
+    estimates,
     read_pilot,
     read_pool,
     read_study,
@@ -51,7 +51,7 @@ SUMMARISED = (
     "hypothesis",
     "recommendations",
     "experiments",
-    "bootstrap",
+    "method",
 )
 """What results/experiment_summary.json holds: the documented names, and each experiment."""
 PUBLISHED = ("exp2_quality_vs_quantity", "exp2_training_efficiency", "score_audit")
@@ -106,6 +106,8 @@ def _method(study: Study, settings: AnalyzeConfig) -> dict[str, object]:
         "num_items": study.num_items,
         "num_seeds": len(study.seeds),
         "over": "test rows and seeds" if len(study.seeds) > 1 else "test rows",
+        "metric": settings.metric,
+        "margin": settings.margin,
         "resamples": settings.resamples,
         "confidence": settings.confidence,
         "seed": settings.seed,
@@ -116,13 +118,13 @@ def analyse(study: Study, settings: AnalyzeConfig) -> Analysis:
     """Ask every question, and look at the data."""
     answers = {name: ask(name, study, settings) for name in settings.questions}
     audited, score = audits(study, settings)
-    outcomes = tables.experiments(study, bootstrap(study, settings))
+    outcomes = tables.experiments(study, estimates(study, settings))
     drawings = [score, *(drawing for answer in answers.values() for drawing in answer.figures)]
     values = {name: answer.values for name, answer in answers.items()} | {
         "receipt": tables.receipt(study),
         "experiments": outcomes,
         "strata": tables.strata(study),
-        "bootstrap": _method(study, settings),
+        "method": _method(study, settings),
     }
     return Analysis(
         study=study,
@@ -213,9 +215,8 @@ def _answer_budget(settings: AnalyzeConfig, hours: float, model: str | None) -> 
     if not 0 < hours < math.inf:
         raise Refusal(f"--hours: expected a number above 0, found {hours}")
     study = read_study(experiment_names(), declared_seeds())
-    losses = bootstrap(study, settings)
     models = [model] if model else list(dict.fromkeys(arm.model for arm in study.arms))
-    answers = [dial(study, losses, name, 3600 * hours) for name in models]
+    answers = [dial(study, settings, name, 3600 * hours) for name in models]
     if all(answer.kind == "refused" for answer in answers):
         raise Refusal(" ".join(answer.sentence for answer in answers))
     print(files.dump([plain(answer.values()) for answer in answers]), flush=True)

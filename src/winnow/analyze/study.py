@@ -17,9 +17,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.intervals import Estimates
 from winnow.analyze.params import AnalyzeConfig
-from winnow.core import cards, files, rules
+from winnow.core import cards, files, metrics, rules
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Tier
 from winnow.core.layout import (
@@ -31,6 +31,8 @@ from winnow.core.layout import (
     SELECTED,
     STATISTICS,
 )
+from winnow.core.metrics import METRICS
+from winnow.core.params import PARAMS
 from winnow.core.records import (
     ExperimentConfig,
     Generation,
@@ -178,17 +180,51 @@ class Study:
         return {name: tuple(a for a in self.arms if a.model_name == name) for name in names}
 
 
-@functools.lru_cache(1)
-def bootstrap(study: Study, settings: AnalyzeConfig) -> Bootstrap:
-    """One joint bootstrap of the test losses of all arms, drawn once a study."""
-    return Bootstrap.of(
-        [arm.name for arm in study.arms],
-        np.stack([arm.losses for arm in study.arms]),
-        study.tokens,
+@functools.lru_cache(4)
+def estimates(study: Study, settings: AnalyzeConfig, metric: str = "loss") -> Estimates:
+    """A metric of all arms on the test set, with what its intervals need; worked out once a study.
+
+    Args:
+        study: what was run.
+        settings: confidence, and the draws.
+        metric: a name of `metrics.METRICS`.
+
+    Raises:
+        Refusal: two runs were judged on other items, or there are none.
+    """
+    if metric == "loss":
+        losses = np.stack([arm.losses for arm in study.arms])
+        numerators, denominators = losses, study.tokens.astype(np.float64)
+    else:
+        numerators, denominators = _items(study, metric)
+    return Estimates.of(
+        {arm.name: arm.model_name for arm in study.arms},
+        numerators,
+        denominators,
         resamples=settings.resamples,
         confidence=settings.confidence,
         seed=settings.seed,
+        lower_is_better=METRICS[metric].lower_is_better,
+        unit=METRICS[metric].unit,
     )
+
+
+def _items(study: Study, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Numerators by arm, seed and item, and the denominators, which are the same for all runs."""
+    runs = [[metrics.read(run.folder, METRICS[metric]) for run in arm.runs] for arm in study.arms]
+    first = runs[0][0]
+    if not first.ids or not first.denominators.sum():
+        raise Refusal(f"{PARAMS}: analyze.metric: {metric} has no items in {RESULTS}")
+    for arm, items in zip(study.arms, runs, strict=True):
+        for one in items:
+            if one.ids != first.ids or (one.denominators != first.denominators).any():
+                raise Refusal(
+                    f"{RESULTS / arm.name}: {metric} is counted on other items, or by another "
+                    f"tokenizer, than in {RESULTS / study.arms[0].name}: choose another "
+                    "analyze.metric, such as bits_per_byte"
+                )
+    numerators = np.stack([np.stack([one.numerators for one in items]) for items in runs])
+    return numerators, first.denominators
 
 
 def _read(kind: type[T], path: Path) -> T:

@@ -54,7 +54,7 @@ METRICS = {
             file=TEST_ITEMS,
             numerator="loss",
             denominator="num_tokens",
-            unit="nats a token",
+            unit="nats per token",
             lower_is_better=True,
         ),
         Metric(
@@ -63,7 +63,7 @@ METRICS = {
             numerator="loss",
             denominator="num_bytes",
             divisor=math.log(2),
-            unit="bits a byte",
+            unit="bits per byte",
             lower_is_better=True,
         ),
         Metric(
@@ -71,7 +71,7 @@ METRICS = {
             file=TEST_ITEMS,
             numerator="response_loss",
             denominator="response_tokens",
-            unit="nats a token of the response",
+            unit="nats per token of the response",
             lower_is_better=True,
         ),
         Metric(
@@ -79,7 +79,7 @@ METRICS = {
             file=SAMPLES,
             numerator="passed",
             denominator="num_samples",
-            unit="share of samples",
+            unit="of the samples",
             lower_is_better=False,
         ),
     )
@@ -92,7 +92,7 @@ def accuracy(benchmark: str) -> Metric:
         name=f"{benchmark}.accuracy",
         file=BENCHMARK_ITEMS,
         numerator="accuracy",
-        unit="share of items",
+        unit="of the items",
         lower_is_better=False,
         benchmark=benchmark,
     )

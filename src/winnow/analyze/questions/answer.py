@@ -1,59 +1,41 @@
-"""How much is to be kept, for one model size at a time, or why can that not be said?
+"""How much is to be kept, by which score, or none; for one model size at a time.
 
-Every arm is a candidate: all rows, the top ones by score, and any other choice. The best has the
-lowest mean test loss. It is the answer only where the paired interval of its difference to every
-other candidate excludes zero. A tier of top rows that random rows of its number surely beat is no
-candidate: where that is the best of them, the answer is not to filter by this score. What the score
-did in the tiers that were run always stands beside the answer.
+Every arm is a candidate: all rows, the top ones by a score, and any other choice. A tier of top
+rows that random rows of its number surely beat is none: where no other tier is left, the answer is
+not to filter by that score. Then (Hsu 1984; Bechhofer's indifference zone):
+
+1. The arm with the best metric is kept where its paired interval to every other candidate excludes
+   zero. That is an intersection of tests, each at the stated confidence: it asks no correction.
+2. Else, where nothing is better than some candidates by more than `analyze.margin`, at the upper
+   end of the interval, the cheapest of them is kept.
+3. Else it is too close to call, with the arm by which the least may be given away.
 """
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
-from winnow.analyze.intervals import Bootstrap, Interval
+from winnow.analyze import controls
+from winnow.analyze.controls import Control
+from winnow.analyze.cost import total_seconds
+from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.report import figures, numbers
 from winnow.analyze.report.drawing import Drawing
 from winnow.analyze.report.values import plain
-from winnow.analyze.study import Arm, Study, bootstrap, matched_control
+from winnow.analyze.study import Arm, Study, estimates
 from winnow.core.experiments import experiment_name
 
 ENOUGH_SEEDS = 3
 """Fewer make no finding (design: DataDecide, arXiv 2504.11393, uses three)."""
-
 MUCH_SHARED = 0.3
 """A control that shares this much of its rows with its tier is called out."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Control:
-    """A tier of top rows, and the random arm that it is tested against."""
-
-    tier: Arm
-    arm: Arm
-    margin: Interval
-    """How much lower the loss of the tier is."""
-
-    @property
-    def kind(self) -> Literal["matched", "same size", "other size"]:
-        """How far the random rows are like the tier's."""
-        if self.arm.rule == "matched":
-            return "matched"
-        return "same size" if self.arm.num_rows == self.tier.num_rows else "other size"
-
-    @property
-    def wins(self) -> bool:
-        """Whether random rows of the tier's number surely beat it."""
-        return self.kind != "other size" and self.margin.high < 0
-
-    @property
-    def loses(self) -> bool:
-        """Whether the tier surely beats random rows of its number."""
-        return self.kind != "other size" and self.margin.above_zero
+SAME_COST = 1.05
+"""Arms whose costs differ by less cost the same: then the better one is kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,21 +45,30 @@ class Verdict:
     model_name: str
     kind: Literal["keep", "too close", "nothing to compare"]
     best: Arm
-    """The arm with the lowest mean test loss."""
+    """The arm with the best metric."""
+    kept: Arm | None
+    """The arm to keep; None where that cannot be said."""
+    is_sure: bool
+    """Whether it surely beats all other candidates, and is not just the cheapest that nothing beats
+    by more than the margin."""
     tied: tuple[Arm, ...]
     """Candidates that the best one is not surely better than."""
     margins: dict[str, Interval]
-    """How much lower the loss of the best is than that of each other arm."""
+    """How much better the best is than each other arm."""
+    regrets: dict[str, float]
+    """By candidate: how much better another arm is, at most: the upper end of its interval."""
     control: Control | None
-    """Of the tier of top rows with the lowest mean test loss."""
+    """Of the best tier of top rows."""
+    tested: Mapping[Arm, Control | None]
+    """Of all tiers of top rows, the best first."""
     is_score_refuted: bool
-    """Whether random rows beat that tier, and no other tier of top rows is left to keep."""
+    """Whether random rows beat the best tier of every score, and no tier of top rows is left."""
     has_all_rows: bool
     """Whether an arm of all rows is among those that were compared."""
     sentence: str
     """What to keep."""
     score_sentence: str
-    """What the score did."""
+    """What the scores did."""
     notes: tuple[str, ...]
     """The range in which the answer holds."""
 
@@ -90,107 +81,25 @@ class Verdict:
 
     def values(self) -> dict[str, object]:
         """The verdict as it is written."""
-        control = self.control and {
-            "tier": self.control.tier.name,
-            "experiment": self.control.arm.name,
-            "kind": self.control.kind,
-            "margin": self.control.margin,
-        }
+        shown = self.kept or self.best
         return {
             "verdict": self.kind,
             "sentence": self.sentence,
             "score_sentence": self.score_sentence,
             "best": self.best.name,
-            "num_rows": self.best.num_rows,
-            "share": self.best.share,
+            "kept": self.kept and self.kept.name,
+            "is_sure": self.is_sure,
+            "num_rows": shown.num_rows,
+            "share": shown.share,
             "tied": [arm.name for arm in self.tied],
             "margins": self.margins,
-            "control": control,
+            "regrets": self.regrets,
+            "control": self.control and self.control.values(),
             "score_helped": self.score_helped,
             "score_refuted": self.is_score_refuted,
             "has_all_rows": self.has_all_rows,
             "notes": self.notes,
         }
-
-
-def _control(tier: Arm, arms: Sequence[Arm], losses: Bootstrap) -> Control | None:
-    """The random rows of a tier's number that surely beat it; else those of its lengths too; else
-    the nearest random arm."""
-    random = [arm for arm in arms if arm.rule == "random" and not arm.is_unfiltered]
-    random.sort(key=lambda arm: abs(arm.num_rows - tier.num_rows))
-    matched = matched_control(tier, arms)
-    found = [
-        Control(tier=tier, arm=arm, margin=losses.margin(tier.name, arm.name))
-        for arm in [*([matched] if matched else []), *random[:1]]
-    ]
-    return next((control for control in found if control.wins), found[0] if found else None)
-
-
-def controls(arms: Sequence[Arm], losses: Bootstrap) -> dict[Arm, Control | None]:
-    """Every tier of top rows, the one with the lowest loss first, and its control."""
-    tops = sorted((arm for arm in arms if arm.is_top), key=lambda arm: _order(arm, losses))
-    return {arm: _control(arm, arms, losses) for arm in tops}
-
-
-def _order(arm: Arm, losses: Bootstrap) -> tuple[float, int, str]:
-    """The lower the loss, the better; of equal ones the smaller arm."""
-    return losses.value(arm.name).value, arm.num_rows, arm.name
-
-
-def _evidence(control: Control, losses: Bootstrap) -> str:
-    return (
-        f"margin {numbers.signed(control.margin.value)} nats per token, {losses.confidence:.0%} "
-        f"interval {numbers.span(control.margin)}, {numbers.plural(len(control.tier.runs), 'seed')}"
-    )
-
-
-def _score_sentence(best: Arm, tested: Mapping[Arm, Control | None], losses: Bootstrap) -> str:
-    """What the score did in its best tier, with the margin, and in how many tiers."""
-    if not tested:
-        return "No tier of top rows was run, so nothing is known about the score."
-    tier, control = next(iter(tested.items()))
-    if control is None:
-        return (
-            f"No random control was run beside {tier.tier_name}, so nothing is known about the "
-            f"score itself: add a tier {{rule: matched, of: {tier.tier_name}}} to experiments."
-        )
-    evidence = _evidence(control, losses)
-    if control.kind == "other size":
-        return (
-            f"The random tier nearest to {tier.tier_name} has "
-            f"{numbers.count(control.arm.num_rows)} rows ({evidence}); as the sizes differ, it "
-            "says nothing about the score itself: add a tier "
-            f"{{rule: matched, of: {tier.tier_name}}} to experiments."
-        )
-    return f"{_outcome(best, control)} ({evidence}).{_tally(tested)}"
-
-
-def _outcome(best: Arm, control: Control) -> str:
-    """Whether a tier does better than its control."""
-    lengths = (
-        "of the same lengths" if control.kind == "matched" else "whose lengths are not matched"
-    )
-    drawn = f"as many random rows {lengths}"
-    tier = f"the top {numbers.count(control.tier.num_rows)} rows"
-    if control.wins:
-        return f"T{tier[1:]} do worse than {drawn}"
-    if not control.loses:
-        return f"The score itself did not help: {tier} cannot be told from {drawn}"
-    if control.tier is best:
-        return f"The score earns it: {drawn} do worse"
-    return f"Yet the score does better than chance: {drawn} as {tier} do worse"
-
-
-def _tally(tested: Mapping[Arm, Control | None]) -> str:
-    """In how many tiers the score surely helped or hurt, where there are several."""
-    told = [control for control in tested.values() if control and control.kind != "other size"]
-    if len(told) < 2:
-        return ""
-    return (
-        f" Of the {len(told)} tiers that have such a control, the score surely helped in "
-        f"{sum(control.loses for control in told)} and hurt in "
-        f"{sum(control.wins for control in told)}."
-    )
 
 
 def _notes(best: Arm, arms: Sequence[Arm], control: Control | None) -> tuple[str, ...]:
@@ -223,58 +132,140 @@ def _notes(best: Arm, arms: Sequence[Arm], control: Control | None) -> tuple[str
     return tuple(notes)
 
 
-def _keep_sentence(best: Arm, tied: Sequence[Arm], arms: Sequence[Arm]) -> str:
+def _named(arms: Sequence[Arm]) -> str:
+    """Arms from the smallest, by what they keep; those that read alike by their tiers too."""
+    ordered = sorted(arms, key=lambda arm: (arm.num_rows, arm.name))
+    names = [numbers.rows(arm, whole="") for arm in ordered]
+    return numbers.listed(
+        [
+            f"{name} [{arm.tier_name}]" if names.count(name) > 1 else name
+            for arm, name in zip(ordered, names, strict=True)
+        ]
+    )
+
+
+def _is_one_choice(arms: Sequence[Arm]) -> bool:
+    """Whether only one number of rows by one score was run, and random rows beside it."""
+    return len({arm.num_rows for arm in arms}) == 1 and sum(arm.is_top for arm in arms) < 2
+
+
+def _cheapest(arms: Sequence[Arm], cost: Callable[[Arm], float | None]) -> Arm:
+    """Of the arms with the least cost, the first."""
+    costs = {arm: found for arm in arms if (found := cost(arm)) is not None}
+    least = min(costs.values(), default=math.inf)
+    return next((arm for arm in arms if costs.get(arm, math.inf) <= SAME_COST * least), arms[0])
+
+
+def _sentence(verdict: "Verdict", arms: Sequence[Arm], losses: Estimates, margin: float) -> str:
     """What to keep, or between what that is too close to call."""
-    if len({arm.num_rows for arm in arms}) == 1:
+    best, kept = verdict.best, verdict.kept
+    if verdict.kind == "nothing to compare":
         return (
             f"Nothing to compare: only arms of {numbers.plural(best.num_rows, 'row')} were run, "
             "so how hard to filter cannot be said."
         )
-    if tied:
-        group = sorted((best, *tied), key=lambda arm: (arm.num_rows, arm.name))
-        names = numbers.listed([numbers.rows(arm, whole="") for arm in group])
-        return f"Too close to call between {names}."
+    if kept is None:
+        least = min(verdict.regrets, key=lambda name: verdict.regrets[name])
+        (spared,) = (arm for arm in arms if arm.name == least)
+        return (
+            f"Too close to call between {_named((best, *verdict.tied))}. With "
+            f"{_named([spared])} at most {numbers.decimal(verdict.regrets[least])} "
+            f"{losses.unit} are given away."
+        )
     whole = "" if any(arm.is_unfiltered for arm in arms) else "of what was run, "
-    sentence = f"{whole}keep {numbers.rows(best)}."
-    return sentence[0].upper() + sentence[1:]
+    sentence = f"{whole}keep {numbers.rows(kept)}"
+    if not verdict.is_sure:
+        near = f"no other choice is better by more than {margin:g} {losses.unit}"
+        sentence += f": {near}" + ("" if kept is best else ", and this one costs least")
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
-def judge(model_name: str, arms: Sequence[Arm], losses: Bootstrap) -> Verdict:
-    """Answer for the arms of one model."""
-    best = min(arms, key=lambda arm: _order(arm, losses))
+def _refuted(tested: Mapping[Arm, Control | None], left: Sequence[Arm]) -> str:
+    """The scores whose best tier random rows beat, in words; empty where a tier of top rows is
+    left to keep or some score is not refuted."""
+    first: dict[str, Control | None] = {}
+    for tier, control in tested.items():
+        first.setdefault(controls.score_name(tier.tier), control)
+    if not first or any(arm.is_top for arm in left):
+        return ""
+    if not all(control and control.wins for control in first.values()):
+        return ""
+    names = [name.removeprefix("the score").strip() for name in first]
+    if len(names) == 1:
+        return f"by the score {names[0]}" if names[0] else "by this score"
+    return f"by {numbers.listed([name or 'documented' for name in names], 'or')}"
+
+
+def _score_sentence(
+    kept: Arm | None, tested: Mapping[Arm, Control | None], losses: Estimates
+) -> str:
+    """What every score did, the one with the best tier first."""
+    if not tested:
+        return "No tier of top rows was run, so nothing is known about the score."
+    by_score: dict[str, dict[Arm, Control | None]] = {}
+    for tier, control in tested.items():
+        by_score.setdefault(tier.tier.scorer, {})[tier] = control
+    return " ".join(controls.sentence(kept, own, losses) for own in by_score.values())
+
+
+def judge(
+    model_name: str,
+    arms: Sequence[Arm],
+    losses: Estimates,
+    *,
+    margin: float,
+    cost: Callable[[Arm], float | None],
+) -> Verdict:
+    """Answer for the arms of one model.
+
+    Args:
+        model_name: with the budget.
+        arms: that are compared.
+        losses: of the metric, whatever it is.
+        margin: what may be given away, in the metric's unit.
+        cost: seconds of scoring and training an arm; None where they were not measured.
+    """
+    best = min(arms, key=lambda arm: controls.order(arm, losses))
     margins = {arm.name: losses.margin(best.name, arm.name) for arm in arms if arm is not best}
-    tested = controls(arms, losses)
+    tested = controls.controls(arms, losses)
     beaten = {arm for arm, control in tested.items() if control and control.wins}
-    tied = tuple(
-        arm
-        for arm in arms
-        if arm is not best and not margins[arm.name].above_zero and arm not in beaten
-    )
-    control = next(iter(tested.values()), None)
-    is_refuted = (
-        control is not None and control.wins and not any(arm.is_top for arm in (best, *tied))
-    )
-    sentence = _keep_sentence(best, tied, arms)
-    is_one_size = len({arm.num_rows for arm in arms}) == 1
-    kind: Literal["keep", "too close", "nothing to compare"] = (
-        "nothing to compare" if is_one_size else "too close" if tied else "keep"
-    )
-    if is_refuted:
-        joined = f": {sentence[0].lower()}{sentence[1:]}" if kind == "keep" else f". {sentence}"
-        sentence = f"Do not filter by this score{joined}"
-    return Verdict(
+    candidates = sorted(set(arms) - beaten, key=lambda arm: controls.order(arm, losses))
+    tied = tuple(arm for arm in candidates if arm is not best and not margins[arm.name].above_zero)
+    regrets = {
+        arm.name: max(
+            (losses.margin(other.name, arm.name).high for other in arms if other is not arm),
+            default=0.0,
+        )
+        for arm in candidates
+    }
+    within = [arm for arm in candidates if regrets[arm.name] <= margin]
+    kept = best if not tied else _cheapest(within, cost) if within else None
+    kind: Literal["keep", "too close", "nothing to compare"] = "keep" if kept else "too close"
+    if _is_one_choice(arms):
+        kind, kept = "nothing to compare", None
+    refuted = _refuted(tested, [kept] if kept else [best, *tied])
+    verdict = Verdict(
         model_name=model_name,
         kind=kind,
         best=best,
+        kept=kept,
+        is_sure=not tied,
         tied=tied,
         margins=margins,
-        control=control,
-        is_score_refuted=is_refuted,
+        regrets=regrets,
+        control=next(iter(tested.values()), None),
+        tested=tested,
+        is_score_refuted=bool(refuted),
         has_all_rows=any(arm.is_unfiltered for arm in arms),
-        sentence=sentence,
-        score_sentence=_score_sentence(best, tested, losses),
-        notes=_notes(best, arms, control),
+        sentence="",
+        score_sentence=_score_sentence(kept, tested, losses),
+        notes=_notes(kept or best, arms, next(iter(tested.values()), None)),
     )
+    sentence = _sentence(verdict, arms, losses, margin)
+    if refuted:
+        joined = f": {sentence[0].lower()}{sentence[1:]}" if kept else f". {sentence}"
+        sentence = f"Do not filter {refuted}{joined}"
+    return replace(verdict, sentence=sentence)
 
 
 def _missing(judged: Sequence[Verdict]) -> str:
@@ -343,11 +334,16 @@ def headline(verdicts: Mapping[str, Verdict], num_seeds: int) -> Headline:
 @functools.lru_cache(1)
 def verdicts(study: Study, settings: AnalyzeConfig) -> dict[str, Verdict]:
     """The answer for every model."""
-    losses = bootstrap(study, settings)
-    return {name: judge(name, arms, losses) for name, arms in study.models().items()}
+    judged = partial(
+        judge,
+        losses=estimates(study, settings, settings.metric),
+        margin=settings.margin,
+        cost=partial(total_seconds, study=study),
+    )
+    return {name: judged(name, arms) for name, arms in study.models().items()}
 
 
-def _quality_vs_quantity(study: Study, losses: Bootstrap, verdict: Verdict) -> Drawing:
+def _quality_vs_quantity(study: Study, losses: Estimates, verdict: Verdict) -> Drawing:
     perplexity = losses.value(verdict.best.name).map(math.exp).value
     title = f"{verdict.best.name} has the lowest perplexity, {numbers.significant(perplexity)}"
     return figures.quality_vs_quantity(
@@ -355,33 +351,30 @@ def _quality_vs_quantity(study: Study, losses: Bootstrap, verdict: Verdict) -> D
     )
 
 
-def comparisons(
-    study: Study, losses: Bootstrap, judged: Mapping[str, Verdict]
-) -> list[tuple[str, str, Interval]]:
+def comparisons(study: Study, judged: Mapping[str, Verdict]) -> list[tuple[str, str, Interval]]:
     """Kind, label and margin of every comparison that the answer rests on."""
     rows: list[tuple[str, str, Interval]] = []
-    for name, arms in study.models().items():
+    for name, verdict in judged.items():
         suffix = f"  [{name}]" if len(judged) > 1 else ""
-        for arm in arms:
-            control = matched_control(arm, arms) if arm.rule == "top" else None
-            if control:
-                label = f"{arm.tier_name} over {control.tier_name}{suffix}"
-                rows.append(("matched", label, losses.margin(arm.name, control.name)))
-        best = judged[name].best
-        for other in arms:
-            label = f"{best.tier_name} over {other.tier_name}{suffix}"
-            if other is not best and all(label != shown for _, shown, _ in rows):
-                rows.append(("top", label, judged[name].margins[other.name]))
+        for tier, control in verdict.tested.items():
+            if control and control.kind != "other size":
+                label = f"{tier.tier_name} over {control.arm.tier_name}{suffix}"
+                rows.append(("matched", label, control.margin))
+        for other in study.models()[name]:
+            label = f"{verdict.best.tier_name} over {other.tier_name}{suffix}"
+            if other is not verdict.best and all(label != shown for _, shown, _ in rows):
+                rows.append(("top", label, verdict.margins[other.name]))
     return rows
 
 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """The headline, the verdicts under it, and the two figures that show them."""
-    losses, judged = bootstrap(study, settings), verdicts(study, settings)
+    losses, judged = estimates(study, settings, settings.metric), verdicts(study, settings)
     said = headline(judged, len(study.seeds))
-    rows = comparisons(study, losses, judged)
-    drawn = [_quality_vs_quantity(study, losses, next(iter(judged.values())))]
+    rows = comparisons(study, judged)
+    first = next(iter(judged.values()))
+    drawn = [_quality_vs_quantity(study, estimates(study, settings), first)]
     if rows:
-        drawn.append(figures.margins(rows, losses.confidence))
+        drawn.append(figures.margins(rows, losses.confidence, losses.unit))
     models = {name: verdict.values() for name, verdict in judged.items()}
     return Answer(values=plain(said) | {"models": models}, sentence=said.text, figures=tuple(drawn))

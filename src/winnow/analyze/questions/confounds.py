@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from winnow.analyze.cost import total_seconds, training_seconds
-from winnow.analyze.intervals import Bootstrap, Interval
+from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.questions.answer import Verdict, verdicts
 from winnow.analyze.report import numbers
 from winnow.analyze.report.values import with_reasons
-from winnow.analyze.study import Arm, Study, bootstrap, matched_control
+from winnow.analyze.study import Arm, Study, estimates, matched_control
 from winnow.core.experiments import Budget, declared_budgets, experiment_name, parse_budget
 
 EPOCHS = "epochs"
@@ -53,6 +53,9 @@ class Comparison(Status):
 
     regimes: Mapping[str, object]
     """Intervals, null where an experiment was not run, with the reasons."""
+    changes: Mapping[str, Interval]
+    """How much larger the margin is in the second of two regimes than in the first: that one holds
+    and the other does not is no evidence of a difference, this interval is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +95,7 @@ def margin_status(margins: Sequence[Interval]) -> str | None:
 def verdict_status(verdicts: Sequence[Verdict]) -> str | None:
     """The same for the tier to keep; regimes with nothing to compare do not count."""
     judged = [v for v in verdicts if v.kind != "nothing to compare"]
-    kept = [v.best.tier_name if v.kind == "keep" else None for v in judged]
+    kept = [v.kept and v.kept.tier_name for v in judged]
     return _status(kept, None)
 
 
@@ -111,11 +114,11 @@ def _comparison(
     pair: tuple[str, str],
     model: str,
     groups: Mapping[str | None, tuple[Arm, ...]],
-    losses: Bootstrap,
+    losses: Estimates,
 ) -> Comparison:
     """The margin of one tier over another by regime, and whether it holds over them."""
     cells: dict[str, Interval | None] = {}
-    reasons, margins = {}, []
+    reasons, margins, weights = {}, [], dict[str, dict[str, float]]()
     for budget, arms in groups.items():
         names = {arm.tier_name: arm.name for arm in arms}
         absent = [experiment_name(tier, model, budget) for tier in pair if tier not in names]
@@ -126,9 +129,19 @@ def _comparison(
             margin = losses.margin(names[pair[0]], names[pair[1]])
             margins.append(margin)
             cells[key] = margin
+            sign = 1.0 if losses.lower_is_better else -1.0
+            weights[key] = {names[pair[1]]: sign, names[pair[0]]: -sign}
     status = Status.of(margin_status(margins))
     return Comparison(
-        status=status.status, reasons=status.reasons, regimes=with_reasons(cells, reasons)
+        status=status.status,
+        reasons=status.reasons,
+        regimes=with_reasons(cells, reasons),
+        changes={
+            f"{one} to {other}": losses.contrast(
+                {name: -weight for name, weight in weights[one].items()} | weights[other]
+            )
+            for one, other in combinations(weights, 2)
+        },
     )
 
 
@@ -179,7 +192,7 @@ def _trained(arm: Arm) -> str:
 def _model(
     model: str,
     study: Study,
-    losses: Bootstrap,
+    losses: Estimates,
     judged: Mapping[str, Verdict],
     budgets: Mapping[str, Budget],
 ) -> Grid:
@@ -193,7 +206,7 @@ def _model(
         key: {
             "regime": REGIMES[unit(None if key == EPOCHS else key)],
             "verdict": verdict.kind,
-            "best": verdict.best.tier_name,
+            "best": (verdict.kept or verdict.best).tier_name,
             "tied": [arm.tier_name for arm in verdict.tied],
         }
         for key, verdict in by_regime.items()
@@ -207,13 +220,13 @@ def _model(
 
 
 def confound_grid(
-    study: Study, losses: Bootstrap, judged: Mapping[str, Verdict], budgets: Mapping[str, Budget]
+    study: Study, losses: Estimates, judged: Mapping[str, Verdict], budgets: Mapping[str, Budget]
 ) -> dict[str, Grid]:
     """Per model: the verdict and every margin under each regime, and which conclusions flip.
 
     Args:
         study: what was run.
-        losses: its bootstrap.
+        losses: of the metric.
         judged: by model and budget, as `Study.models` groups them.
         budgets: those that params.yaml declares, for what was not run.
     """
@@ -224,7 +237,8 @@ def confound_grid(
 @functools.lru_cache(1)
 def grids(study: Study, settings: AnalyzeConfig) -> dict[str, Grid]:
     """By model, with the budgets of params.yaml."""
-    losses, judged = bootstrap(study, settings), verdicts(study, settings)
+    losses = estimates(study, settings, settings.metric)
+    judged = verdicts(study, settings)
     return confound_grid(study, losses, judged, declared_budgets())
 
 

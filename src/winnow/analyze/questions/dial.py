@@ -2,27 +2,27 @@
 
 A tier costs its training and, where the score chose its rows, the scoring: work at one measured
 speed (cost.py), so the clock of a busy machine moves no answer. Between two trainings of one tier
-its loss is taken as a straight line over the logarithm of that cost, in every replicate of the
-bootstrap; outside of what was measured nothing is said. A tier whose dearest training costs less
-than the budget stands with that one: whoever has the budget can stop there.
+its metric is taken as a straight line over the logarithm of that cost: a weighted sum of two arms,
+whose interval is known; outside of what was measured nothing is said. A tier whose dearest training
+costs less than the budget stands with that one: whoever has the budget can stop there.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
 from winnow.analyze.cost import device, speed, total_seconds
-from winnow.analyze.intervals import Bootstrap, Floats
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.questions.answer import Verdict, judge
 from winnow.analyze.report import numbers
 from winnow.analyze.report.values import with_reasons
-from winnow.analyze.study import Arm, Study, bootstrap
+from winnow.analyze.study import Arm, Study, estimates
 
 SLACK = 1.25
 """A tier still speaks for a budget that is this much below its cheapest training or above its
@@ -44,8 +44,8 @@ class Dial:
     verdict: Verdict | None
     """None where it is refused."""
     between: tuple[float | None, float | None]
-    """The best share lies between these. Kept: the nearest harder and milder filters that were
-    measured and are surely worse; None where none was. Too close: the ends of those that tie."""
+    """The best share lies between these. Surely best: the nearest harder and milder filters that
+    were measured and are worse; None where none was. Else the ends of those that tie."""
 
     def values(self) -> dict[str, object]:
         """The answer as it is written."""
@@ -63,6 +63,8 @@ class Dial:
         verdict = self.verdict.values()
         keys = (
             "best",
+            "kept",
+            "is_sure",
             "num_rows",
             "share",
             "tied",
@@ -85,22 +87,17 @@ class Dial:
         return with_reasons(asked | answer, missing)
 
 
-def _at(
-    tier: Sequence[tuple[float, Arm]], seconds: float, losses: Bootstrap
-) -> tuple[Arm, float, Floats] | None:
-    """The nearest training of a tier, its loss at a cost and that loss's replicates."""
+def _at(tier: Sequence[tuple[float, Arm]], seconds: float) -> tuple[Arm, dict[str, float]] | None:
+    """The nearest training of a tier, and the weights of the two that lie around a cost."""
     costs = [known for known, _ in tier]
     if seconds < costs[0] / SLACK:
         return None
-    logs = np.log(costs)
-    place = float(np.interp(math.log(seconds), logs, np.arange(len(logs))))
+    place = float(np.interp(math.log(seconds), np.log(costs), np.arange(len(costs))))
     low = min(int(place), max(0, len(tier) - 2))
     high, part = min(low + 1, len(tier) - 1), place - low
-    one, two = (losses.index[tier[at][1].name] for at in (low, high))
-    value, replicates = (
-        (1 - part) * known[one] + part * known[two] for known in (losses.values, losses.replicates)
-    )
-    return tier[low if part < 0.5 else high][1], float(value), np.asarray(replicates)
+    one, two = tier[low][1], tier[high][1]
+    weights = {one.name: 1.0} if one is two else {one.name: 1 - part, two.name: part}
+    return (one if part < 0.5 else two), weights
 
 
 def _tiers(study: Study, model: str) -> dict[str, list[tuple[float, Arm]]]:
@@ -114,22 +111,23 @@ def _tiers(study: Study, model: str) -> dict[str, list[tuple[float, Arm]]]:
 
 
 def _between(verdict: Verdict, arms: Sequence[Arm]) -> tuple[float | None, float | None]:
-    if verdict.tied:
+    kept = verdict.kept
+    if kept is None or not verdict.is_sure:
         shares = [arm.share for arm in (verdict.best, *verdict.tied)]
         return min(shares), max(shares)
     shares = [arm.share for arm in arms]
-    harder = [share for share in shares if share < verdict.best.share]
-    milder = [share for share in shares if share > verdict.best.share]
-    all_rows = 1.0 if verdict.best.share >= 1 else None
+    harder = [share for share in shares if share < kept.share]
+    milder = [share for share in shares if share > kept.share]
+    all_rows = 1.0 if kept.is_unfiltered else None
     return max(harder, default=None), min(milder, default=all_rows)
 
 
 def _said(verdict: Verdict, between: tuple[float | None, float | None], prefix: str) -> str:
     sentence = verdict.sentence[0].lower() + verdict.sentence[1:]
-    if verdict.kind == "keep":
+    if verdict.kept and verdict.is_sure:
         harder, milder = (share and f"{numbers.percent(share)} is worse" for share in between)
         ends = [harder or "no harder filter was measured"]
-        if not verdict.best.is_unfiltered:
+        if not verdict.kept.is_unfiltered:
             ends.append(milder or "no milder one was measured")
         sentence = f"{sentence.removesuffix('.')}; {numbers.listed(ends)}."
     return f"{prefix}{sentence} {verdict.score_sentence}".strip()
@@ -146,18 +144,18 @@ def _of_equal_cost(verdict: Verdict, measured: set[str], control_seconds: str) -
     return replace(verdict, control=None, score_sentence=sentence)
 
 
-def dial(study: Study, losses: Bootstrap, model: str, seconds: float) -> Dial:
+def dial(study: Study, settings: AnalyzeConfig, model: str, seconds: float) -> Dial:
     """Answer for one model and budget.
 
     Args:
         study: what was trained and judged.
-        losses: of its arms.
+        settings: the metric, the margin and the intervals.
         model: the bare name, such as 1M.
         seconds: of the device, for scoring and one training.
     """
     prefix = f"With {numbers.duration(seconds)} for a {model} model: "
     tiers = _tiers(study, model)
-    at = {name: found for name, tier in tiers.items() if (found := _at(tier, seconds, losses))}
+    at = {name: found for name, tier in tiers.items() if (found := _at(tier, seconds))}
     measured = {name for name in at if seconds <= tiers[name][-1][0] * SLACK}
     answer = Dial(
         model=model,
@@ -171,21 +169,18 @@ def dial(study: Study, losses: Bootstrap, model: str, seconds: float) -> Dial:
     )
     if len({at[name][0].num_rows for name in measured}) < 2:
         return answer
-    arms = tuple(arm for arm, _, _ in at.values())
-    there = Bootstrap(
-        {arm.name: i for i, arm in enumerate(arms)},
-        np.array([value for _, value, _ in at.values()]),
-        np.stack([replicates for _, _, replicates in at.values()]),
-        losses.confidence,
-    )
-    verdict = judge(model, arms, there)
+    arms = tuple(arm for arm, _ in at.values())
+    losses = estimates(study, settings, settings.metric)
+    there = losses.combined({arm.name: weights for arm, weights in at.values()})
+    cost = partial(total_seconds, study=study)
+    verdict = judge(model, arms, there, margin=settings.margin, cost=cost)
     if verdict.control:
         dearest = numbers.duration(tiers[verdict.control.arm.tier_name][-1][0])
         verdict = _of_equal_cost(verdict, {at[name][0].name for name in measured}, dearest)
     between = _between(verdict, arms)
     return replace(
         answer,
-        kind="too close" if verdict.tied else "keep",
+        kind="keep" if verdict.kept else "too close",
         sentence=_said(verdict, between, prefix),
         verdict=verdict,
         between=between,
@@ -206,7 +201,7 @@ def _refusal(study: Study, model: str, tiers: dict[str, list[tuple[float, Arm]]]
     return f"no answer, as two tiers must have been trained that long; measured: {measured}."
 
 
-def dials(study: Study, losses: Bootstrap) -> list[Dial]:
+def dials(study: Study, settings: AnalyzeConfig) -> list[Dial]:
     """Answers for every model, the largest first, at the costs of its trainings."""
     answers = []
     for model in dict.fromkeys(arms[0].model for arms in study.models().values()):
@@ -215,12 +210,12 @@ def dials(study: Study, losses: Bootstrap) -> list[Dial]:
         # Costs nearer to each other than the slack are one budget, the dearest of them.
         for seconds, following in pairwise([*costs, math.inf]):
             if following > seconds * SLACK:
-                answers.append(dial(study, losses, model, seconds))
+                answers.append(dial(study, settings, model, seconds))
     return answers
 
 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """Answer at the costs that were run."""
-    answers = dials(study, bootstrap(study, settings))
+    answers = dials(study, settings)
     sentences = " ".join(answer.sentence for answer in answers)
     return Answer(values=[answer.values() for answer in answers], sentence=sentences)

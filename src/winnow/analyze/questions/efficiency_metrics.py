@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from winnow.analyze.cost import scoring_seconds, total_seconds, training_seconds
-from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.intervals import Estimates
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.report import figures, numbers
-from winnow.analyze.study import Arm, Study, bootstrap
+from winnow.analyze.study import Arm, Study, estimates
 
 WORST = 100.0
 """Samples per point are counted from this perplexity."""
@@ -89,7 +89,7 @@ def _efficiency(arm: Arm, study: Study, perplexity: float, threshold: float) -> 
     )
 
 
-def efficiency_metrics(study: Study, losses: Bootstrap, threshold: float) -> dict[str, Efficiency]:
+def efficiency_metrics(study: Study, losses: Estimates, threshold: float) -> dict[str, Efficiency]:
     """Time to the threshold, samples per point and total cost of every experiment."""
     return {
         arm.name: _efficiency(arm, study, math.exp(losses.value(arm.name).value), threshold)
@@ -114,7 +114,7 @@ def _title(study: Study, rows: Mapping[str, Efficiency], threshold: float) -> st
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """Answer for every arm, with the learning curves and the documented figure."""
     threshold = settings.perplexity_threshold
-    rows = efficiency_metrics(study, bootstrap(study, settings), threshold)
+    rows = efficiency_metrics(study, estimates(study, settings), threshold)
     times = {
         name: (row.time_to_threshold, row.measured_time_to_threshold) for name, row in rows.items()
     }

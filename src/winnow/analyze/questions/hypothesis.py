@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
-from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.intervals import Estimates
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.questions.quality_threshold import levels, missing
 from winnow.analyze.report.values import with_reasons
-from winnow.analyze.study import Arm, Study, bootstrap
+from winnow.analyze.study import Arm, Study, estimates
 
 SUFFICIENT = 0.8
 """The documented hypothesis: ultra reaches this share of medium's performance."""
 
 
-def hypothesis(arms: Sequence[Arm], losses: Bootstrap) -> dict[str, object]:
+def hypothesis(arms: Sequence[Arm], losses: Estimates) -> dict[str, object]:
     """Compare the two levels: the ratio of their performances, and whether it holds or fails.
 
     Performance is how far an arm's test loss lies below that of a unigram model of the training
@@ -38,6 +38,6 @@ def hypothesis(arms: Sequence[Arm], losses: Bootstrap) -> dict[str, object]:
 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """Answer for every model."""
-    losses = bootstrap(study, settings)
+    losses = estimates(study, settings)
     models = study.models().items()
     return Answer(values={name: hypothesis(arms, losses) for name, arms in models})

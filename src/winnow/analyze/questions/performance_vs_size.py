@@ -3,13 +3,13 @@
 import math
 
 from winnow.analyze.cost import training_seconds
-from winnow.analyze.intervals import Bootstrap
+from winnow.analyze.intervals import Estimates
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
-from winnow.analyze.study import Study, bootstrap
+from winnow.analyze.study import Study, estimates
 
 
-def performance_vs_size(study: Study, losses: Bootstrap) -> dict[str, dict[str, object]]:
+def performance_vs_size(study: Study, losses: Estimates) -> dict[str, dict[str, object]]:
     """By experiment; `performance_per_sample` and `training_efficiency` (seconds of training a row)
     are the documented ratios."""
     performances: dict[str, dict[str, object]] = {}
@@ -28,4 +28,4 @@ def performance_vs_size(study: Study, losses: Bootstrap) -> dict[str, dict[str, 
 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """Answer for every arm."""
-    return Answer(values=performance_vs_size(study, bootstrap(study, settings)))
+    return Answer(values=performance_vs_size(study, estimates(study, settings)))

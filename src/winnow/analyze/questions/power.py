@@ -1,8 +1,9 @@
 """What could a grid see? Said also before it is paid for.    winnow analyze --power
 
 A pilot of two or more seeds tells how much a paired difference of two arms varies between seeds and
-between test rows. From that, grids of any number of seeds and test rows are simulated and judged by
-the same interval as real ones: the least effect is the margin that excludes zero in 80 of 100.
+between test rows. The interval of a grid of any seeds and test rows follows in closed form, and the
+least effect is the margin that excludes zero in 80 of 100 grids. That is of one comparison: the
+headline's arm must beat every other one at once, which happens less often.
 """
 
 import functools
@@ -14,7 +15,7 @@ from statistics import NormalDist
 import numpy as np
 from scipy import special
 
-from winnow.analyze.intervals import Counts, Floats, seed_draws, widening
+from winnow.analyze.intervals import PRIOR, Counts, Floats, quantile
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.report import numbers
@@ -24,8 +25,6 @@ POWER = 0.8
 """The share of grids that see the least effect."""
 SEEDS, ROWS = (2, 3, 5, 10), (1, 4)
 """Also told: for these seeds, and these multiples of the test rows."""
-GRIDS, RESAMPLES = 2000, 400
-"""Simulated grids, and replicates of each: the least effect is known to about 2%."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +50,9 @@ class Effect:
     effect: float | None
     effect_high: float | None
     """The same if the seeds vary as much as the confidence allows."""
+    headline: float | None
+    """How often an arm that is better than all others by `effect` is kept for sure: less often than
+    one comparison is decided."""
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -138,42 +140,73 @@ def spread(losses: Floats, tokens: Counts, confidence: float) -> Spread:
     )
 
 
-def least_effect(
-    seed_variance: float, variances: Spread, num_seeds: int, num_items: int, confidence: float
-) -> float:
-    """The margin, in nats per token, whose interval lies above zero in 80% of grids.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A grid that is to be: what the interval of one of its margins will be made of."""
 
-    Grids without an effect are simulated with normal seeds and rows, and each gets the interval
-    that `bootstrap.replicate` would give it; a margin is seen where it exceeds the distance of the
-    lower end below zero.
-    """
-    rng = np.random.default_rng([num_seeds, num_items])
-    drift = seed_draws(num_seeds, RESAMPLES, 0) / num_seeds - 1 / num_seeds
-    weights = 1 / num_seeds + widening(num_seeds, confidence) * drift
-    places = (np.arange(RESAMPLES) + 0.5) / RESAMPLES
-    normal = rng.permutation([NormalDist().inv_cdf(place) for place in places])
-    redrawn = normal * np.sqrt(
-        (variances.item + variances.both * (weights**2).sum(axis=1)) / num_items
-    )
-    by_seed = rng.normal(size=(GRIDS, num_seeds)) * math.sqrt(
-        seed_variance + variances.both / num_items
-    )
-    by_seed += rng.normal(size=(GRIDS, 1)) * math.sqrt(variances.item / num_items)
-    low = np.quantile(by_seed @ weights.T + redrawn, (1 - confidence) / 2, axis=1)
-    return float(np.quantile(-low, POWER))
+    seeds: float
+    """Variance of the mean over its seeds."""
+    rows: float
+    """Variance of the mean over its test rows."""
+    half: float
+    """How far the interval reaches to each side."""
+
+    @classmethod
+    def of(
+        cls,
+        seed_variance: float,
+        known: Spread,
+        arms: int,
+        seeds: int,
+        rows: int,
+        confidence: float,
+    ) -> "Plan":
+        """Of a spread, and the numbers of arms, seeds and test rows."""
+        by_seed, by_row = (seed_variance + known.both / rows) / seeds, known.item / rows
+        # Of two arms alike: what own_variances leaves to each, and Welch's sum of two.
+        freedom = 2 * ((PRIOR if arms > 2 else 0) + (seeds - 1) * (1 - 1 / max(2, arms)))
+        t, z = quantile(freedom, confidence), quantile(max(1, rows - 1), confidence)
+        return cls(seeds=by_seed, rows=by_row, half=math.sqrt(t**2 * by_seed + z**2 * by_row))
+
+    @property
+    def deviation(self) -> float:
+        """Of a margin's estimate."""
+        return math.sqrt(self.seeds + self.rows)
+
+    def least_effect(self) -> float:
+        """The margin, in nats per token, whose interval lies above zero in 80% of grids."""
+        return self.half + NormalDist().inv_cdf(POWER) * self.deviation
+
+    def share_of_winners(self, arms: int, effect: float) -> float | None:
+        """How often an arm that is better than all others by the effect surely beats each of them,
+        its own noise being in every comparison; None where nothing varies."""
+        deviation = self.deviation / math.sqrt(2)
+        if not deviation:
+            return None
+        own = np.linspace(-6, 6, 1201)
+        weights = np.exp(-(own**2) / 2)
+        beaten = special.ndtr((effect - self.half) / deviation + own) ** max(1, arms - 1)
+        return float((weights * beaten).sum() / weights.sum())
 
 
-def _effect(variances: Spread, num_seeds: int, num_items: int, confidence: float) -> Effect:
+def _effect(known: Spread, arms: int, seeds: int, rows: int, confidence: float) -> Effect:
     """The least effect at the measured spread, and at the seeds' highest one."""
-    if num_seeds < 2:
+    if seeds < 2:
         why = "one seed knows nothing of how seeds differ"
-        reasons = {"effect": why, "effect_high": why}
-        return Effect(effect=None, effect_high=None, reasons=reasons)
+        reasons = {"effect": why, "effect_high": why, "headline": why}
+        return Effect(effect=None, effect_high=None, headline=None, reasons=reasons)
     measured, highest = (
-        least_effect(variance, variances, num_seeds, num_items, confidence)
-        for variance in (variances.seed, variances.seed_high)
+        Plan.of(variance, known, arms, seeds, rows, confidence)
+        for variance in (known.seed, known.seed_high)
     )
-    return Effect(effect=measured, effect_high=highest)
+    effect = measured.least_effect()
+    headline = measured.share_of_winners(arms, effect)
+    return Effect(
+        effect=effect,
+        effect_high=highest.least_effect(),
+        headline=headline,
+        reasons={} if headline is not None else {"headline": "nothing varied in the pilot"},
+    )
 
 
 def _pilot(arms: Sequence[Arm]) -> tuple[list[Arm], list[int]]:
@@ -230,7 +263,7 @@ def _model(
     variances = spread(losses, tokens, confidence)
 
     def effects(num_seeds: int, num_items: int) -> Effect:
-        return _effect(variances, num_seeds, num_items, confidence)
+        return _effect(variances, len(names), num_seeds, num_items, confidence)
 
     planned = effects(len(seeds), len(tokens))
     return Foresight(
@@ -316,11 +349,11 @@ def _table(pilot: Pilot, foresight: Foresight, confidence: float) -> list[str]:
     planned = foresight.planned
     if planned.effect is None:
         return [*lines, f"  this grid: not defined, {planned.reasons['effect']}"]
-    return [
-        *lines,
-        f"  this grid, {numbers.plural(planned.seeds, 'seed')}: {planned.effect:.4f} "
-        f"({planned.effect_high:.4f})",
-    ]
+    said = f"  this grid, {numbers.plural(planned.seeds, 'seed')}: {planned.effect:.4f} "
+    said += f"({planned.effect_high:.4f})"
+    if planned.headline is not None:
+        said += f"; an arm that is so much better than all others is kept in {planned.headline:.0%}"
+    return [*lines, said]
 
 
 def described(by_model: Mapping[str, Foresight], confidence: float) -> str:

@@ -10,12 +10,12 @@ from itertools import combinations
 
 import numpy as np
 
-from winnow.analyze.intervals import Bootstrap, Floats, Interval
+from winnow.analyze.intervals import Estimates, Floats, Interval
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.questions.confounds import EPOCHS, REGIMES, unit
 from winnow.analyze.report import numbers
-from winnow.analyze.study import Arm, Study, bootstrap
+from winnow.analyze.study import Arm, Study, estimates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ def tau_b(ours: Floats, theirs: Floats) -> Floats:
         return np.asarray((ours * theirs).sum(axis=0) / scale, dtype=np.float64)
 
 
-def cautious(drawn: Floats, lowest: float, losses: Bootstrap) -> Interval:
+def cautious(drawn: Floats, lowest: float, losses: Estimates) -> Interval:
     """A statistic of ranks, the first of `drawn`, with an interval from its replicates.
 
     Noise can only spoil a perfect ranking, and replicates are noisier than the measurement: their
@@ -62,7 +62,7 @@ def cautious(drawn: Floats, lowest: float, losses: Bootstrap) -> Interval:
     return Interval(plain.value, max(lowest, min(plain.low, low)), min(1.0, max(plain.high, high)))
 
 
-def _drawn(arms: Sequence[Arm], losses: Bootstrap) -> Floats:
+def _drawn(arms: Sequence[Arm], losses: Estimates) -> Floats:
     """Losses as measured, then the replicates; a row an arm."""
     places = [losses.index[arm.name] for arm in arms]
     return np.concatenate([losses.values[places, None], losses.replicates[places]], axis=1)
@@ -73,7 +73,7 @@ def flops(arms: Sequence[Arm]) -> float:
     return sum(float(run.train.flops) for arm in arms for run in arm.runs)
 
 
-def _ranked(ours: Sequence[Arm], theirs: Sequence[Arm], losses: Bootstrap) -> Meter:
+def _ranked(ours: Sequence[Arm], theirs: Sequence[Arm], losses: Estimates) -> Meter:
     """How one model ranks tiers beside another, both in one order."""
     small, large = (signs(_drawn(arms, losses)) for arms in (ours, theirs))
     sure = [not losses.margin(a.name, b.name).holds_zero for a, b in combinations(theirs, 2)]
@@ -119,7 +119,7 @@ def _sentence(small: str, regime: str, meter: Meter) -> str:
     )
 
 
-def _meter(ours: tuple[Arm, ...], theirs: tuple[Arm, ...], losses: Bootstrap) -> Meter:
+def _meter(ours: tuple[Arm, ...], theirs: tuple[Arm, ...], losses: Estimates) -> Meter:
     """One smaller model beside the largest of its regime."""
     by_tier = {arm.tier_name: arm for arm in reversed(ours)}
     large = [arm for arm in theirs if arm.tier_name in by_tier]
@@ -141,7 +141,7 @@ def _meter(ours: tuple[Arm, ...], theirs: tuple[Arm, ...], losses: Bootstrap) ->
     return replace(meter, sentence=_sentence(ours[0].model, regime, meter))
 
 
-def proxy_trust(study: Study, losses: Bootstrap) -> dict[str, dict[str, Meter]]:
+def proxy_trust(study: Study, losses: Estimates) -> dict[str, dict[str, Meter]]:
     """Per regime and smaller model: agreement with the largest one, or why there is none.
 
     Returns:
@@ -160,6 +160,6 @@ def proxy_trust(study: Study, losses: Bootstrap) -> dict[str, dict[str, Meter]]:
 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """Answer for every regime and smaller model."""
-    meters = proxy_trust(study, bootstrap(study, settings))
+    meters = proxy_trust(study, estimates(study, settings))
     sentences = " ".join(meter.sentence for part in meters.values() for meter in part.values())
     return Answer(values=meters, sentence=sentences)

@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from winnow.analyze.intervals import Bootstrap, Interval
+from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.report import numbers
-from winnow.analyze.study import LEVELS, Arm, Study, bootstrap
+from winnow.analyze.study import LEVELS, Arm, Study, estimates
 
 BETTER = 0.9
 """The documented rule: a level pays when its perplexity is below 0.9 of the next level's."""
@@ -41,7 +41,7 @@ def missing(by_level: Mapping[str, Arm], needed: Sequence[str]) -> str:
     return f"no {numbers.listed(absent, 'or')} tier of top rows was run" if absent else ""
 
 
-def quality_threshold(arms: Sequence[Arm], losses: Bootstrap) -> Threshold:
+def quality_threshold(arms: Sequence[Arm], losses: Estimates) -> Threshold:
     """The first level with 10% less perplexity than the next one."""
     by_level = levels(arms)
     why = missing(by_level, tuple(LEVELS))
@@ -54,6 +54,6 @@ def quality_threshold(arms: Sequence[Arm], losses: Bootstrap) -> Threshold:
 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """Answer for every model."""
-    losses = bootstrap(study, settings)
+    losses = estimates(study, settings)
     models = study.models().items()
     return Answer(values={name: quality_threshold(arms, losses) for name, arms in models})

@@ -4,14 +4,14 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from winnow.analyze.intervals import Bootstrap, Interval
+from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.questions.quality_threshold import BETTER, Threshold, levels, missing
-from winnow.analyze.study import LEVELS, Arm, Study, bootstrap
+from winnow.analyze.study import LEVELS, Arm, Study, estimates
 
 
-def quality_threshold_interval(arms: Sequence[Arm], losses: Bootstrap) -> Threshold:
+def quality_threshold_interval(arms: Sequence[Arm], losses: Estimates) -> Threshold:
     """The rule where each step holds, or fails, over the whole interval; else undecided."""
     by_level = levels(arms)
     why = missing(by_level, tuple(LEVELS))
@@ -37,6 +37,6 @@ def quality_threshold_interval(arms: Sequence[Arm], losses: Bootstrap) -> Thresh
 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """Answer for every model."""
-    losses = bootstrap(study, settings)
+    losses = estimates(study, settings)
     models = study.models().items()
     return Answer(values={name: quality_threshold_interval(arms, losses) for name, arms in models})

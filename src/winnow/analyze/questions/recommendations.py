@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from winnow.analyze.cost import total_seconds
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.questions.answer import ENOUGH_SEEDS, Verdict, verdicts
@@ -11,7 +10,7 @@ from winnow.analyze.questions.power import POWER, Planned, foresights
 from winnow.analyze.questions.quality_threshold import Threshold, quality_threshold
 from winnow.analyze.questions.quality_threshold_interval import quality_threshold_interval
 from winnow.analyze.report import numbers
-from winnow.analyze.study import Arm, Study, bootstrap
+from winnow.analyze.study import Arm, Study, estimates
 
 
 def _threshold_advice(
@@ -42,35 +41,24 @@ def _threshold_advice(
 
 def _score_advice(prefix: str, verdict: Verdict) -> list[str]:
     if verdict.is_score_refuted:
-        return [f"{prefix}spare the scoring: random rows do better."]
-    if verdict.best.is_unfiltered and not verdict.tied:
-        return [f"{prefix}spare the scoring: all rows are kept."]
-    if verdict.control is None and verdict.best.is_top:
+        return [f"{prefix}do not pay for scoring: random rows do better."]
+    shown = verdict.kept or verdict.best
+    if verdict.kept and verdict.kept.is_unfiltered:
+        return [f"{prefix}do not pay for scoring: all rows are kept."]
+    if verdict.control is None and shown.is_top:
         return [
-            f"{prefix}run the length-matched control of {verdict.best.tier_name} before "
+            f"{prefix}run the length-matched control of {shown.tier_name} before "
             "trusting the score."
         ]
-    if verdict.score_helped and verdict.best.is_top:
+    if verdict.score_helped and shown.is_top:
         return [f"{prefix}keep the score: it beats a random draw of as many rows."]
-    return [f"{prefix}spare the scoring, unless a larger run shows that it beats a random draw."]
+    return [f"{prefix}do not pay for scoring, unless a larger run shows that it beats chance."]
 
 
-def _tie_advice(prefix: str, verdict: Verdict, study: Study) -> list[str]:
-    """The cheapest of the arms that are too close to call, by work and not by the clock."""
+def _tie_advice(prefix: str, verdict: Verdict) -> list[str]:
     if verdict.kind != "too close":
         return []
-    costs = {arm: total_seconds(arm, study) for arm in (verdict.best, *verdict.tied)}
-    measured = {arm: seconds for arm, seconds in costs.items() if seconds is not None}
-    if not measured:
-        return []
-    cheapest = min(measured, key=lambda arm: (measured[arm], arm.num_rows, arm.name))
-    scoring = " and the scoring" if cheapest.tier.is_scored else ""
-    work = numbers.short(cheapest.mean(lambda run: run.train.flops))
-    return [
-        f"{prefix}of the arms that are too close to call, {cheapest.tier_name} costs least "
-        f"({work} FLOPs{scoring}); more seeds or test rows would "
-        "narrow the interval."
-    ]
+    return [f"{prefix}more seeds or test rows would narrow what may be given away."]
 
 
 def _power_advice(prefix: str, planned: Planned | None) -> list[str]:
@@ -85,7 +73,7 @@ def _power_advice(prefix: str, planned: Planned | None) -> list[str]:
 
 def recommendations(study: Study, settings: AnalyzeConfig) -> list[str]:
     """All recommendations, model by model; one about seeds where there are too few."""
-    losses, judged = bootstrap(study, settings), verdicts(study, settings)
+    losses, judged = estimates(study, settings), verdicts(study, settings)
     powers = foresights(study, settings)
     turned = flips(grids(study, settings))
     sentences = [f"do not act on what depends on the regime: {flip}." for flip in turned]
@@ -93,7 +81,7 @@ def recommendations(study: Study, settings: AnalyzeConfig) -> list[str]:
     for name, arms in models.items():
         prefix = f"{name}: " if len(models) > 1 else ""
         rule, careful = quality_threshold(arms, losses), quality_threshold_interval(arms, losses)
-        sentences += _tie_advice(prefix, judged[name], study)
+        sentences += _tie_advice(prefix, judged[name])
         sentences += _score_advice(prefix, judged[name])
         sentences += _threshold_advice(prefix, arms, rule, careful)
         sentences += _power_advice(prefix, powers[name].planned)

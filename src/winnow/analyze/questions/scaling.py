@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from winnow.analyze.intervals import Bootstrap, Floats, Interval
-from winnow.analyze.laws import LAW, Curve, curves, drawn, fit, predicted
+from winnow.analyze.intervals import Estimates, Floats, Interval
+from winnow.analyze.laws import LAW, Curve, curves, drawn, fit, kind, predicted
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.report import numbers, scaling_figures
-from winnow.analyze.study import Arm, Study, bootstrap
-from winnow.core import rules
+from winnow.analyze.study import Arm, Study, estimates
 
 REACH = 10.0
 """Nothing is said of sizes this many times beyond the ones that were run."""
@@ -57,12 +56,12 @@ class Scaling:
     """By top tier and other rule."""
 
 
-def law(curve: Curve, losses: Bootstrap) -> Law:
+def law(curve: Curve, losses: Estimates) -> Law:
     """alpha with its interval, D_c, and how far the law misses what was measured."""
     sizes = {arm.tier_name: arm.num_tokens for arm in curve.arms}
     if len(curve.arms) < LAW:
         number = numbers.plural(len(curve.arms), "size")
-        why = f"{number} of {rules.find(curve.rule).adjective} rows; {LAW} make a law"
+        why = f"{number} of {kind(curve.name)}; {LAW} make a law"
         reasons = dict.fromkeys(("alpha", "critical_tokens", "residual"), why)
         return Law(sizes=sizes, alpha=None, critical_tokens=None, residual=None, reasons=reasons)
     alpha, level = fit(curve.tokens, curve.losses)
@@ -112,19 +111,18 @@ def reached(curve: Curve, targets: Floats) -> Floats:
 
 def _why(curve: Curve, rows: float) -> str:
     """Why a curve has no answer; empty where it has."""
-    kind = f"{rules.find(curve.rule).adjective} rows"
     if len(curve.arms) < 2:
-        return f"one size of {kind} was run; two make a curve"
+        return f"one size of {kind(curve.name)} was run; two make a curve"
     if not (np.diff(curve.losses[:, 0]) < 0).all():
-        return f"the loss of {kind} does not fall with every size"
+        return f"the loss of {kind(curve.name)} does not fall with every size"
     if np.isnan(rows):
-        return f"outside the sizes of {kind} that were run, and two make no law"
+        return f"outside the sizes of {kind(curve.name)} that were run, and two make no law"
     if not curve.rows[0] / REACH <= rows <= curve.rows[-1] * REACH:
-        return f"more than {REACH:g} times beyond the sizes of {kind} that were run"
+        return f"more than {REACH:g} times beyond the sizes of {kind(curve.name)} that were run"
     return ""
 
 
-def exchange(arm: Arm, curve: Curve, losses: Bootstrap) -> Exchange:
+def exchange(arm: Arm, curve: Curve, losses: Estimates) -> Exchange:
     """How many rows of the curve's rule one row of the arm is worth: those with which the curve
     comes to the arm's loss, over the arm's own.
 
@@ -155,17 +153,17 @@ def exchange(arm: Arm, curve: Curve, losses: Bootstrap) -> Exchange:
     )
 
 
-def scaling(study: Study, losses: Bootstrap) -> dict[str, Scaling]:
+def scaling(study: Study, losses: Estimates) -> dict[str, Scaling]:
     """Per model and budget: the law of each rule, and what a row of each top tier is worth in rows
     of every other rule."""
     by_model = {}
     for name, arms in study.models().items():
         by_rule = curves(arms, losses)
-        others = [curve for rule, curve in by_rule.items() if rule != "top"]
+        others = [curve for curve in by_rule.values() if curve.rule != "top"]
         by_model[name] = Scaling(
             laws={rule: law(curve, losses) for rule, curve in by_rule.items()},
             exchange={
-                arm.tier_name: {curve.rule: exchange(arm, curve, losses) for curve in others}
+                arm.tier_name: {curve.name: exchange(arm, curve, losses) for curve in others}
                 for arm in arms
                 if arm.is_top and others
             },
@@ -180,10 +178,7 @@ def _law_title(by_model: Mapping[str, Scaling]) -> str:
         return (
             f"No law of loss against tokens: it takes {LAW} sizes of a rule, and a loss that falls"
         )
-    parts = [
-        f"{numbers.decimal(-alpha.value)} for {rules.find(rule).adjective} rows"
-        for rule, alpha in alphas.items()
-    ]
+    parts = [f"{numbers.decimal(-alpha.value)} for {kind(name)}" for name, alpha in alphas.items()]
     return f"Loss goes as tokens to the power of {numbers.listed(parts)}"
 
 
@@ -192,9 +187,8 @@ def rates(by_model: Mapping[str, Scaling]) -> list[scaling_figures.Rate]:
     several = len(by_model) > 1
     return [
         scaling_figures.Rate(
-            rule=rule,
-            label=f"{tier}, in {rules.find(rule).adjective} rows"
-            + (f"  [{model}]" if several else ""),
+            rule=name.partition(", ")[0],
+            label=f"{tier}, in {kind(name)}" + (f"  [{model}]" if several else ""),
             value=rate.value,
             low=rate.low,
             high=rate.high,
@@ -202,14 +196,14 @@ def rates(by_model: Mapping[str, Scaling]) -> list[scaling_figures.Rate]:
         )
         for model, part in by_model.items()
         for tier, by_rule in part.exchange.items()
-        for rule, rate in by_rule.items()
+        for name, rate in by_rule.items()
         if rate.value is not None
     ]
 
 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """Answer for every model, with the curves and the rates as figures."""
-    losses = bootstrap(study, settings)
+    losses = estimates(study, settings)
     by_model = scaling(study, losses)
     title = _law_title(by_model)
     drawn_rates = rates(by_model)

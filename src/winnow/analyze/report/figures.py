@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from winnow.analyze.intervals import Bootstrap, Interval
+from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.report import numbers
 from winnow.analyze.report.drawing import Drawing, Label, Palette, panels, place_labels
 from winnow.analyze.study import Arm, Study
@@ -32,7 +32,7 @@ def _row_ticks(axes: Axes, sizes: Sequence[int]) -> None:
 
 
 def _joined(
-    axes: Axes, arms: tuple[Arm, ...], losses: Bootstrap, palette: Palette
+    axes: Axes, arms: tuple[Arm, ...], losses: Estimates, palette: Palette
 ) -> dict[str, float]:
     """Join the top tiers and all rows; by arm, which way its name must give way to the line."""
     tops = [arm for arm in arms if arm.is_top or arm.is_unfiltered]
@@ -45,7 +45,7 @@ def _joined(
 
 
 def _size_panel(
-    axes: Axes, arms: tuple[Arm, ...], study: Study, losses: Bootstrap, palette: Palette
+    axes: Axes, arms: tuple[Arm, ...], study: Study, losses: Estimates, palette: Palette
 ) -> None:
     sizes = [arm.num_rows for arm in arms]
     axes.set_xscale("log")
@@ -84,7 +84,7 @@ def _titles(axes: Sequence[Axes], models: Mapping[str, object], palette: Palette
             panel.set_title(f"{name} model", color=palette.ink)
 
 
-def quality_vs_quantity(study: Study, losses: Bootstrap, title: str) -> Drawing:
+def quality_vs_quantity(study: Study, losses: Estimates, title: str) -> Drawing:
     """The documented figure: perplexity against rows on a logarithmic axis, arms named."""
     models = study.models()
 
@@ -98,7 +98,7 @@ def quality_vs_quantity(study: Study, losses: Bootstrap, title: str) -> Drawing:
 
     caption = (
         "Top tiers by score and all rows are joined; controls stand beside the tier of their "
-        f"size. Bars: {losses.confidence:.0%} bootstrap intervals, which may overlap where the "
+        f"size. Bars: {losses.confidence:.0%} intervals, which may overlap where the "
         "paired difference of two arms is clear. Faint dots: single seeds."
     )
     return Drawing("exp2_quality_vs_quantity", title, caption, draw)
@@ -110,12 +110,12 @@ def _margin_title(rows: list[tuple[str, str, Interval]]) -> str:
         return "How much better the best arm is than each other one"
     wins = sum(margin.above_zero for _, margin in against)
     return (
-        f"The score beats random rows of the same lengths in {wins} of "
+        f"Chosen rows surely beat random rows of the same lengths in {wins} of "
         f"{numbers.plural(len(against), 'comparison')}"
     )
 
 
-def margins(rows: list[tuple[str, str, Interval]], confidence: float) -> Drawing:
+def margins(rows: list[tuple[str, str, Interval]], confidence: float, unit: str) -> Drawing:
     """Paired differences, each with its kind, label and interval."""
 
     def draw(palette: Palette) -> Figure:
@@ -153,15 +153,14 @@ def margins(rows: list[tuple[str, str, Interval]], confidence: float) -> Drawing
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: numbers.signed(x, 2)))
-        axes.set_xlabel(
-            "Test loss saved by the first, nats per token (right of zero: it is better)"
-        )
+        axes.set_xlabel(f"How much better the first is, {unit} (right of zero: it is better)")
         axes.grid(axis="x", color=palette.line, lw=0.6)
         return figure
 
     caption = (
-        f"Paired differences of test loss with {confidence:.0%} intervals. An interval that "
-        "touches the line decides nothing."
+        f"Paired differences with {confidence:.0%} intervals; those of tiers over their controls "
+        "are wider, so that all of them hold at once. An interval that touches the line decides "
+        "nothing."
     )
     return Drawing("margins", _margin_title(rows), caption, draw)
 

@@ -83,9 +83,11 @@ def span(interval: Interval, digits: int = 3) -> str:
     return f"{decimal(interval.low, digits)} to {decimal(interval.high, digits)}"
 
 
-def rows(arm: Arm, whole: str = " of the curated pool") -> str:
-    """What an arm keeps: `the top 500 rows (5% of the curated pool)`."""
+def rows(arm: Arm, whole: str = " of the curated pool", share: bool = True) -> str:
+    """What an arm keeps: `the top 500 rows by rating (5% of the curated pool)`."""
     if arm.is_unfiltered:
         return f"all {count(arm.num_rows)} rows"
     phrase = rules.find(arm.rule).phrase.format(count(arm.num_rows))
-    return f"{phrase} ({percent(arm.share)}{whole})"
+    if arm.tier.by:
+        phrase += f" by {arm.tier.by}"
+    return f"{phrase} ({percent(arm.share)}{whole})" if share else phrase

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from winnow.analyze import laws
 from winnow.analyze.report import numbers
 from winnow.analyze.report.drawing import LIGHT, Drawing
 from winnow.analyze.report.tables import GENERATION
@@ -177,6 +178,7 @@ def render(
         definitions={key: DEFINITIONS[key] for key in GENERATION},
         own=own,
         rule_of=rules.find,
+        kind=laws.kind,
         receipt=receipt,
         light=light(),
         dark=_palette(DARK),

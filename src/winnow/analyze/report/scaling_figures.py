@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from winnow.analyze.intervals import Bootstrap
-from winnow.analyze.laws import LAW, Curve, curves, fit, predicted
+from winnow.analyze.intervals import Estimates
+from winnow.analyze.laws import LAW, Curve, curves, fit, kind, predicted
 from winnow.analyze.report import numbers
 from winnow.analyze.report.drawing import Drawing, Label, Palette, panels, place_labels
 from winnow.analyze.study import Study
@@ -19,7 +19,7 @@ BEYOND = 2.0
 """How far beyond its support a law is drawn, dashed."""
 
 
-def _law(axes: Axes, curve: Curve, losses: Bootstrap, palette: Palette) -> None:
+def _law(axes: Axes, curve: Curve, losses: Estimates, palette: Palette) -> None:
     """A law and its band: drawn through on its support, dashed and without band beyond."""
     first, last = curve.tokens[[0, -1]]
     colour, tail = palette.rule(curve.rule), (1 - losses.confidence) / 2
@@ -40,22 +40,22 @@ def _law(axes: Axes, curve: Curve, losses: Bootstrap, palette: Palette) -> None:
 
 
 def _panel(
-    axes: Axes, by_rule: dict[str, Curve], losses: Bootstrap, palette: Palette, apart: float
+    axes: Axes, by_rule: dict[str, Curve], losses: Estimates, palette: Palette, apart: float
 ) -> None:
     """One model's points and laws; ticks at sizes that are this many times apart."""
     sizes = [size for curve in by_rule.values() for size in curve.tokens]
     axes.set_xscale("log")
     axes.set_xlim(min(sizes) / BEYOND / 1.2, max(sizes) * BEYOND * 4)
     labels = []
-    for rule, curve in by_rule.items():
-        colour = palette.rule(rule)
+    for name, curve in by_rule.items():
+        colour = palette.rule(curve.rule)
         for arm, size in zip(curve.arms, curve.tokens, strict=True):
             loss = losses.value(arm.name)
             axes.plot([size, size], [loss.low, loss.high], color=colour, lw=1.2, zorder=3)
             axes.plot(
                 size,
                 loss.value,
-                rules.find(rule).marker,
+                rules.find(curve.rule).marker,
                 color=colour,
                 ms=6.5,
                 mec=palette.paper,
@@ -69,7 +69,7 @@ def _panel(
             y = float(predicted(curve, np.array([x]))[0, 0])
         else:
             axes.plot(curve.tokens, curve.losses[:, 0], color=colour, lw=0.8, zorder=2)
-        labels.append(Label(x, y, rules.find(rule).adjective, colour))
+        labels.append(Label(x, y, kind(name).replace(" rows", ""), colour))
     kept: list[float] = []
     for size in sorted(set(sizes)):
         if not kept or size >= apart * kept[-1]:
@@ -82,7 +82,7 @@ def _panel(
     place_labels(axes, labels, palette)
 
 
-def loss_against_tokens(study: Study, losses: Bootstrap, title: str) -> Drawing | None:
+def loss_against_tokens(study: Study, losses: Estimates, title: str) -> Drawing | None:
     """Loss by tokens and rule, with the laws; None where no rule was run at two sizes."""
     models = {name: curves(arms, losses) for name, arms in study.models().items()}
     if not any(len(curve.arms) > 1 for by_rule in models.values() for curve in by_rule.values()):

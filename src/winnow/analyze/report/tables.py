@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from winnow.analyze.intervals import Bootstrap, Interval
+from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Arm, Study, matched_control
 from winnow.core import files
@@ -93,7 +93,7 @@ def _receipts(arm: Arm) -> list[dict[str, object]]:
     return [{key: getattr(run.config, key) for key in keys} for run in arm.runs]
 
 
-def _outcome(arm: Arm, arms: tuple[Arm, ...], study: Study, losses: Bootstrap) -> Outcome:
+def _outcome(arm: Arm, arms: tuple[Arm, ...], study: Study, losses: Estimates) -> Outcome:
     reasons, generation = {}, {}
     for key in GENERATION:
         generation[key], why = arm.generation(key)
@@ -131,7 +131,7 @@ def _outcome(arm: Arm, arms: tuple[Arm, ...], study: Study, losses: Bootstrap) -
     )
 
 
-def experiments(study: Study, losses: Bootstrap) -> dict[str, Outcome]:
+def experiments(study: Study, losses: Estimates) -> dict[str, Outcome]:
     """Every experiment by name, the largest model's first."""
     return {
         arm.name: _outcome(arm, arms, study, losses)
@@ -222,7 +222,7 @@ def metrics(analysis: Mapping[str, Any]) -> dict[str, object]:
     columns: dict[str, object] = {"answer": analysis["answer"]["text"]}
     for model, verdict in analysis["answer"]["models"].items():
         control = verdict["control"]
-        columns[f"{model}.best"] = verdict["best"]
+        columns[f"{model}.best"] = verdict["kept"] or verdict["best"]
         columns[f"{model}.num_rows"] = verdict["num_rows"]
         columns[f"{model}.score_margin"] = control["margin"]["value"] if control else None
     for name, outcome in analysis["experiments"].items():
