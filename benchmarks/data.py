@@ -38,7 +38,7 @@ from winnow.train import stage
 from winnow.models.family import declare
 arm = resolve_one("{EXPERIMENTS[-1]}")
 model = declare(arm.model, TOKENIZER)
-documents = stage.read(arm, model)
+documents = stage.read(arm, 0, model)
 train = stage.sequences(arm, 0, model, documents["train"], arm.recipe.packing)
 print(f"pack: {{train.num_targets}} tokens in {{len(train)}} sequences")
 """

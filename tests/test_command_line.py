@@ -46,6 +46,10 @@ def imported(folder: Path, *arguments: str) -> tuple[int, str, set[str]]:
         (["plan", "x"], "unknown experiment 'x'"),
         (["train", "all", "--seed", "-1"], "--seed: expected a whole number in [0, "),
         (["train", "all", "--seed", "9" * 30], "--seed: expected a whole number in [0, "),
+        (
+            ["train", "all", "--seed", "7"],
+            "--seed 7: every seed of params.yaml has its own rows of ",
+        ),
         (["ingest", "--max-samples", "-1"], "--max-samples: expected a whole number in [1, "),
         (["train", "all", "--init", "gpt2@main"], "expected scratch, a folder, or a hub id"),
         (["train", "all", "--sede", "1"], "unrecognized arguments: --sede"),

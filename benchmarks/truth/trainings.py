@@ -64,10 +64,10 @@ def _corpus(kind: str) -> Corpus:
 
 
 @cache
-def _rows(kind: str, tier: str) -> list[int]:
-    from winnow.select.tiers import cut
+def _rows(kind: str, tier: str, seed: int) -> list[int]:
+    from winnow.select.tiers import Cuts
 
-    return [int(row) for row in cut(tier, TIERS, _corpus(kind).scores, 0)]
+    return [int(row) for row in Cuts(TIERS, _corpus(kind).scores, 0).rows(tier, seed)]
 
 
 def _losses(model: Any, documents: list[Tokens]) -> NDArray[np.float64]:
@@ -99,7 +99,9 @@ def _trained(training: Training, state: Path) -> NDArray[np.float64]:
 
     torch.set_num_threads(1)
     planted, is_proxy = _corpus(training.kind), training.model == "proxy"
-    documents = [planted.documents[row] for row in _rows(training.kind, training.tier)]
+    documents = [
+        planted.documents[row] for row in _rows(training.kind, training.tier, training.seed)
+    ]
     packed = sequences.pack(sequences.shuffled(documents, training.seed), CONTEXT, 0)
     steps = training.steps // PROXY_STEPS if is_proxy else training.steps
     torch.manual_seed(training.seed)

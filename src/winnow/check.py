@@ -64,6 +64,16 @@ def _check_addresses(stage: str) -> None:
         )
 
 
+def _check_draws(experiments: Sequence[str], seed: int) -> None:
+    """Refuse a seed for which the rows of a tier are not drawn."""
+    for arm in resolve(experiments):
+        if arm.tier.is_drawn and seed not in declared_seeds():
+            raise Refusal(
+                f"--seed {seed}: every seed of {params.PARAMS} has its own rows of "
+                f"{arm.tier_name}: add {seed} to seeds and run `winnow select {arm.name}`"
+            )
+
+
 def before(
     stage: str,
     experiments: Sequence[str] = (),
@@ -100,6 +110,8 @@ def before(
     ):
         if number is not None and number not in limit:
             raise Refusal(f"--{name}: expected a whole number {limit}, found {number}")
+    if seed is not None and "seeds" in given:
+        _check_draws(experiments, seed)
     if init:
         check_init(init)
     names = list(STAGES)

@@ -93,7 +93,7 @@ def _device() -> str:
 def _plan(
     arm: Experiment, seeds: Sequence[int], settings: TrainConfig, speed: float | None
 ) -> Plan:
-    rows, tokens = _size(arm)
+    rows, tokens = _size(arm, seeds)
     cost, seconds, notes = None, None, []
     try:
         vocab_size = _vocab_size()
@@ -119,17 +119,20 @@ def _plan(
     )
 
 
-def _size(arm: Experiment) -> tuple[int | None, int | None]:
-    """The rows of an arm's tier, and the tokens of an epoch: each row's words and their frame."""
+def _size(arm: Experiment, seeds: Sequence[int]) -> tuple[int | None, int | None]:
+    """The rows of an arm's tier, and the tokens of an epoch: each row's words and their frame.
+    Draws differ in tokens: their mean."""
     cut = {}
     if STATISTICS.parent.exists():
         cards.read_card(STATISTICS.parent, "winnow select", STATISTICS.name)
         cut = files.read_json(STATISTICS)
-    if arm.tier_name not in cut:
+    draws = [cut[draw] for draw in map(arm.draw, seeds) if draw in cut]
+    if not draws:
         tiers = params.load("select", SelectConfig).tiers
         return (tiers[arm.tier.of] if arm.tier.of else arm.tier).count, None
     frame = _vocabulary().encodings([Row("", "", "", "", "").text])[0]
-    rows, tokens = (cut[arm.tier_name][key] for key in ("num_rows", "num_tokens"))
+    rows = draws[0]["num_rows"]
+    tokens = round(sum(draw["num_tokens"] for draw in draws) / len(draws))
     return rows, tokens + rows * (len(frame.ids) + 1)
 
 

@@ -25,6 +25,8 @@ from winnow.core.records import (
 
 POOL = 6000
 TESTED = 200
+SEEDS = 3
+"""For which controls are drawn."""
 TIERS: dict[str, dict[str, Any]] = {
     "ultra_300": {"rule": "top", "count": 300, "recipe": "small"},
     "high_1k": {"rule": "top", "count": 1000, "recipe": "small"},
@@ -190,16 +192,24 @@ def _curated(root: Path, table: pa.Table) -> None:
     files.write_sealed(root / "artifacts/curate_metrics.json", {"steps": costs})
 
 
+def draw_of(name: str, seed: int) -> str:
+    """The draw of a tier that a seed learns."""
+    tier = TIERS[name]
+    is_drawn = tier["rule"] in ("random", "matched") and tier.get("share") != 1
+    return f"{name}/{seed}" if is_drawn else name
+
+
 def _tiers(root: Path, score: np.ndarray, generator: np.random.Generator) -> None:
     statistics = {}
-    for name, tier in TIERS.items():
-        size = ROWS[name]
+    draws = {draw_of(name, seed): name for name in TIERS for seed in range(SEEDS)}
+    for draw, name in draws.items():
+        tier, size = TIERS[name], ROWS[name]
         best = np.argsort(-score)[:size]
         rows = best if tier["rule"] == "top" else generator.choice(POOL, size, replace=False)
         chosen = score[rows]
-        statistics[name] = {
+        statistics[draw] = {
             "rule": tier["rule"],
-            "sha256": hashlib.sha256(name.encode()).hexdigest(),
+            "sha256": hashlib.sha256(draw.encode()).hexdigest(),
             "num_rows": size,
             "num_tokens": size * 110,
             "share": size / POOL,
@@ -209,7 +219,7 @@ def _tiers(root: Path, score: np.ndarray, generator: np.random.Generator) -> Non
             "std": chosen.std(),
             "overlap_with_of": 0.05 if "of" in tier else None,
         }
-        path = root / f"artifacts/select/{name}_scores.csv"
+        path = root / f"artifacts/select/{draw}_scores.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -291,7 +301,8 @@ def run(root: Path, name: str, seed: int, items: Items, mean: float, busy: float
     folder = root / "results" / name / str(seed)
     tier = {"count": None, "share": None, "of": None} | TIERS[tier_name]
     size, epochs = ROWS[tier_name], EPOCHS.get(tier_name, 3)
-    digest = hashlib.sha256(tier_name.encode()).hexdigest()
+    draw = draw_of(tier_name, seed)
+    digest = hashlib.sha256(draw.encode()).hexdigest()
     write(
         folder / "experiment_config.json",
         {
@@ -300,6 +311,7 @@ def run(root: Path, name: str, seed: int, items: Items, mean: float, busy: float
             "seed": seed,
             "tier_name": tier_name,
             "tier": tier,
+            "draw": draw,
             "level": tier_name.partition("_")[0],
             "model_name": model,
             "recipe_name": None,

@@ -286,7 +286,8 @@ def test_a_control_that_shares_rows_is_called_out(
     path = base / "artifacts/select/statistics.json"
     kept = path.read_text()
     changed = json.loads(kept)
-    changed["matched_1k"]["overlap_with_of"] = 0.4
+    for seed, overlap in enumerate((0.3, 0.4, 0.5)):
+        changed[f"matched_1k/{seed}"]["overlap_with_of"] = overlap
     path.write_text(json.dumps(changed))
     seal(base, "artifacts/select")
     try:

@@ -69,7 +69,7 @@ READ: dict[str, tuple[str, ...]] = {
         "artifacts/score_metrics.json",
         "artifacts/select/statistics.json",
         f"artifacts/select/{TIER}_scores.csv",
-        f"artifacts/select/{OTHER}_scores.csv",
+        f"artifacts/select/{OTHER}/{SEED}_scores.csv",
         "artifacts/select/card.json",
         f"results/{CELL}/{SEED}",
     ),
@@ -83,7 +83,7 @@ READ: dict[str, tuple[str, ...]] = {
 """The files and folders that each command reads of what others wrote."""
 SWAPPED = {
     "evaluate": (f"models/{CELL}/0", f"models/{CELL}/1"),
-    "train": (f"artifacts/select/{TIER}", f"artifacts/select/{OTHER}"),
+    "train": (f"artifacts/select/{TIER}", f"artifacts/select/{OTHER}/{SEED}"),
     "analyze": (f"results/{CELL}/0", f"results/{CELL}/1"),
     "select": ("artifacts/curate", "artifacts/score"),
 }

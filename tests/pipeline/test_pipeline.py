@@ -128,6 +128,12 @@ def test_a_kill_and_a_new_seed_cost_nothing_that_was_done(grid: Grid) -> None:
         assert f"{stage}: {SLOW} seed 0 is done and unchanged" in output
     for name in (QUICK, SLOW):
         assert weights(grid.folder, f"{name}/1") != weights(grid.folder, f"{name}/0")
+        configs = [
+            json.loads((grid.folder / f"results/{name}/{seed}/experiment_config.json").read_text())
+            for seed in (0, 1)
+        ]
+        # A control is drawn anew for each seed, a top tier is what it is.
+        assert len({config["data_sha256"] for config in configs}) == 1 + (name == SLOW)
     assert "2 seeds" in json.loads((grid.folder / "metrics.json").read_text())["answer"]
 
 

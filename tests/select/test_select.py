@@ -1,6 +1,7 @@
 """Tiers and controls: right rows whatever their order, refusals before work, safe spreadsheets."""
 
 import csv
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -57,13 +58,15 @@ def test_rules_hold_for_any_order_of_rows(rows, random) -> None:  # type: ignore
     random.shuffle(order)
     mixed = table.iloc[order].reset_index(drop=True)
     for name in TIERS:
-        ids = table.loc[tiers.cut(name, TIERS, table, 0), "id"].tolist()
-        again = mixed.loc[tiers.cut(name, TIERS, mixed, 0), "id"].tolist()
+        ids = table.loc[tiers.Cuts(TIERS, table, 0).rows(name), "id"].tolist()
+        again = mixed.loc[tiers.Cuts(TIERS, mixed, 0).rows(name), "id"].tolist()
         assert sorted(ids) == sorted(again)
-        assert len(set(ids)) == len(ids) == tiers.size(name, TIERS, table)
+        assert len(set(ids)) == len(ids) == tiers.Cuts(TIERS, table, 0).size(name)
     slow = sorted(table.itertuples(), key=lambda row: (-row.score, row.hash, row.id))[:10]
-    assert table.loc[tiers.cut("top_10", TIERS, table, 0), "id"].tolist() == [r.id for r in slow]
-    low = table.loc[tiers.cut("low_10", TIERS, table, 0), "score"].max()
+    assert table.loc[tiers.Cuts(TIERS, table, 0).rows("top_10"), "id"].tolist() == [
+        r.id for r in slow
+    ]
+    low = table.loc[tiers.Cuts(TIERS, table, 0).rows("low_10"), "score"].max()
     assert low <= table["score"].sort_values().iloc[9]
 
 
@@ -76,7 +79,7 @@ def test_a_matched_control_has_the_tiers_lengths_but_not_its_scores() -> None:
         "top_500": Tier(rule="top", count=500, recipe="r"),
         "matched_500": Tier(rule="matched", of="top_500", recipe="r"),
     }
-    top, matched = (table.loc[tiers.cut(name, named, table, 0)] for name in named)
+    top, matched = (table.loc[tiers.Cuts(named, table, 0).rows(name)] for name in named)
     assert abs(top["num_tokens"].mean() / matched["num_tokens"].mean() - 1) < 0.01
     quantiles = np.linspace(0.05, 0.95, 10)
     gap = top["num_tokens"].quantile(quantiles) - matched["num_tokens"].quantile(quantiles)
@@ -103,9 +106,9 @@ def test_sources_and_mixtures_hold_for_any_order(sources, random) -> None:  # ty
         "mix_10": Tier(rule="mixture", weights=weights, count=10, recipe="r"),
         "matched_10": Tier(rule="matched", of="mix_10", recipe="r"),
     }
-    rows = {name: table.loc[tiers.cut(name, named, table, 0)] for name in named}
+    rows = {name: table.loc[tiers.Cuts(named, table, 0).rows(name)] for name in named}
     for name in named:
-        other = mixed.loc[tiers.cut(name, named, mixed, 0), "id"]
+        other = mixed.loc[tiers.Cuts(named, mixed, 0).rows(name), "id"]
         assert rows[name]["id"].tolist() == other.tolist() or name == "matched_10"
         assert rows[name]["id"].is_unique
     assert set(rows["ab_9"]["source"]) <= {"a", "b"}
@@ -143,14 +146,32 @@ def test_a_share_that_is_whole_but_for_rounding_is_met() -> None:
 def test_a_source_without_rows_enough_is_refused(tier: dict[str, Any], message: str) -> None:
     table = pool([0.5] * 20).assign(source=["a"] * 15 + ["b"] * 5)
     with pytest.raises(Refusal, match=message):
-        tiers.cut("x_8", {"x_8": Tier(**tier, count=8, recipe="r")}, table, 0)
+        tiers.Cuts({"x_8": Tier(**tier, count=8, recipe="r")}, table, 0).rows("x_8")
 
 
 def test_another_seed_draws_other_rows() -> None:
-    table = pool([0.5] * 200)
-    assert set(tiers.cut("random_10", TIERS, table, 0)) != set(
-        tiers.cut("random_10", TIERS, table, 1)
-    )
+    dice = np.random.default_rng(0)
+    table = pool(dice.random(200).tolist(), dice.integers(1, 9, 200).tolist())
+    one, two = (tiers.Cuts(TIERS, table, seed) for seed in (0, 1))
+    for name in ("random_10", "matched_10"):
+        draws = [one.rows(name, 0), one.rows(name, 1), two.rows(name, 0), two.rows(name, 1)]
+        assert len({frozenset(draw) for draw in draws}) == 4
+    for name in ("top_10", "low_10", "longest_10", "top_50pct"):
+        assert one.rows(name, 0).equals(one.rows(name, 1))
+
+
+def test_a_control_of_a_draw_is_of_the_same_seeds_draw() -> None:
+    table = pool([0.5] * 400, list(range(400)))
+    named = {
+        "random_10": Tier(rule="random", count=10, recipe="r"),
+        "matched_10": Tier(rule="matched", of="random_10", recipe="r"),
+    }
+    cuts = tiers.Cuts(named, table, 0)
+    for seed in (0, 1):
+        lengths = table.loc[cuts.rows("random_10", seed), "num_tokens"]
+        drawn = table.loc[cuts.rows("matched_10", seed), "num_tokens"]
+        assert lengths.min() <= drawn.min() and drawn.max() <= lengths.max()
+        assert abs(drawn.mean() - lengths.mean()) < 20
 
 
 def test_a_tier_larger_than_the_pool_is_refused_with_both_numbers(project: Path) -> None:
@@ -163,7 +184,7 @@ def test_a_tier_larger_than_the_pool_is_refused_with_both_numbers(project: Path)
 def test_what_is_saved(project: Path) -> None:
     make_until("select", "random_30_tiny", "all_100pct_tiny")
     out = project / "artifacts/select"
-    tier, random = load_from_disk(out / "high_40"), load_from_disk(out / "random_30")
+    tier, random = load_from_disk(out / "high_40"), load_from_disk(out / "random_30/0")
     assert tier["train"].num_rows == 40 and random["train"].num_rows == 30
     assert tier["validation"].to_list() == random["validation"].to_list()
     rows = list(csv.DictReader((out / "high_40_scores.csv").open()))
@@ -192,19 +213,50 @@ def test_what_is_saved(project: Path) -> None:
     assert (out / "card.json").read_bytes() == card
 
 
+def test_every_seed_has_its_own_control_which_another_seed_leaves_alone(project: Path) -> None:
+    make_until("select", "random_30_tiny")
+    out = project / "artifacts/select"
+    statistics = json.loads((out / "statistics.json").read_text())
+    draws = [f"{tier}/{seed}" for tier in ("matched_40", "random_30") for seed in (0, 1)]
+    assert set(statistics) == {"high_40", *draws}
+    for draw in draws:
+        saved = load_from_disk(out / draw)
+        with (out / f"{draw}_scores.csv").open() as file:
+            assert [row["id"] for row in csv.DictReader(file)] == saved["train"]["id"]
+        hashes = "".join(saved["train"]["hash"])
+        assert statistics[draw]["sha256"] == hashlib.sha256(hashes.encode()).hexdigest()
+        assert saved["validation"].num_rows == 20
+    assert len({one["sha256"] for one in statistics.values()}) == 5
+    arms = {name: out / f"experiments/{name}_40_tiny.json" for name in ("high", "matched")}
+    data = json.loads(arms["matched"].read_text())["data"]
+    assert data == {draw: statistics[draw] for draw in draws[:2]}
+    high = arms["high"].read_bytes()
+    before = json.loads((out / "card.json").read_text())["files"]
+    change(project, "seeds", [1, 2, 0])
+    stage.run(["random_30_tiny"])
+    after = json.loads((out / "card.json").read_text())["files"]
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {f"experiments/{n}_tiny.json" for n in ("matched_40", "random_30")} | {
+        "statistics.json",
+        "histogram.png",
+    }
+    assert {name.split("/")[1][0] for name in after.keys() - before.keys()} == {"2"}
+    assert arms["high"].read_bytes() == high
+
+
 def test_another_order_of_the_corpus_gives_the_same_tiers(project: Path) -> None:
     def found() -> dict[str, list[str]]:
         make_until("select", "random_30_tiny", "all_100pct_tiny")
-        tiers = (project / "artifacts/select").glob("*/dataset_dict.json")
+        tiers = (project / "artifacts/select").rglob("dataset_dict.json")
         return {
-            path.parent.name: sorted(load_from_disk(path.parent)["train"]["hash"]) for path in tiers
+            str(path.parent): sorted(load_from_disk(path.parent)["train"]["hash"]) for path in tiers
         }
 
     lines = (project / "data/a.jsonl").read_text().splitlines(keepends=True)
     one = found()
     np.random.default_rng(0).shuffle(lines)
     (project / "data/a.jsonl").write_text("".join(lines))
-    assert found() == one and len(one) == 4
+    assert found() == one and len(one) == 6
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\0"])

@@ -30,6 +30,7 @@ DESCRIPTION = {
     "experiment": "high_40_tiny",
     "seed": 0,
     "tier_name": "high_40",
+    "draw": "high_40",
     "data_sha256": "0" * 64,
     "tier": {"rule": "top", "count": 40},
     "device": "cpu",

@@ -164,7 +164,7 @@ def test_a_model_is_tuned_and_read_back(base: Path, project: Path, adapter: Any)
     weights = load_file(folder / f"{'adapter_' if adapter else ''}model.safetensors")
     assert all("lora" in name for name in weights) is bool(adapter)
     model = family.load(folder)
-    validation = stage.read(stage.resolve(["high_40_base"])[0], model)["validation"]
+    validation = stage.read(stage.resolve(["high_40_base"])[0], 0, model)["validation"]
     batch = model.sequences(validation, packing=True)
     measured = loss_sum(model, batch) / batch.num_targets
     assert measured == pytest.approx(curve[-1]["validation_loss"], rel=2e-2)
@@ -349,7 +349,7 @@ def test_a_seq2seq_model_is_tuned_and_read_back(t5: Path, project: Path, adapter
     assert curve[0]["validation_loss"] < 7, "an untied one starts at 47"
     assert curve[-1]["validation_loss"] < curve[0]["validation_loss"] - (0.01 if adapter else 0.5)
     model = family.load(folder)
-    validation = stage.read(stage.resolve(["high_40_base"])[0], model)["validation"]
+    validation = stage.read(stage.resolve(["high_40_base"])[0], 0, model)["validation"]
     batch = model.sequences(validation, packing=True)
     measured = loss_sum(model, batch) / batch.num_targets
     assert measured == pytest.approx(curve[-1]["validation_loss"], rel=2e-2)

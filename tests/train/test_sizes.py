@@ -184,7 +184,7 @@ def test_padded_rows_say_what_they_cut(project: Path, capsys: pytest.CaptureFixt
     make_until("select")
     change(project, recipe={"packing": False})
     arm = resolve_one("high_40_tiny")
-    documents = stage.read(arm, declare(arm.model, TOKENIZER))["train"]
+    documents = stage.read(arm, 0, declare(arm.model, TOKENIZER))["train"]
     stage.run(["high_40_tiny"], 0, False)
     cut = sum(max(0, len(document.ids) - 64) for document in documents)
     assert f"train: rows of 64 tokens cut {cut} tokens off high_40" in capsys.readouterr().out

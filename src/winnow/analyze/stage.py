@@ -83,7 +83,7 @@ def audits(study: Study, settings: AnalyzeConfig) -> tuple[dict[str, object], Dr
     pool = read_pool()
     measures, length = score_audit(pool), length_audit.length_audit(pool)
     truth = read_truth(settings.truth) if settings.truth else {}
-    tiers = {arm.tier_name: study.statistics[arm.tier_name] for arm in study.arms}
+    tiers = {draw: study.statistics[draw] for arm in study.arms for draw in arm.draws}
     values = {
         "columns_not_used": curation.columns_not_used(),
         "source_files": curation.source_files(),

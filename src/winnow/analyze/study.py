@@ -30,6 +30,7 @@ from winnow.core.layout import (
     SCORING_METRICS,
     SELECTED,
     STATISTICS,
+    scores_name,
 )
 from winnow.core.metrics import METRICS
 from winnow.core.params import PARAMS
@@ -98,12 +99,17 @@ class Arm:
     """The model with recipe and budget: only arms that were given the same are compared."""
     num_rows: int
     num_tokens: int
-    """Tokens of one epoch."""
+    """Tokens of one epoch, of draws the mean."""
     share: float
     """Of the curated pool."""
     overlap: float | None
-    """matched only: the share of its rows that the matched tier has too."""
+    """matched only: the share of its rows that the matched tier has too, the mean over draws."""
     runs: tuple[Run, ...]
+
+    @property
+    def draws(self) -> tuple[str, ...]:
+        """The names of the draws of its tier that its runs learned, each once."""
+        return tuple(dict.fromkeys(run.config.draw for run in self.runs))
 
     @property
     def rule(self) -> str:
@@ -163,7 +169,7 @@ class Study:
     tokens: NDArray[np.int64]
     """Tokens of each test row."""
     statistics: dict[str, TierStatistics]
-    """Of each tier's scores."""
+    """Of each draw of a tier, by its name."""
     ledgers: dict[str, object]
     """Where the rows went, by stage."""
     scoring: dict[str, Any]
@@ -287,19 +293,22 @@ def _read_run(name: str, seed: int, first: pa.Table | None) -> tuple[Run, pa.Tab
 
 
 def _arm(name: str, runs: Sequence[Run], statistics: Mapping[str, TierStatistics]) -> Arm:
-    config = runs[0].config
-    tier_name = config.tier_name
+    config, by_draw = runs[0].config, {run.config.draw: run for run in reversed(runs)}
     for run in runs:
-        if run.config.data_sha256 != config.data_sha256:
+        other = by_draw[run.config.draw]
+        if run.config.data_sha256 != other.config.data_sha256:
             raise Refusal(
-                f"{runs[0].folder} and {run.folder} were trained on different data: "
+                f"{other.folder} and {run.folder} were trained on different data: "
                 f"run `winnow train {name}`"
             )
-    if tier_name not in statistics:
-        raise Refusal(f"{STATISTICS} has no {tier_name}: run `winnow select {name}`")
+    for draw in by_draw:
+        if draw not in statistics:
+            raise Refusal(f"{STATISTICS} has no {draw}: run `winnow select {name}`")
+    overlaps = [statistics[draw].overlap_with_of for draw in by_draw]
+    shared = [overlap for overlap in overlaps if overlap is not None]
     return Arm(
         name=name,
-        tier_name=tier_name,
+        tier_name=config.tier_name,
         tier=Tier(**config.tier),
         level=config.level,
         model=config.model_name,
@@ -307,9 +316,9 @@ def _arm(name: str, runs: Sequence[Run], statistics: Mapping[str, TierStatistics
         budget=config.budget_name,
         model_name=config.group,
         num_rows=config.num_rows,
-        num_tokens=config.num_tokens,
-        share=statistics[tier_name].share,
-        overlap=statistics[tier_name].overlap_with_of,
+        num_tokens=round(sum(run.config.num_tokens for run in runs) / len(runs)),
+        share=statistics[config.draw].share,
+        overlap=sum(shared) / len(shared) if shared else None,
         runs=tuple(runs),
     )
 
@@ -407,10 +416,10 @@ def read_test_hashes() -> list[str]:
     return hashes
 
 
-def read_tier_rows(tier_name: str) -> NDArray[np.int64]:
-    """The rows of a tier, as places in the pool."""
-    path = SELECTED / f"{tier_name}_scores.csv"
-    cards.read_card(SELECTED, "winnow select", path.name)
+def read_draw(draw: str) -> NDArray[np.int64]:
+    """The rows of a draw of a tier, as places in the pool."""
+    path = SELECTED / scores_name(draw)
+    cards.read_card(SELECTED, "winnow select", scores_name(draw))
     columns = pyarrow.csv.ConvertOptions(column_types={"idx": pa.int64()}, include_columns=["idx"])
     lines = pyarrow.csv.ParseOptions(newlines_in_values=True)
     table = pyarrow.csv.read_csv(path, parse_options=lines, convert_options=columns)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from winnow.core import rules
 from winnow.core.errors import Refusal, at
+from winnow.core.layout import draw_name
 from winnow.core.params import (
     PARAMS,
     Count,
@@ -62,6 +63,11 @@ class Tier:
         """Whether the score chose its rows, so that it is charged the scoring: of all rows it
         chooses none, and a matched control stands for rows that were drawn without it."""
         return rules.find(self.rule).is_scored and self.share != 1
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether every training seed draws its own rows: of all rows none are drawn."""
+        return rules.find(self.rule).is_drawn and self.share != 1
 
     @property
     def scorer(self) -> str:
@@ -219,6 +225,10 @@ class Experiment:
     budget: Budget | None = None
     group: str
     """The model with the named recipe and budget: only arms that share it are compared."""
+
+    def draw(self, seed: int) -> str:
+        """The name of the draw of the tier that a training of a seed learns."""
+        return draw_name(self.tier_name, seed if self.tier.is_drawn else None)
 
 
 def declared_seeds() -> tuple[int, ...]:

@@ -22,6 +22,24 @@ METRICS = Path("metrics.json")
 STATE = Path(".winnow")
 """Where unfinished work and locks live: outside of every DVC output, which DVC deletes at will."""
 
+
+def draw_name(tier_name: str, seed: int | None) -> str:
+    """The name of a draw of a tier, which is its place in SELECTED.
+
+    There lies a dataset with the splits train and validation; see `scores_name` for its scores.
+
+    Args:
+        tier_name: of the tier.
+        seed: of the training that the rows are drawn for; None where the rule draws nothing.
+    """
+    return tier_name if seed is None else f"{tier_name}/{seed}"
+
+
+def scores_name(draw: str) -> str:
+    """The file in SELECTED with the scores of a draw's rows, in their order."""
+    return f"{draw}_scores.csv"
+
+
 READS = {
     "ingest": ("data",),
     "curate": (f"{INGESTED}",),

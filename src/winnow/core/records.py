@@ -204,6 +204,8 @@ class ExperimentConfig:
     tier_name: str
     tier: dict[str, Any]
     """The declared tier; `winnow.core.experiments.Tier` builds it."""
+    draw: str
+    """Of the tier: its name in statistics.json, and its place in artifacts/select."""
     level: str
     """The first word of the tier's name."""
     model_name: str
@@ -277,7 +279,7 @@ class TrainResults:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TierStatistics:
-    """What statistics.json says of a tier's rows and their scores."""
+    """What statistics.json says of the rows of a draw of a tier, and of their scores."""
 
     rule: str
     sha256: str

@@ -28,6 +28,9 @@ class Rule:
     """What a tier of it declares: the quantity, by count or by share, or fields of Tier."""
     is_scored: bool = False
     """Whether a score chooses the rows, so that an arm is charged the scoring."""
+    is_drawn: bool = False
+    """Whether chance chooses the rows, so that every training seed draws its own: one draw is not
+    what a rule's rows are like."""
     colours: tuple[str, str] | None = None
     """On paper and on a dark page; a rule without colours is drawn in ink."""
     marker: str = "P"
@@ -64,6 +67,7 @@ RULES = {
         adjective="source's own",
         description="drawn at random from named sources",
         keys=("sources", "quantity"),
+        is_drawn=True,
         colours=("#4a5aa8", "#9aa7ee"),
         marker="p",
         glyph="⬟",
@@ -74,6 +78,7 @@ RULES = {
         adjective="mixed",
         description="drawn at random from sources in fixed shares",
         keys=("weights", "quantity"),
+        is_drawn=True,
         colours=("#7a4b2a", "#c9986f"),
         marker="h",
         glyph="⬢",
@@ -84,6 +89,7 @@ RULES = {
         adjective="length-matched random",
         description="drawn at random, with the token lengths of another tier",
         keys=("of",),
+        is_drawn=True,
         colours=("#b34a00", "#ef8f4f"),
         marker="D",
         glyph="◆",
@@ -93,6 +99,7 @@ RULES = {
         phrase="{} random rows",
         adjective="random",
         description="drawn at random",
+        is_drawn=True,
         colours=("#8a6100", "#d9ad3c"),
         marker="s",
         glyph="■",

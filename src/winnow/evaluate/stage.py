@@ -43,8 +43,8 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool) -> No
     settings = params.load("evaluate", EvaluateConfig)
     models = {}
     for arm in arms:
-        cards.read_card(SELECTED, f"winnow select {arm.name}", arm.tier_name)
         for number in seeds:
+            cards.read_card(SELECTED, f"winnow select {arm.name}", arm.draw(number))
             models[arm.name, number] = cards.read_card(
                 MODELS / arm.name / str(number), f"winnow train {arm.name} --seed {number}"
             )["files"]
@@ -74,7 +74,7 @@ def _evaluate(
         with files.atomic_file(note, "w"):
             pass  # there as long as the results are not in the record
         with cards.publish_folder(target, {"stage": "evaluate", "key": key}) as folder:
-            figures = _judge(judging.load(source), arm.tier_name, test, folder)
+            figures = _judge(judging.load(source), arm.draw(seed), test, folder)
             for name in ("experiment_config.json", "train_results.json"):
                 shutil.copyfile(source / name, folder / name)
         print(
@@ -84,14 +84,14 @@ def _evaluate(
     record(target, note)
 
 
-def _judge(judged: Judged, tier_name: str, test: TestSet, folder: Path) -> TestLosses:
-    """Write what a model does on the test set into a folder."""
+def _judge(judged: Judged, draw: str, test: TestSet, folder: Path) -> TestLosses:
+    """Write what a model that learned a draw does on the test set into a folder."""
     settings = test.settings
     items = losses.table(
         test.rows, test.quintiles, judged.row_losses(test.rows, settings.batch_size)
     )
     figures = TestLosses(
-        **asdict(losses.summarise(items)), baseline_loss=_baseline(judged, tier_name, test)
+        **asdict(losses.summarise(items)), baseline_loss=_baseline(judged, draw, test)
     )
     files.write_json(folder / "evaluation/metrics.json", figures)
     files.write_json(folder / "quality_analysis/strata.json", losses.strata(items))
@@ -105,8 +105,8 @@ def _judge(judged: Judged, tier_name: str, test: TestSet, folder: Path) -> TestL
     return figures
 
 
-def _baseline(judged: Judged, tier_name: str, test: TestSet) -> float:
-    train = files.read_split(SELECTED / tier_name / "train")
+def _baseline(judged: Judged, draw: str, test: TestSet) -> float:
+    train = files.read_split(SELECTED / draw / "train")
     targets = judged.targets(train), judged.targets(test.rows)
     return losses.unigram_loss(*targets, judged.vocabulary.size)
 

@@ -185,7 +185,7 @@ class Runs:
         missing = [Param(k, str(v)) for k, v in params.items() if k not in run.data.params]
         self.client.log_batch(run_id, params=missing, synchronous=True)
         if not run.inputs.dataset_inputs:
-            place = json.dumps({"uri": f"{SELECTED}/{description['tier_name']}"})
+            place = json.dumps({"uri": f"{SELECTED / description['draw']}"})
             digest = description["data_sha256"][:36]
             tier = Dataset(description["tier_name"], digest, "local", place)
             tags = [InputTag("mlflow.data.context", stage)]

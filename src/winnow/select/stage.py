@@ -1,12 +1,12 @@
 """Cut the tiers that the experiments need.    winnow select [experiment ...]
 
-Writes artifacts/select: <tier>/ (a dataset with train and the shared validation split),
-<tier>_scores.csv, statistics.json, histogram.png, experiments/<experiment>.json, card.json.
+Writes artifacts/select: <tier>/ (a dataset with train and the shared validation split) and
+<tier>_scores.csv, or where chance chooses the rows <tier>/<seed>/ and <tier>/<seed>_scores.csv for
+every seed; statistics.json, histogram.png, experiments/<experiment>.json, card.json.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ from pyarrow import csv
 
 from winnow.core import cards, engine, files, params
 from winnow.core.errors import Refusal
-from winnow.core.experiments import Tier, resolve
-from winnow.core.layout import CURATED, SCORED, SELECTED
+from winnow.core.experiments import Experiment, Tier, declared_seeds, resolve
+from winnow.core.layout import CURATED, SCORED, SELECTED, scores_name
 from winnow.core.progress import progress
 from winnow.core.records import CURATED_SCHEMA, DIMENSIONS, TierStatistics
-from winnow.select import tiers
 from winnow.select.params import SelectConfig
+from winnow.select.tiers import Cuts
 
 
 def _fingerprint(hashes: pa.ChunkedArray) -> str:
@@ -83,6 +83,7 @@ def _by_source(rows: pd.DataFrame) -> dict[str, int]:
 
 
 def _histogram(path: Path, scores: dict[str, pd.Series]) -> None:
+    """Draw the scores of every tier's rows, of a control's those of its first draw."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -106,57 +107,75 @@ def _check_scorer(name: str, tier: Tier, scorers: Mapping[str, Any]) -> None:
 
 
 def run(experiments: list[str]) -> None:
-    """Cut every tier that the experiments of params.yaml, and those named, are trained on.
+    """Cut every tier that the experiments of params.yaml, and those named, are trained on: once
+    for each seed of params.yaml where chance chooses its rows.
 
     Raises:
         Refusal: an unknown experiment, or a tier that is larger than the pool; nothing is
             written then.
     """
     settings = params.load("select", SelectConfig)
-    arms = resolve(["all", *experiments])
-    needed = dict.fromkeys(arm.tier_name for arm in arms)
+    arms, seeds = resolve(["all", *experiments]), declared_seeds()
     scored = cards.read_card(SCORED, "winnow score")
     cards.check_inputs(SCORED, scored, "winnow score")
     cards.read_card(CURATED, "winnow curate", "train.parquet", "validation.parquet")
     scores = pq.read_table(SCORED / "train.parquet").to_pandas()
     scorers = scored["scorers"]
-    for name in needed:
+    lowest = [name for name in scorers if scorers[name]["best"] == "lowest"]
+    cuts = Cuts(settings.tiers, scores, settings.seed, lowest)
+    for name in dict.fromkeys(arm.tier_name for arm in arms):
         _check_scorer(name, settings.tiers[name], scorers)
-        tiers.size(name, settings.tiers, scores)
-    cut = partial(
-        tiers.cut,
-        tiers=settings.tiers,
-        scores=scores,
-        seed=settings.seed,
-        reversed_columns=[name for name in scorers if scorers[name]["best"] == "lowest"],
-    )
+        cuts.size(name)
     card: dict[str, Any] = {
         "stage": "select",
         "params": {"seed": settings.seed},
         "inputs": {str(SCORED): files.fingerprint(scored["files"])},
     }
     with cards.lock("select"), engine.running(), cards.publish_folder(SELECTED, card) as folder:
-        cuts = {name: cut(name) for name in needed}
-        rows = pq.read_table(CURATED / "train.parquet", columns=CURATED_SCHEMA.names)
-        validation = pq.read_table(CURATED / "validation.parquet")
-        statistics = {}
-        for name, index in progress(cuts.items(), "select", "tiers"):
-            tier = settings.tiers[name]
-            of = tier.of and cut(tier.of)
-            chosen = scores.loc[index]
-            _save(folder / name, rows.take(pa.array(index)).combine_chunks(), validation)
-            _write_scores(folder / f"{name}_scores.csv", chosen, [*scorers])
-            statistics[name] = _statistics(tier, chosen, len(scores), of)
+        statistics = _write_draws(folder, cuts, arms, seeds, [*scorers])
         files.write_json(folder / "statistics.json", statistics)
-        _histogram(folder / "histogram.png", {name: scores["score"][cuts[name]] for name in cuts})
+        _histogram(
+            folder / "histogram.png",
+            {arm.tier_name: scores["score"][cuts.rows(arm.tier_name, seeds[0])] for arm in arms},
+        )
         for arm in arms:
             # What dvc.yaml lets a training depend on: another number in a recipe changes the cards
             # of the arms that use it, and no others.
-            resolved = asdict(arm) | {"data": statistics[arm.tier_name]}
+            data = {draw: statistics[draw] for draw in map(arm.draw, seeds)}
+            resolved = asdict(arm) | {"data": data}
             files.write_json(folder / "experiments" / f"{arm.name}.json", resolved)
-    for name, one in statistics.items():
+    for draw, one in statistics.items():
         print(
-            f"{name}: {one.num_rows} rows, score {one.min:.3f} - {one.max:.3f}, "
+            f"{draw}: {one.num_rows} rows, score {one.min:.3f} - {one.max:.3f}, "
             f"mean {one.mean:.3f}, standard deviation {one.std:.3f}"
         )
-    print(f"select: {len(cuts)} tiers for {len(arms)} experiments -> {SELECTED}")
+    number = len({arm.tier_name for arm in arms})
+    print(f"select: {number} tiers for {len(arms)} experiments -> {SELECTED}")
+
+
+def _write_draws(
+    folder: Path,
+    cuts: Cuts,
+    arms: Sequence[Experiment],
+    seeds: Sequence[int],
+    scorers: list[str],
+) -> dict[str, TierStatistics]:
+    """Write the rows and scores of every draw that a training learns; returns what they are like,
+    by the name of the draw."""
+    draws: dict[str, tuple[str, int]] = {}
+    for arm in arms:
+        for seed in seeds:
+            draws.setdefault(arm.draw(seed), (arm.tier_name, seed))
+    for cell in draws.values():  # before any text is in memory
+        cuts.rows(*cell)
+    texts = pq.read_table(CURATED / "train.parquet", columns=CURATED_SCHEMA.names)
+    validation = pq.read_table(CURATED / "validation.parquet")
+    statistics = {}
+    for draw, (name, seed) in progress(draws.items(), "select", "draws"):
+        tier, index = cuts.tiers[name], cuts.rows(name, seed)
+        of = cuts.rows(tier.of, seed) if tier.of else None
+        chosen = cuts.scores.loc[index]
+        _save(folder / draw, texts.take(pa.array(index)).combine_chunks(), validation)
+        _write_scores(folder / scores_name(draw), chosen, scorers)
+        statistics[draw] = _statistics(tier, chosen, len(cuts.scores), of)
+    return statistics

@@ -1,13 +1,16 @@
 """Which rows a tier takes: pure functions of the score table."""
 
+import hashlib
 import importlib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from winnow.core import rules
 from winnow.core.errors import Refusal, at
 from winnow.core.experiments import QUALITY, Tier
+from winnow.core.layout import draw_name
 from winnow.select.pool import Pool
 
 
@@ -16,83 +19,98 @@ def column(tier: Tier) -> str:
     return "score" if tier.scorer == QUALITY else tier.scorer
 
 
-def _candidates(tier: Tier, scores: pd.DataFrame) -> pd.DataFrame:
-    """The rows that a tier may take: those of its sources, those with a score.
-
-    Raises:
-        Refusal: a source has no row.
-    """
-    sources, named = scores.get("source"), tier.sources or tier.weights or ()
-    for source in named:
-        if not (sources == source).any():
-            known = ", ".join(sorted(sources.unique())[:6])
-            raise Refusal(f"no row is of source {source!r}: the sources are {known}")
-    if named:
-        return scores[sources.isin([*named])]
-    if rules.find(tier.rule).is_scored and scores[column(tier)].hasnans:
-        return scores[scores[column(tier)].notna()]
-    return scores
+def _draw_seed(seed: int, training_seed: int) -> int:
+    """The seed of a draw for a training: a hash of both, so that no two pairs share one."""
+    text = f"{seed}/{training_seed}"
+    return int(hashlib.blake2b(text.encode(), digest_size=4).hexdigest(), 16)
 
 
-def size(name: str, tiers: Mapping[str, Tier], scores: pd.DataFrame) -> int:
-    """How many rows a tier takes.
+@dataclass(frozen=True, slots=True, eq=False)
+class Cuts:
+    """The rows of tiers, each draw of them chosen once, when it is first asked for."""
 
-    Raises:
-        Refusal: more than there are, or none; the message names both numbers.
-    """
-    tier = tiers[name]
-    if tier.of is not None:
-        return size(tier.of, tiers, scores)
-    with at(f"tier {name}"):
-        available = len(_candidates(tier, scores))
-    number = tier.count if tier.share is None else round(tier.share * available)
-    assert number is not None
-    if not 0 < number <= available:
-        pool = "the curated pool has" if available == len(scores) else "it may choose from"
-        raise Refusal(f"tier {name} wants {number} rows, {pool} {available}")
-    return number
+    tiers: Mapping[str, Tier]
+    """All that are declared: a matched one needs the tier that it is matched to."""
+    scores: pd.DataFrame
+    """The score table of the pool."""
+    seed: int
+    """Of the draws, with the training's."""
+    reversed_columns: Collection[str] = ()
+    """Those of scorers of which the lowest score is the best."""
+    chosen: dict[str, pd.Index] = field(default_factory=dict)
+    """By the name of the draw."""
 
+    def _candidates(self, tier: Tier) -> pd.DataFrame:
+        """The rows that a tier may take: those of its sources, those with a score.
 
-def cut(
-    name: str,
-    tiers: Mapping[str, Tier],
-    scores: pd.DataFrame,
-    seed: int,
-    reversed_columns: Collection[str] = (),
-) -> pd.Index:
-    """Choose a tier's rows.
+        Raises:
+            Refusal: a source has no row.
+        """
+        scores = self.scores
+        sources, named = scores.get("source"), tier.sources or tier.weights or ()
+        for source in named:
+            if not (sources == source).any():
+                known = ", ".join(sorted(sources.unique())[:6])
+                raise Refusal(f"no row is of source {source!r}: the sources are {known}")
+        if named:
+            return scores[sources.isin([*named])]
+        if rules.find(tier.rule).is_scored and scores[column(tier)].hasnans:
+            return scores[scores[column(tier)].notna()]
+        return scores
 
-    Args:
-        name: of the tier.
-        tiers: all declared tiers (a matched one needs the tier that it is matched to).
-        scores: the score table of the pool.
-        seed: of the random draws.
-        reversed_columns: those of scorers of which the lowest score is the best.
+    def size(self, name: str) -> int:
+        """How many rows a tier takes.
 
-    Returns:
-        Index labels into `scores`, in the order of the rule: best first for top, worst first for
-        bottom, longest first for longest, in drawn order for random ones.
+        Raises:
+            Refusal: more than there are, or none; the message names both numbers.
+        """
+        tier = self.tiers[name]
+        if tier.of is not None:
+            return self.size(tier.of)
+        with at(f"tier {name}"):
+            available = len(self._candidates(tier))
+        number = tier.count if tier.share is None else round(tier.share * available)
+        assert number is not None
+        if not 0 < number <= available:
+            pool = "the curated pool has" if available == len(self.scores) else "it may choose from"
+            raise Refusal(f"tier {name} wants {number} rows, {pool} {available}")
+        return number
 
-    Raises:
-        Refusal: the rule does not find as many rows as the tier is to have.
-    """
-    tier = tiers[name]
-    number = size(name, tiers, scores)
-    rows, by = _candidates(tier, scores), column(tier)
-    of = None if tier.of is None else cut(tier.of, tiers, scores, seed, reversed_columns)
-    pool = Pool(
-        tier=tier,
-        number=number,
-        rows=rows,
-        scores=-rows[by] if by in reversed_columns else rows[by],
-        of=of,
-        seed=seed,
-    )
-    choose = rules.find(tier.rule).choose
-    if choose is None:
-        choose = importlib.import_module(f"winnow.select.rules.{tier.rule}").choose
-    with at(f"tier {name}"):
-        chosen: pd.Index = choose(pool)
-        if len(chosen) != pool.number or not chosen.is_unique:
-            raise Refusal(f"{tier.rule} chose {len(chosen)} rows, it is to choose {pool.number}")
-    return chosen
+    def rows(self, name: str, training_seed: int = 0) -> pd.Index:
+        """The rows of a tier that a training learns.
+
+        Args:
+            name: of the tier.
+            training_seed: it decides the rows of tiers that are drawn, and of no others.
+
+        Returns:
+            Index labels into `scores`, in the order of the rule: best first for top, worst first
+            for bottom, longest first for longest, in drawn order for random ones.
+
+        Raises:
+            Refusal: the rule does not find as many rows as the tier is to have.
+        """
+        draw = draw_name(name, training_seed if self.tiers[name].is_drawn else None)
+        if draw not in self.chosen:
+            self.chosen[draw] = self._choose(name, training_seed)
+        return self.chosen[draw]
+
+    def _choose(self, name: str, training_seed: int) -> pd.Index:
+        tier, number = self.tiers[name], self.size(name)
+        rows, by = self._candidates(tier), column(tier)
+        pool = Pool(
+            tier=tier,
+            number=number,
+            rows=rows,
+            scores=-rows[by] if by in self.reversed_columns else rows[by],
+            of=None if tier.of is None else self.rows(tier.of, training_seed),
+            seed=_draw_seed(self.seed, training_seed) if tier.is_drawn else self.seed,
+        )
+        choose = rules.find(tier.rule).choose
+        if choose is None:
+            choose = importlib.import_module(f"winnow.select.rules.{tier.rule}").choose
+        with at(f"tier {name}"):
+            chosen: pd.Index = choose(pool)
+            if len(chosen) != number or not chosen.is_unique:
+                raise Refusal(f"{tier.rule} chose {len(chosen)} rows, it is to choose {number}")
+        return chosen

@@ -52,16 +52,17 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
     arms = resolve(experiments)
     settings = params.load("train", TrainConfig)
     settings = replace(settings, init=init or settings.init)
-    hashes = {arm.name: _data_hashes(arm) for arm in arms}
+    seeds = declared_seeds() if seed is None else (seed,)
+    hashes = {(arm.name, number): _data_hashes(arm, number) for arm in arms for number in seeds}
     # Accelerate itself looks for GPUs alone: without one, processes meet on the CPU over gloo.
     state = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
     unrecorded = []
     for arm in arms:
-        for number in declared_seeds() if seed is None else (seed,):
+        for number in seeds:
             is_main = state.is_main_process
             with cards.lock(f"train-{arm.name}-{number}") if is_main else nullcontext():
                 try:
-                    _train(arm, number, settings, hashes[arm.name], skip_existing)
+                    _train(arm, number, settings, hashes[arm.name, number], skip_existing)
                 except Unrecorded as error:
                     unrecorded.append(str(error))
                 except Stopped:
@@ -73,9 +74,9 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
         raise Refusal("; ".join(unrecorded))
 
 
-def _data_hashes(arm: Experiment) -> dict[str, str]:
-    """What an arm is trained on, by hash, after checking that it is what was written."""
-    tier = cards.read_card(SELECTED, f"winnow select {arm.name}", arm.tier_name)["files"]
+def _data_hashes(arm: Experiment, seed: int) -> dict[str, str]:
+    """What a cell is trained on, by hash, after checking that it is what was written."""
+    tier = cards.read_card(SELECTED, f"winnow select {arm.name}", arm.draw(seed))["files"]
     # The test rows are read for the record: they name the grid.
     names = (TOKENIZER.name, TEST_ROWS.name)
     curated = cards.read_card(TOKENIZER.parent, "winnow curate", *names)["files"]
@@ -210,6 +211,7 @@ class _Job:
         return asdict(self.arm) | {
             "experiment": name,
             "seed": seed,
+            "draw": self.arm.draw(seed),
             "init": init,
             "num_rows": rows,
             "num_tokens": tokens,
@@ -239,7 +241,7 @@ def _train(
             record(job.target, note)
         return
     job.model.check()
-    documents = read(arm, job.model)
+    documents = read(arm, seed, job.model)
     train, validation, cost = job.prepare(documents)
     if PartialState().is_main_process:
         checkpoint.claim(job.state, key)
@@ -281,9 +283,9 @@ def _publish(job: _Job, plan: loop.Plan, cost: Estimate, description: dict[str, 
     record(job.target, note)
 
 
-def read(arm: Experiment, model: Family) -> dict[str, list[Document]]:
-    """The tier's documents as tokens by split."""
-    folder, objective = SELECTED / arm.tier_name, arm.recipe.objective
+def read(arm: Experiment, seed: int, model: Family) -> dict[str, list[Document]]:
+    """The documents of the tier's draw as tokens by split."""
+    folder, objective = SELECTED / arm.draw(seed), arm.recipe.objective
     return {
         split: model.documents(files.read_split(folder / split), objective)
         for split in ("train", "validation")

@@ -15,7 +15,7 @@ from scipy import stats
 from winnow.analyze.audits.ranks import Floats
 from winnow.analyze.audits.score_audit import MEASURES
 from winnow.analyze.report.values import with_reasons
-from winnow.analyze.study import Study, read_test_hashes, read_tier_rows
+from winnow.analyze.study import Study, read_draw, read_test_hashes
 
 CLEAN = "clean"
 
@@ -96,7 +96,7 @@ def planted_truth(
         "test": _losses_by_truth(truth, study),
         "tiers": {
             name: {"rule": arm.rule, "num_rows": arm.num_rows}
-            | _clean_share(qualities[row] for row in read_tier_rows(name))
+            | _clean_share(qualities[row] for draw in arm.draws for row in read_draw(draw))
             for name, arm in tiers.items()
         },
     }
