@@ -188,6 +188,22 @@ class Recipe:
     """The tokens that a loss counts: all; those of the response; or those of the response as the
     target of an encoder's source."""
 
+    order: Literal["random", "ascending", "descending"] = "random"
+    """In which an epoch goes through the rows: drawn by the seed, or by a score, as a curriculum
+    does (Bengio et al. 2009). Equal scores are drawn, and rows without a score come last."""
+    by: Name | None = None
+    """The scorer whose scores order; the tier's own where none is named."""
+
+    def __post_init__(self) -> None:
+        """Refuse a scorer that orders nothing."""
+        if self.by and not self.is_ordered:
+            raise Refusal(f"by: expected an order by {self.by}, ascending or descending")
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether a score orders the rows of an epoch."""
+        return self.order != "random"
+
     @property
     def sequences_per_step(self) -> int:
         """Sequences that one optimizer step sees."""
@@ -226,9 +242,19 @@ class Experiment:
     group: str
     """The model with the named recipe and budget: only arms that share it are compared."""
 
+    @property
+    def order_scorer(self) -> str | None:
+        """The scorer whose scores order an epoch's rows; None where the seed draws their order."""
+        return (self.recipe.by or self.tier.scorer) if self.recipe.is_ordered else None
+
     def draw(self, seed: int) -> str:
         """The name of the draw of the tier that a training of a seed learns."""
         return draw_name(self.tier_name, seed if self.tier.is_drawn else None)
+
+
+def score_column(scorer: str) -> str:
+    """The column of a score table that holds what a scorer gave."""
+    return "score" if scorer == QUALITY else scorer
 
 
 def declared_seeds() -> tuple[int, ...]:

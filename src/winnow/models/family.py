@@ -7,6 +7,7 @@ of families import transformers' models, and only once one of them is chosen.
 import abc
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,17 +131,20 @@ class Family(abc.ABC):
         lora.read(self.network, folder)
         lora.merge(self.network)
 
-    def sequences(self, documents: list[Document], packing: bool) -> Sequences:
+    def sequences(
+        self, documents: list[Document], packing: bool, in_order: bool = False
+    ) -> Sequences:
         """What a step is made of; sequences without a target are left out.
 
         Args:
             documents: of `documents`.
             packing: whole documents share a sequence; else a row a document, in their order.
+            in_order: keep the order of documents where they are packed, too.
 
         Raises:
             Refusal: no sequence holds a target.
         """
-        fill = pack if packing else pad
+        fill = partial(pack, in_order=in_order) if packing else pad
         ids, labels = ([*part] for part in zip(*documents, strict=True))
         filled = fill(ids, self.spec.context, self.begin, labels)
         has_target = (filled.labels != IGNORED).any(axis=1)

@@ -32,7 +32,9 @@ class Seq2Seq(Loaded):
             for question, response in zip(*self.encoded(rows), strict=True)
         ]
 
-    def sequences(self, documents: list[Document], packing: bool) -> Sequences:
+    def sequences(
+        self, documents: list[Document], packing: bool, in_order: bool = False
+    ) -> Sequences:
         """A row a document, whatever the recipe says: an encoder sees all of its input. Source and
         target are cut at the context, and padded to the longest."""
         sources, targets = zip(*documents, strict=True)

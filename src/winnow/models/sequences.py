@@ -80,11 +80,25 @@ def _bins(sizes: list[int], length: int) -> Iterator[list[int]]:
     yield from bins
 
 
+def _bins_in_order(sizes: list[int], length: int) -> Iterator[list[int]]:
+    """Next fit: items go in their order into one bin after the other."""
+    items: list[int] = []
+    room = length
+    for item, size in enumerate(sizes):
+        if size > room:
+            yield items
+            items, room = [], length
+        items.append(item)
+        room -= size
+    yield items
+
+
 def pack(
     documents: list[Tokens],
     length: int,
     end_of_text: int,
     labels: list[Tokens] | None = None,
+    in_order: bool = False,
 ) -> Sequences:
     """Fill sequences of `length` tokens with whole documents.
 
@@ -97,11 +111,14 @@ def pack(
         end_of_text: the token before a document, and the padding.
         labels: of each document the same ids, IGNORED where a token is no target; None where all
             tokens are.
+        in_order: keep the order of documents, at the price of more padding; else the fullest
+            sequences that are easily found.
     """
     pairs = zip(documents, labels or documents, strict=True)
     pieces = [(*pair, at) for pair in pairs for at in range(0, len(pair[0]), length)]
     sizes = [min(length, len(document) - at) for document, _, at in pieces]
-    return _filled(pieces, list(_bins(sizes, length)), length, end_of_text)
+    bins = _bins_in_order if in_order else _bins
+    return _filled(pieces, list(bins(sizes, length)), length, end_of_text)
 
 
 def pad(
@@ -149,24 +166,33 @@ def _filled(
     return packed
 
 
-def shuffled(documents: list[T], seed: int) -> list[T]:
-    """The documents in the order of a seed."""
+def shuffled(documents: list[T], seed: int, keys: npt.NDArray[np.float64] | None = None) -> list[T]:
+    """The documents in the order of a seed; with keys the lowest first, of equal ones by the seed,
+    and those whose key is NaN last."""
     order = np.random.default_rng(seed).permutation(len(documents))
+    if keys is not None:
+        order = order[np.argsort(keys[order], kind="stable")]
     return [documents[index] for index in order]
 
 
-def epoch_order(sequences: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+def epoch_order(
+    sequences: int, seed: int, epoch: int, in_order: bool = False
+) -> npt.NDArray[np.int64]:
     """In which order an epoch goes through the sequences: a function of seed and epoch alone, so
-    that a resumed run goes on exactly where it was."""
+    that a resumed run goes on exactly where it was. In theirs where `in_order`."""
+    if in_order:
+        return np.arange(sequences)
     return np.random.default_rng([seed, epoch]).permutation(sequences)
 
 
-def steps_to(sequences: Sequences, tokens: int, sequences_per_step: int, seed: int) -> int:
-    """Optimizer steps after which at least so many tokens were targets, in the seed's order."""
+def steps_to(
+    sequences: Sequences, tokens: int, sequences_per_step: int, seed: int, in_order: bool = False
+) -> int:
+    """Optimizer steps after which at least so many tokens were targets, in `epoch_order`."""
     epochs, rest = divmod(tokens, sequences.num_targets)
     steps = epochs * -(-len(sequences) // sequences_per_step)
     if rest:
-        order = epoch_order(len(sequences), seed, epochs)
+        order = epoch_order(len(sequences), seed, epochs, in_order)
         targets = (sequences.labels != IGNORED).sum(axis=1)[order]
         seen = np.add.reduceat(targets, np.arange(0, len(order), sequences_per_step)).cumsum()
         steps += int(np.searchsorted(seen, rest)) + 1

@@ -98,12 +98,18 @@ def _histogram(path: Path, scores: dict[str, pd.Series]) -> None:
     pyplot.close(figure)
 
 
-def _check_scorer(name: str, tier: Tier, scorers: Mapping[str, Any]) -> None:
-    if tier.scorer not in scorers:
-        raise Refusal(
-            f"{params.PARAMS}: select.tiers.{name}.by: {tier.scorer} scored no row, but "
-            f"{', '.join(scorers)}: name it in score.scorers and run `winnow score`"
-        )
+def _check_scorers(arm: Experiment, scorers: Mapping[str, Any]) -> None:
+    """Refuse an arm whose rows are cut or ordered by scores that are not there."""
+    recipe = arm.recipe_name or arm.tier.recipe
+    for key, name in (
+        (f"select.tiers.{arm.tier_name}.by", arm.tier.scorer),
+        (f"train.recipes.{recipe}.by", arm.order_scorer),
+    ):
+        if name and name not in scorers:
+            raise Refusal(
+                f"{params.PARAMS}: {key}: {name} scored no row, but {', '.join(scorers)}: name it "
+                "in score.scorers and run `winnow score`"
+            )
 
 
 def run(experiments: list[str]) -> None:
@@ -123,9 +129,9 @@ def run(experiments: list[str]) -> None:
     scorers = scored["scorers"]
     lowest = [name for name in scorers if scorers[name]["best"] == "lowest"]
     cuts = Cuts(settings.tiers, scores, settings.seed, lowest)
-    for name in dict.fromkeys(arm.tier_name for arm in arms):
-        _check_scorer(name, settings.tiers[name], scorers)
-        cuts.size(name)
+    for arm in arms:
+        _check_scorers(arm, scorers)
+        cuts.size(arm.tier_name)
     card: dict[str, Any] = {
         "stage": "select",
         "params": {"seed": settings.seed},
@@ -141,7 +147,10 @@ def run(experiments: list[str]) -> None:
         for arm in arms:
             # What dvc.yaml lets a training depend on: another number in a recipe changes the cards
             # of the arms that use it, and no others.
-            data = {draw: statistics[draw] for draw in map(arm.draw, seeds)}
+            data: dict[str, Any] = {draw: asdict(statistics[draw]) for draw in map(arm.draw, seeds)}
+            if arm.order_scorer:
+                for draw, one in data.items():
+                    one["scores"] = files.file_hash(folder / scores_name(draw))
             resolved = asdict(arm) | {"data": data}
             files.write_json(folder / "experiments" / f"{arm.name}.json", resolved)
     for draw, one in statistics.items():

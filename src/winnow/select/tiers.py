@@ -9,14 +9,9 @@ import pandas as pd
 
 from winnow.core import rules
 from winnow.core.errors import Refusal, at
-from winnow.core.experiments import QUALITY, Tier
+from winnow.core.experiments import Tier, score_column
 from winnow.core.layout import draw_name
 from winnow.select.pool import Pool
-
-
-def column(tier: Tier) -> str:
-    """The column of the score table by which a tier is cut, if its rule asks for a score."""
-    return "score" if tier.scorer == QUALITY else tier.scorer
 
 
 def _draw_seed(seed: int, training_seed: int) -> int:
@@ -54,8 +49,9 @@ class Cuts:
                 raise Refusal(f"no row is of source {source!r}: the sources are {known}")
         if named:
             return scores[sources.isin([*named])]
-        if rules.find(tier.rule).is_scored and scores[column(tier)].hasnans:
-            return scores[scores[column(tier)].notna()]
+        column = score_column(tier.scorer)
+        if rules.find(tier.rule).is_scored and scores[column].hasnans:
+            return scores[scores[column].notna()]
         return scores
 
     def size(self, name: str) -> int:
@@ -97,7 +93,7 @@ class Cuts:
 
     def _choose(self, name: str, training_seed: int) -> pd.Index:
         tier, number = self.tiers[name], self.size(name)
-        rows, by = self._candidates(tier), column(tier)
+        rows, by = self._candidates(tier), score_column(tier.scorer)
         pool = Pool(
             tier=tier,
             number=number,

@@ -300,7 +300,8 @@ def _remaining(plan: Plan, position: checkpoint.Position) -> Iterator[sequences.
     """The batches of the steps that are still to be done."""
     while position.step < plan.num_steps:
         epoch, done = divmod(position.step, plan.steps_per_epoch)
-        order = sequences.epoch_order(len(plan.train), plan.seed, epoch)
+        in_order = plan.recipe.is_ordered
+        order = sequences.epoch_order(len(plan.train), plan.seed, epoch, in_order)
         rest = order[done * plan.sequences_per_step :]
         rest = rest[: (plan.num_steps - position.step) * plan.sequences_per_step]
         yield from batches(plan.train, rest, plan.sequences_per_step)

@@ -13,13 +13,24 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 from accelerate import PartialState
+from numpy.typing import NDArray
+from pyarrow import csv
 
 from winnow.core import cards, files, layout, params, sources
 from winnow.core.errors import Refusal, Stopped
-from winnow.core.experiments import Experiment, declared_seeds, resolve
-from winnow.core.layout import MODELS, SCORING_METRICS, SELECTED, TEST_ROWS, TOKENIZER
+from winnow.core.experiments import Experiment, declared_seeds, resolve, score_column
+from winnow.core.layout import (
+    MODELS,
+    SCORING_METRICS,
+    SELECTED,
+    TEST_ROWS,
+    TOKENIZER,
+    scores_name,
+)
 from winnow.core.records import ExperimentConfig, TrainResults
 from winnow.models import family as families
 from winnow.models.cost import Estimate, estimate, flops_per_position
@@ -76,7 +87,9 @@ def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init:
 
 def _data_hashes(arm: Experiment, seed: int) -> dict[str, str]:
     """What a cell is trained on, by hash, after checking that it is what was written."""
-    tier = cards.read_card(SELECTED, f"winnow select {arm.name}", arm.draw(seed))["files"]
+    draw, scores = arm.draw(seed), scores_name(arm.draw(seed))
+    rows = [draw, scores] if arm.order_scorer else [draw]
+    tier = cards.read_card(SELECTED, f"winnow select {arm.name}", *rows)["files"]
     # The test rows are read for the record: they name the grid.
     names = (TOKENIZER.name, TEST_ROWS.name)
     curated = cards.read_card(TOKENIZER.parent, "winnow curate", *names)["files"]
@@ -85,7 +98,7 @@ def _data_hashes(arm: Experiment, seed: int) -> dict[str, str]:
             [tier[name]["sha256"] for name in sorted(tier) if name.endswith(".arrow")]
         ),
         "tokenizer": curated[f"{TOKENIZER.name}/tokenizer.json"]["sha256"],
-    }
+    } | ({"scores": tier[scores]["sha256"]} if arm.order_scorer else {})
 
 
 def budget_of(arm: Experiment, settings: TrainConfig, shape: Shape) -> Any:
@@ -179,7 +192,9 @@ class _Job:
         recipe = self.arm.recipe
         given = self.budget or {"tokens": recipe.num_train_epochs * train.num_targets}
         per_step = recipe.sequences_per_step
-        return given.get("steps") or steps_to(train, given["tokens"], per_step, self.seed)
+        return given.get("steps") or steps_to(
+            train, given["tokens"], per_step, self.seed, recipe.is_ordered
+        )
 
     def preflight(self, train: Sequences) -> Estimate:
         """Say what the run will take.
@@ -295,12 +310,38 @@ def read(arm: Experiment, seed: int, model: Family) -> dict[str, list[Document]]
 def sequences(
     arm: Experiment, seed: int, model: Family, documents: list[Document], packing: bool
 ) -> Sequences:
-    """What is trained on: packed, or a padded row a document."""
-    train = model.sequences(shuffled(documents, seed), packing)
+    """What is trained on, in its order: packed, or a padded row a document.
+
+    Raises:
+        Refusal: the scores that the recipe orders by are not there.
+    """
+    in_order = arm.recipe.is_ordered
+    train = model.sequences(shuffled(documents, seed, _keys(arm, seed)), packing, in_order)
     if lost := model.num_cut(documents, train):
         said = f"train: rows of {arm.model.context} tokens cut {lost} tokens off {arm.tier_name}"
         PartialState().print(said)
     return train
+
+
+def _keys(arm: Experiment, seed: int) -> NDArray[np.float64] | None:
+    """What orders the documents of a draw, the lowest first; None where no score does.
+
+    Raises:
+        Refusal: the scores are not there.
+    """
+    if arm.order_scorer is None:
+        return None
+    path, column = SELECTED / scores_name(arm.draw(seed)), score_column(arm.order_scorer)
+    lines = csv.ParseOptions(newlines_in_values=True)
+    kinds = csv.ConvertOptions(column_types={column: pa.float64()})
+    table = csv.read_csv(path, parse_options=lines, convert_options=kinds)
+    if column not in table.column_names:
+        raise Refusal(
+            f"{path} has no scores of {arm.order_scorer}, by which {arm.name} is ordered: name it "
+            f"in score.scorers and run `winnow score && winnow select {arm.name}`"
+        )
+    keys: NDArray[np.float64] = table[column].to_numpy().astype(np.float64)
+    return -keys if arm.recipe.order == "descending" else keys
 
 
 def _learn(
