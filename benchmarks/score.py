@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 
 from winnow.core.records import WEIGHTS
 from winnow.score.flesch import flesch_reading_ease
-from winnow.score.scorer import QualityScorer
+from winnow.score.scorers.documented import QualityScorer
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/score"))
 from oracle import score as oracle  # noqa: E402

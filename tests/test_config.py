@@ -26,6 +26,7 @@ from winnow.core.experiments import (
 )
 from winnow.curate.params import STEPS, numbers_of
 from winnow.evaluate.params import Benchmark
+from winnow.score.params import KINDS, settings_of
 from winnow.train.stage import TrainConfig
 
 
@@ -85,6 +86,7 @@ def test_every_number_and_text_of_params_has_its_range() -> None:
     classes = (*sections.values(), Tier, Model, Recipe, Benchmark)
     hints = [(kind.__name__, typing.get_type_hints(kind, include_extras=True)) for kind in classes]
     steps = {step: numbers_of(step, "") for step in STEPS}
+    steps |= {kind: settings_of(kind) for kind in KINDS}
     hints += [
         (step, typing.get_type_hints(kind, include_extras=True)) for step, kind in steps.items()
     ]

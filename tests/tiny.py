@@ -39,7 +39,7 @@ TINY = {
         "test": 20,
         "vocab_size": 320,
     },
-    "score": {"scorers": ["quality"]},
+    "score": {"scorers": [{"name": "documented"}]},
     "select": {
         "tiers": {
             "high_40": {"rule": "top", "count": 40, "recipe": "quick"},
@@ -157,6 +157,6 @@ def wait_in_score(project: Path, engine: str = "local") -> dict[str, str]:
         "    time.sleep(10)\n"
         "wait = Scorer(score=score)\n"
     )
-    scorers = {"scorers": ["quality", "waiting:wait"]}
+    scorers = {"scorers": [{"name": "waiting:wait"}]}
     write_params(project, TINY | {"engine": engine, "score": scorers})
     return {"PYTHONPATH": os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])}

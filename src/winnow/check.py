@@ -74,6 +74,16 @@ def _check_draws(experiments: Sequence[str], seed: int) -> None:
             )
 
 
+def _check_kept(ingest: IngestConfig, score: ScoreConfig) -> None:
+    """Refuse a scorer of a column that ingest would leave in the corpus."""
+    for column, place in score.kept_columns():
+        if column not in ingest.keep:
+            raise Refusal(
+                f"{place}.column: ingest keeps no column {column!r}: name it in ingest.keep, "
+                f"`keep: [{column}]`"
+            )
+
+
 def before(
     stage: str,
     experiments: Sequence[str] = (),
@@ -118,3 +128,5 @@ def before(
     for name in names[names.index(stage) :]:
         if hasattr(sections.get(name), "check"):
             sections[name].check()
+    if names.index(stage) <= names.index("score") and {"ingest", "score"} <= sections.keys():
+        _check_kept(sections["ingest"], sections["score"])

@@ -39,18 +39,26 @@ shortest = Rule(
 SCORER = '''
 """The share of capital letters in a response: the fewer, the better."""
 
+from dataclasses import dataclass
+
+from winnow.core.params import Text
 from winnow.score.scorers import Scorer
 
 
-def score(rows):
+@dataclass(frozen=True, kw_only=True)
+class Calm:
+    without: Text = "none"
+
+
+def score(rows, keys):
     return [
         sum(map(str.isupper, row.response)) / len(row.response) if "." in row.response[:-1]
-        else "one sentence"
+        else keys.without
         for row in rows
     ]
 
 
-calm = Scorer(score=score, best="lowest")
+calm = Scorer(score=score, best="lowest", settings=Calm)
 '''
 
 STEP = '''
@@ -109,7 +117,7 @@ def test_a_subset_rule(project: Path, package: Path, winnow: Winnow) -> None:
 
 def test_a_scorer(project: Path, package: Path, winnow: Winnow) -> None:
     (package / "mine.py").write_text(SCORER)
-    scorers = {"scorers": ["quality", "mine:calm"]}
+    scorers = {"scorers": [{"name": "mine:calm", "without": "one sentence"}]}
     declare(project, {"rule": "top", "by": "calm", "count": 20}, score=scorers)
     run(winnow, "ingest", "curate", "score", "select")
     table = pq.read_table("artifacts/score/train.parquet")
@@ -127,7 +135,7 @@ def test_a_scorer(project: Path, package: Path, winnow: Winnow) -> None:
     declare(project, {"rule": "top", "by": "loud", "count": 20}, score=scorers)
     done = winnow("select")
     assert (
-        done.returncode == 2 and "mine_20.by: loud scored no row, but calm, quality" in done.stderr
+        done.returncode == 2 and "mine_20.by: loud scored no row, but calm, clarity" in done.stderr
     )
 
 

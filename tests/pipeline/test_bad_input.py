@@ -171,7 +171,7 @@ def test_ctrl_c_in_score(project: Path, winnow: Winnow) -> None:
     stopped(done, "score", "; the same command goes on from here$")
     assert not (project / "artifacts/score").exists()
     whole(project)
-    change(project, "score.scorers", ["quality"])
+    change(project, "score.scorers", [{"name": "documented"}])
     done = winnow("score")
     assert done.returncode == 0 and "score: 2000 rows" in done.stdout
 

@@ -11,7 +11,7 @@ from test_score import SCORER
 from tiny import corpus
 
 from winnow.core.errors import Refusal
-from winnow.score.scorer import SCORES
+from winnow.score.scorers.documented import SCORES
 
 ROWS = corpus(30)
 EXPECTED = SCORER.score_rows(

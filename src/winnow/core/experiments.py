@@ -31,7 +31,7 @@ from winnow.core.params import (
     nearest,
 )
 
-QUALITY = "quality"
+DOCUMENTED = "documented"
 """The documented scorer."""
 MAX_NAMES = 10_000
 """Declared names that an unknown one is compared with."""
@@ -50,7 +50,8 @@ class Tier:
     of: Name | None = None
     """matched only: the tier whose size and lengths are matched."""
     by: Name | None = None
-    """top and bottom only: the scorer whose scores choose; quality where none is named."""
+    """top, bottom and diverse only: the column of the score table whose numbers choose; by default
+    the documented score."""
     sources: tuple[Text, ...] | None = None
     """source only: those whose rows are drawn."""
     weights: dict[Text, Share] | None = None
@@ -71,8 +72,8 @@ class Tier:
 
     @property
     def scorer(self) -> str:
-        """The scorer whose scores choose, where the rule asks for one."""
-        return self.by or QUALITY
+        """The column whose numbers choose, where the rule asks for one."""
+        return self.by or DOCUMENTED
 
     def scoring_seconds(self, cost: Mapping[str, Any]) -> float | None:
         """Seconds of scoring that its arms are charged; None where none were measured.
@@ -82,9 +83,8 @@ class Tier:
         """
         if not self.is_scored:
             return 0.0
-        if self.scorer != QUALITY:
-            cost = cost["scorers"][self.scorer]
-        seconds: float | None = cost["seconds"]
+        # The columns of the documented score are not apart.
+        seconds: float | None = cost["scorers"].get(self.scorer, cost)["seconds"]
         return seconds
 
 
@@ -254,7 +254,7 @@ class Experiment:
 
 def score_column(scorer: str) -> str:
     """The column of a score table that holds what a scorer gave."""
-    return "score" if scorer == QUALITY else scorer
+    return "score" if scorer == DOCUMENTED else scorer
 
 
 def declared_seeds() -> tuple[int, ...]:

@@ -43,7 +43,7 @@ def scores_name(draw: str) -> str:
 READS = {
     "ingest": ("data",),
     "curate": (f"{INGESTED}",),
-    "score": (f"{CURATED}",),
+    "score": (f"{INGESTED}", f"{CURATED}"),
     "select": (f"{CURATED}", f"{SCORED}"),
     "train": (f"{EXPERIMENTS}/${{item}}.json", f"{TOKENIZER}", f"{SCORING_METRICS}"),
     "evaluate": (

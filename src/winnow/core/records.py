@@ -17,6 +17,9 @@ ROW_SCHEMA = pa.schema(
 )
 """What ingest writes: one canonical instruction-response pair a row, no nulls."""
 
+KEPT = "kept:"
+"""What the names of columns of the corpus begin with that ingest keeps beside ROW_SCHEMA."""
+
 CURATED_SCHEMA = pa.schema([*ROW_SCHEMA, ("hash", pa.string()), ("cluster", pa.string())])
 """What curate writes: the row, its content hash, and the hash that names its duplicate cluster."""
 

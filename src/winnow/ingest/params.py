@@ -40,6 +40,10 @@ class IngestConfig:
     columns: ColumnNames | None = None
     """None goes by the public names alone."""
 
+    keep: tuple[Text, ...] = ()
+    """Columns that say nothing of a pair and are carried along for a scorer, as text. Rows of
+    Parquet and Arrow files are then mapped one by one."""
+
     def own_columns(self) -> dict[str, str]:
         """The columns that are named here, by part."""
         named = asdict(self.columns) if self.columns else {}

@@ -25,10 +25,10 @@ from winnow.core import cards, params
 from winnow.core.errors import Refusal
 from winnow.core.layout import INGESTED
 from winnow.core.mapping.columns import Columns, is_filled, to_columns
-from winnow.core.mapping.fields import PUBLIC, Layout, Unmapped, plain_name
+from winnow.core.mapping.fields import PUBLIC, Layout, Unmapped, plain_name, to_text
 from winnow.core.mapping.pair import Pair, to_pair
 from winnow.core.progress import progress
-from winnow.core.records import ROW_SCHEMA
+from winnow.core.records import KEPT, ROW_SCHEMA
 from winnow.ingest.columns import BATCH_ROWS
 from winnow.ingest.params import IngestConfig
 from winnow.ingest.reading import EXCESS, ROW_BYTES, Batch, Record
@@ -69,13 +69,30 @@ def _row(source: Source, record: Record, layout: Layout = PUBLIC) -> tuple[dict[
     if record.reason:
         raise Unmapped(record.reason)
     pair = to_pair(record.value, layout)
-    return {
+    kept = _kept(record.value, layout) if layout.kept else {}
+    return kept | {
         "id": f"{source.name}:{record.position}",
         "source": pair.source or source.stem,
         "instruction": pair.instruction,
         "input": pair.input,
         "response": pair.response,
     }, pair
+
+
+def _kept(record: Mapping[Any, Any], layout: Layout) -> dict[str, str]:
+    """The columns that are carried along, as text; what is no text or number is empty."""
+    found = {plain_name(str(name)): value for name, value in record.items()}
+    texts = {}
+    for name in layout.kept:
+        try:
+            texts[f"{KEPT}{name}"] = to_text(found.get(name), name)
+        except Unmapped:
+            texts[f"{KEPT}{name}"] = ""
+    return texts
+
+
+def _schema(layout: Layout) -> pa.Schema:
+    return pa.schema([*ROW_SCHEMA, *((f"{KEPT}{name}", pa.string()) for name in layout.kept)])
 
 
 def _rows(source: Source, batch: Batch, columns: Columns) -> pa.RecordBatch:
@@ -119,6 +136,7 @@ def _short(columns: Columns, cap: float) -> Columns:
 class _Waiting:
     """Rows that are few yet."""
 
+    schema: pa.Schema
     rows: list[dict[str, str]] = field(default_factory=list)
     characters: int = 0
 
@@ -137,7 +155,7 @@ class _Waiting:
     def take(self) -> Iterator[pa.RecordBatch]:
         """All of them, where there are any."""
         if self.rows:
-            yield pa.RecordBatch.from_pylist(self.rows, schema=ROW_SCHEMA)
+            yield pa.RecordBatch.from_pylist(self.rows, schema=self.schema)
             self.rows, self.characters = [], 0
 
 
@@ -187,7 +205,7 @@ class _Sorter:
 
     def rows(self, parts: Iterable[tuple[Source, Record | Batch]]) -> Iterator[pa.RecordBatch]:
         """Sort the records and batches of sources; gives the rows, in their order."""
-        waiting = _Waiting()
+        waiting = _Waiting(_schema(self.layout))
         for source, part in parts:
             if source.name not in self.files:
                 self.files[source.name] = cards.Ledger()
@@ -257,7 +275,8 @@ class _Sorter:
 
     def _is_told(self, name: str) -> bool:
         """Whether a column is among those that a named one is looked for in."""
-        return len(self.seen) < COLUMNS or plain_name(name) in self.layout.known
+        key = plain_name(name)
+        return len(self.seen) < COLUMNS or key in self.layout.known or key in self.layout.kept
 
     def _row(self, source: Source, record: Record) -> dict[str, str] | None:
         self._count_in(source, 1)
@@ -265,7 +284,8 @@ class _Sorter:
             row, pair = _row(source, record, self.layout)
             if sum(map(len, row.values())) > self.cap:
                 raise Unmapped(f"row is longer than {self.cap} characters")
-            self._use(dict.fromkeys(map(_written, pair.unused), 1))
+            unused = (name for name in pair.unused if plain_name(name) not in self.layout.kept)
+            self._use(dict.fromkeys(map(_written, unused), 1))
             return row
         except RecursionError:
             reason = "the record is nested too deeply"
@@ -312,13 +332,13 @@ def _within_memory(size: int, sorter: _Sorter) -> Iterator[None]:
         ) from None
 
 
-def _check_columns(own: dict[str, str], seen: set[str]) -> None:
-    """Refuse a column of `ingest.columns` that no record has."""
-    for part, name in own.items():
+def _check_columns(demanded: list[tuple[str, str]], seen: set[str]) -> None:
+    """Refuse a column that params.yaml names and no record has."""
+    for part, name in demanded:
         key = plain_name(name)
         if not {key, key.partition(".")[0]} & {*map(plain_name, seen)}:
             raise Refusal(
-                f"ingest.columns.{part}: no record has a column {name!r}, "
+                f"ingest.{part}: no record has a column {name!r}, "
                 f"they have: {', '.join(sorted(seen)) or 'none'}"
             )
 
@@ -384,7 +404,9 @@ def run(max_samples: int | None = None) -> None:
         raise Refusal(f"--max-samples: expected a number above 0, found {limit}")
     cap = settings.max_line_mb * 2**20
     own = settings.own_columns()
-    layout = Layout.of(own) if own else PUBLIC
+    layout = Layout.of(own, settings.keep) if own or settings.keep else PUBLIC
+    demanded = [(f"columns.{part}", name) for part, name in own.items()]
+    demanded += [("keep", name) for name in settings.keep]
     corpus = find(
         settings.source,
         settings.revision,
@@ -411,7 +433,7 @@ def run(max_samples: int | None = None) -> None:
                     )
                     ledger.rows_out += shard.num_rows
             sorter.close()
-        _check_columns(own, sorter.seen)
+        _check_columns(demanded, sorter.seen)
         if not ledger.rows_out:
             found = f"{ledger.rows_in} records, all quarantined, the first at {sorter.example}"
             raise Refusal(

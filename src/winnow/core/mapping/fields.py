@@ -4,7 +4,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,13 @@ class Layout:
     """Which columns hold which part."""
 
     names: Mapping[str, tuple[str, ...]]
+    kept: tuple[str, ...] = ()
+    """Columns that are carried along, as a table writes their names."""
 
     @classmethod
-    def of(cls, columns: Mapping[str, str]) -> "Layout":
-        """The public names, and one column alone for each part that `columns` names.
+    def of(cls, columns: Mapping[str, str], kept: Sequence[str] = ()) -> "Layout":
+        """The public names, and one column alone for each part that `columns` names; and those
+        that are carried along.
 
         A named instruction or response is taken from its column even where there are turns.
         """
@@ -56,7 +59,7 @@ class Layout:
         if {"instruction", "response"} & named.keys():
             others = dict.fromkeys(("conversation", "unlabelled", "wrapped", "key"), ())
             named = others | named
-        return cls({**NAMES, **named})
+        return cls({**NAMES, **named}, tuple(map(plain_name, kept)))
 
     @functools.cached_property
     def known(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""The quality score: clarity, response quality, diversity and complexity, each in [0, 1].
+"""The documented score: clarity, response quality, diversity and complexity, each in [0, 1].
 
 No model is asked and nothing is downloaded: the score is a sum of plain tests on the text. It is a
 hypothesis about quality, and the experiments are the test of it. The kernels count, the formulas
@@ -22,9 +22,9 @@ from winnow.core.records import SCORE_SCHEMA, WEIGHTS, questions
 from winnow.core.utf8 import Places, buffers
 from winnow.core.words import classes
 from winnow.models.tokenizer import encoder
-from winnow.score import kernel
+from winnow.score import kernels
+from winnow.score.automaton import automaton
 from winnow.score.flesch import reading_ease
-from winnow.score.text import automaton
 
 Values = npt.NDArray[np.float64]
 
@@ -97,7 +97,7 @@ def diversity(counts: Mapping[str, Places]) -> dict[str, Values]:
 def complexity(counts: Mapping[str, Places]) -> dict[str, Values]:
     """Words that order steps (0.3 each, at most 1), code, and a question that asks why or how."""
     hits = counts["response_hits"]
-    technical = (hits & kernel.DEF > 0) | (_found(hits, FENCE) > 0)
+    technical = (hits & kernels.DEF > 0) | (_found(hits, FENCE) > 0)
     deep = _found(counts["question_hits"], *DEEP_QUESTIONS) > 0
     return {
         "steps": np.minimum(_found(hits, *STEP_WORDS) * 0.3, 1.0),
@@ -120,6 +120,19 @@ def _varied(counts: Mapping[str, Places], responses: pa.Array) -> npt.NDArray[np
     return varied
 
 
+def spell(vocabulary: Mapping[str, int]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """The hash of every token by id, and the power of the base by which it shifts another one."""
+    size = max(vocabulary.values(), default=0) + 1
+    hashes, powers = np.zeros(size, np.uint64), np.ones(size, np.uint64)
+    base, modulus = int(kernels.BASE), (1 << 64) - 1
+    for token, number in vocabulary.items():
+        hashed, power = 0, 1
+        for byte in token.encode():
+            hashed, power = (hashed * base + byte + 1) & modulus, (power * base) & modulus
+        hashes[number], powers[number] = hashed, power
+    return hashes, powers
+
+
 class QualityScorer:
     """Scores instruction-response pairs. Threads may share one.
 
@@ -137,7 +150,7 @@ class QualityScorer:
         tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
         self._tokenizer = tokenizer
         self._encode = encoder(tokenizer)
-        self._spelling = kernel.spell(tokenizer.get_vocab())
+        self._spelling = spell(tokenizer.get_vocab())
         self._kinds, self._machine = classes(), automaton(PATTERNS)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -260,10 +273,10 @@ class QualityScorer:
     def _count(self, combined: pa.Array, lengths: Places) -> tuple[dict[str, Places], Values]:
         data, offsets = buffers(combined)
         borders = offsets[:-1] + lengths
-        counts = np.zeros((len(lengths), len(kernel.COUNTS)), np.int64)
-        kernel.scan(data, offsets, borders, self._kinds, *self._machine, counts)
-        kernel.count_tokens(*self._encode(combined), *self._spelling, counts)
-        columns = dict(zip(kernel.COUNTS, counts.T, strict=True))
+        counts = np.zeros((len(lengths), len(kernels.COUNTS)), np.int64)
+        kernels.scan(data, offsets, borders, self._kinds, *self._machine, counts)
+        kernels.count_tokens(*self._encode(combined), *self._spelling, counts)
+        columns = dict(zip(kernels.COUNTS, counts.T, strict=True))
         return columns, reading_ease(data, offsets[:-1], borders)
 
 

@@ -1,0 +1,150 @@
+"""One column of the score table: its numbers by split, and what they took."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from winnow.core import engine
+from winnow.core.errors import at
+from winnow.core.progress import progress
+from winnow.score.corpus import SPLITS, Corpus
+from winnow.score.params import Item
+from winnow.score.scorers import Ready
+
+REASONS = 100
+"""Reasons without a score that are counted one by one."""
+REASON_CHARACTERS = 200
+OTHERS = "(other reasons)"
+I = TypeVar("I")  # noqa: E741
+T = TypeVar("T", bound=Sized)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Some rows' numbers, and how many rows have none by reason."""
+
+    numbers: pa.Array
+    """Floats, null where there is none."""
+    unscored: Counter[str]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def work_on_each(
+    work: Callable[[pa.RecordBatch], T],
+    batches: Callable[[str], Iterable[pa.RecordBatch]],
+    name: str,
+    total: int,
+    is_parallel: bool = True,
+) -> dict[str, list[T]]:
+    """Do some work on the batches of every split; returns the results by split."""
+    each: Callable[[Any, Any], Iterable[T]] = engine.each if is_parallel else map
+    results: dict[str, list[T]] = {}
+    with progress(None, f"score: {name}", "rows", total) as bar:
+        for split in SPLITS:
+            results[split] = []
+            for result in each(work, batches(split)):
+                results[split].append(result)
+                bar.update(len(result))
+    return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A scorer's work on a batch, as another machine can be sent it."""
+
+    name: str
+    ready: Ready
+
+    def __call__(self, rows: pa.RecordBatch) -> Scored:
+        """Score rows.
+
+        Raises:
+            TypeError: the scorer gives anything but a finite number or a reason for each, which is
+                a bug of the scorer.
+        """
+        scores = self.ready(rows)
+        if len(scores) != len(rows):
+            raise TypeError(f"{self.name}: expected {len(rows)} scores, found {len(scores)}")
+        unscored, numbers = Counter[str](), list[float | None]()
+        for score in scores:
+            if isinstance(score, str):
+                unscored[score[:REASON_CHARACTERS]] += 1
+            elif not math.isfinite(score):
+                raise TypeError(
+                    f"{self.name}: expected a finite number or a reason, found {score!r}"
+                )
+            numbers.append(None if isinstance(score, str) else float(score))
+        return Scored(pa.array(numbers, pa.float64()), unscored)
+
+
+def _with_scores(corpus: Corpus, split: str, rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a split beside what was scored of them before."""
+    start = 0
+    for batch in corpus.batches(split, rows):
+        scores = corpus.scores[split].slice(start, len(batch)).combine_chunks()
+        start += len(batch)
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        for name in scores.column_names:
+            column = scores[name].combine_chunks()
+            columns[name] = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        yield pa.RecordBatch.from_pydict(columns)
+
+
+def cost(corpus: Corpus, seconds: float, flops: float | None = None) -> dict[str, Any]:
+    """What the scoring of the rows that were kept took, of the whole time and work."""
+    total = corpus.num_rows()
+    kept = total - len(corpus.scores["dropped"])
+    return {
+        "rows": kept,
+        "rows_per_second": total / seconds if total else None,
+        "seconds": kept * seconds / total if total else None,
+        "flops": None if flops is None else kept * flops / total if total else 0.0,
+    }
+
+
+def score(
+    item: Item, corpus: Corpus, rows: int
+) -> tuple[dict[str, pa.Table], dict[str, Any], dict[str, Any]]:
+    """Score all rows by one scorer.
+
+    Args:
+        item: the scorer and the name of its column.
+        corpus: the rows, and the columns that there are.
+        rows: of a batch, which is what is in memory at once.
+
+    Returns:
+        The score tables with the column; its cost, learning and loading among it; and what the card
+        says of it.
+    """
+    began = time.perf_counter()
+    with at(item.place):
+        ready = item.settings.prepare(corpus)
+
+        def batches(split: str) -> Iterator[pa.RecordBatch]:
+            return (_with_scores if ready.reads_scores else Corpus.batches)(corpus, split, rows)
+
+        work = _Work(item.name, ready)
+        parts = work_on_each(work, batches, item.column, corpus.num_rows(), ready.is_parallel)
+        notes = ready.notes()
+    tables, unscored = {}, Counter[str]()
+    for split, table in corpus.scores.items():
+        numbers = pa.chunked_array([part.numbers for part in parts[split]], pa.float64())
+        tables[split] = table.append_column(item.column, numbers)
+        for part in parts[split]:
+            _add(unscored, part.unscored)
+    taken = cost(corpus, time.perf_counter() - began, ready.flops)
+    return tables, taken, {"best": item.settings.best, "unscored": unscored, **notes}
+
+
+def _add(total: Counter[str], more: Mapping[str, int]) -> None:
+    """Count reasons, no more than REASONS of them by name: a scorer may have one a row."""
+    for reason, number in more.items():
+        known = reason in total or len(total) < REASONS
+        total[reason if known else OTHERS] += number
