@@ -206,7 +206,16 @@ def declare(spec: Model | Pretrained, tokenizer: Path, init: str = "scratch") ->
             f"{init}: leave it at scratch"
         )
     with at("params.yaml: train.models: weights"):
-        return _class(spec)(spec, pretrained.located(spec.weights), spec.weights)
+        return of_weights(spec)
+
+
+def of_weights(spec: Pretrained) -> Family:
+    """The family of a pretrained model, without weights.
+
+    Raises:
+        Refusal: it cannot be had or is not to be trusted.
+    """
+    return _class(spec)(spec, pretrained.located(spec.weights), spec.weights)
 
 
 def load(folder: Path) -> Family:

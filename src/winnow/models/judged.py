@@ -1,7 +1,9 @@
 """A trained model as an evaluation uses it: losses of rows, completions of questions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +11,11 @@ import pyarrow.compute as pc
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from winnow.core import cards
+from winnow.core.experiments import Pretrained
 from winnow.core.records import ROW_SCHEMA, texts
+from winnow.models import cost, loaded, pretrained, row_losses, sampling
 from winnow.models import family as families
-from winnow.models import row_losses, sampling
 from winnow.models.family import Family
 from winnow.models.row_losses import RowLosses, Window
 from winnow.models.sampling import Decoder, Sampling
@@ -30,6 +34,9 @@ class Judged:
         """Positions, as params.yaml declares them."""
         self.begin = family.begin
         self._family = family
+
+    token_losses = staticmethod(row_losses.causal)
+    """How the losses of windows are computed."""
 
     def parts(self, rows: pa.Table) -> list[Parts]:
         """Rows (ROW_SCHEMA) in the form that the model was trained on."""
@@ -66,6 +73,51 @@ class Judged:
         sizes = self.num_bytes(rows)
         return row_losses.row_losses(self.network, windows, sizes, row_losses.causal, batch_size)
 
+    def response_windows(self, rows: pa.Table, is_alone: bool = False) -> list[Window]:
+        """Each row's response without its end, behind its question or by itself.
+
+        A row is read as far as the context goes, in both cases to the same token; one whose
+        question fills the context has no window.
+
+        Args:
+            rows: ROW_SCHEMA.
+            is_alone: whether the model is not shown the question, nor any frame around it.
+        """
+        found = []
+        for place, (prompt, answer) in enumerate(self.parts(rows)):
+            before = prompt.tolist()
+            read = answer[: len(answer) - self._num_closing][: max(0, self.context - len(before))]
+            shown = [] if is_alone else before
+            stream = [self.begin, *shown, *read.tolist()]
+            if len(read):
+                found.append(Window(place, stream[:-1], stream[1:], len(shown)))
+        return found
+
+    @cached_property
+    def _num_closing(self) -> int:
+        """Tokens behind a response, which are the frame's and not its own."""
+        ((_, answer),) = self.parts(_unanswered([""]))
+        return len(answer)
+
+    def window_losses(self, windows: list[Window], num_rows: int, batch_size: int) -> RowLosses:
+        """Summed losses of the rows that windows are of."""
+        none = [0] * num_rows
+        return row_losses.row_losses(self.network, windows, none, self.token_losses, batch_size)
+
+    def flops(self, windows: Iterable[Window]) -> float:
+        """Floating-point operations to read windows once, without padding."""
+        sizes = (len(window.inputs) + self.num_decoded(window) for window in windows)
+        return cost.forward_flops(self._shape, sizes)
+
+    @cached_property
+    def _shape(self) -> families.Shape:
+        return families.shape(self._family.spec, self.vocabulary.size)
+
+    @staticmethod
+    def num_decoded(window: Window) -> int:
+        """Positions of a window beside its inputs."""
+        return 0
+
     def prompt_ids(self, questions: Sequence[str]) -> list[list[int]]:
         """What the model reads before it answers each question."""
         prompts = [prompt.tolist() for prompt, _ in self.parts(_unanswered(questions))]
@@ -95,6 +147,24 @@ class Judged:
 
 class JudgedSeq2Seq(Judged):
     """An encoder-decoder: the encoder reads the question, and the response alone is judged."""
+
+    token_losses = staticmethod(row_losses.seq2seq)
+
+    def response_windows(self, rows: pa.Table, is_alone: bool = False) -> list[Window]:
+        """Each row's response without its end; alone, it is the answer to an empty question."""
+        ((nothing, closing),) = self.parts(_unanswered([""]))
+        found = []
+        for place, (prompt, answer) in enumerate(self.parts(rows)):
+            read = answer[: len(answer) - len(closing)][: self.context].tolist()
+            if read:
+                shown = (nothing if is_alone else prompt).tolist()
+                found.append(Window(place, shown, read, 0))
+        return found
+
+    @staticmethod
+    def num_decoded(window: Window) -> int:
+        """Positions that the decoder reads."""
+        return len(window.targets)
 
     def parts(self, rows: pa.Table) -> list[Parts]:
         """Questions and responses of rows (ROW_SCHEMA), with their ends; a question is cut at the
@@ -136,6 +206,31 @@ def _unanswered(questions: Sequence[str]) -> pa.Table:
     return pa.table(columns, ROW_SCHEMA)
 
 
+def find(weights: str, family: Literal["causal", "seq2seq"], context: int) -> Judged:
+    """A model that winnow trained, or somebody else's, on a GPU where there is one.
+
+    Args:
+        weights: a folder models/<experiment>/<seed> that a training published, a folder in Hugging
+            Face's format, or org/name@<40 hex digits> of the hub.
+        family: of somebody else's.
+        context: tokens that somebody else's reads at once, at most; no more than its positions.
+
+    Raises:
+        Refusal: it cannot be had, is not to be trusted, or is not what its card says.
+    """
+    if (Path(weights) / "experiment_config.json").is_file():
+        cards.read_card(Path(weights), "winnow train")
+        return load(Path(weights))
+    folder = pretrained.located(weights)
+    config = loaded.configuration(folder).get_text_config()
+    room = getattr(config, "max_position_embeddings", None) or context
+    spec = Pretrained(family=family, weights=weights, context=min(context, room))
+    found = families.of_weights(spec)
+    found.network = found.start()
+    found.network.eval()
+    return _on_device(found)
+
+
 def load(folder: Path) -> Judged:
     """What a training published, on a GPU where there is one.
 
@@ -145,6 +240,9 @@ def load(folder: Path) -> Judged:
     Raises:
         Refusal: it is an adapter, and the weights beside it are not there or others.
     """
-    family = families.load(folder)
+    return _on_device(families.load(folder))
+
+
+def _on_device(family: Family) -> Judged:
     family.network.to("cuda" if torch.cuda.is_available() else "cpu")
     return (JudgedSeq2Seq if family.spec.family == "seq2seq" else Judged)(family)

@@ -15,6 +15,8 @@ from winnow.score.scorers import Settings
 KINDS = (
     "length",
     "column",
+    "perplexity",
+    "ifd",
 )
 """The kinds beside the documented one: modules of winnow.score.scorers, each with a class of
 settings that has its name."""
