@@ -164,6 +164,14 @@ def texts(rows: pa.RecordBatch) -> pa.Array:
     return _joined("### Instruction:\n", questions(rows), "\n\n### Response:\n", rows["response"])
 
 
+def prose(rows: pa.RecordBatch) -> pa.Array:
+    """What a judge of prose reads: the question, an empty line and the response of every row.
+
+    Without the marks of `Row.text`, which such a judge never saw. Large strings.
+    """
+    return _joined(questions(rows), "\n\n", rows["response"])
+
+
 INVISIBLE = re.compile("[\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 """Characters that only a program sees: soft hyphens, zero-width spaces, byte order marks, word
 joiners, the marks of direction."""

@@ -16,14 +16,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from winnow.core.errors import Refusal
+from winnow.core.ngrams import unit_vectors
 from winnow.core.progress import progress
 from winnow.curate.numbers import Linear
 from winnow.curate.texts import CHUNK_ROWS, PARTS, content_hashes, plain
 from winnow.curate.verdict import Positions, Verdict, step
 
 KEY = "labelled"
-FEATURES = 2**20
-TOKEN = r"\w+|[^\w\s]"
 
 
 def _records(path: Path) -> list[Any]:
@@ -86,20 +85,12 @@ def read_labelled(path: Path) -> tuple[pa.Table, NDArray[np.bool_]]:
     return table.take(once).append_column("hash", pa.array(hashes[once])), labels[once]
 
 
-def _features(texts: list[str]) -> Any:
-    """Hashed words, signs and pairs of them, as a sparse matrix with rows of length one."""
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    hasher = HashingVectorizer(token_pattern=TOKEN, ngram_range=(1, 2), n_features=FEATURES)
-    return hasher.transform(texts)
-
-
 def fit(table: pa.Table, labels: NDArray[np.bool_], seed: int = 0) -> Any:
     """Fit scikit-learn's classifier; the order of the rows and the seed matter to the last bits."""
     from sklearn.linear_model import SGDClassifier
 
     texts = plain(table, np.arange(len(table))).to_pylist()
-    return SGDClassifier(loss="log_loss", random_state=seed).fit(_features(texts), labels)
+    return SGDClassifier(loss="log_loss", random_state=seed).fit(unit_vectors(texts), labels)
 
 
 def probabilities(model: Any, table: pa.Table, rows: Positions) -> NDArray[np.float64]:
@@ -108,7 +99,7 @@ def probabilities(model: Any, table: pa.Table, rows: Positions) -> NDArray[np.fl
     with progress(None, "linear", "rows", len(rows)) as bar:
         for start in range(0, len(rows), CHUNK_ROWS):
             chosen = rows[start : start + CHUNK_ROWS]
-            found.append(model.predict_proba(_features(plain(table, chosen).to_pylist()))[:, 1])
+            found.append(model.predict_proba(unit_vectors(plain(table, chosen).to_pylist()))[:, 1])
             bar.update(len(chosen))
     return np.concatenate(found)
 

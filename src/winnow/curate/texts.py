@@ -13,12 +13,11 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from winnow.core import engine, words
 from winnow.core.progress import progress
-from winnow.core.records import INVISIBLE, JOINERS, normalise, questions
+from winnow.core.records import INVISIBLE, JOINERS, normalise, prose
 from winnow.core.utf8 import Bytes, Places, buffers
 from winnow.curate.kernels import fold_rows
 
@@ -123,13 +122,8 @@ def _digests(texts: Texts) -> str:
 
 
 def plain(table: pa.Table, positions: NDArray[np.int64]) -> pa.Array:
-    """What a judge of prose reads: the question, an empty line and the response of some rows.
-
-    Without the marks of `records.Row.text`, which such a judge never saw. Large strings.
-    """
-    rows = table.select(PARTS).take(positions)
-    response, gap = rows["response"].cast(pa.large_string()), pa.scalar("\n\n", pa.large_string())
-    return pc.binary_join_element_wise(questions(rows), response, gap).combine_chunks()
+    """`records.prose` of some rows."""
+    return prose(table.select(PARTS).take(positions)).combine_chunks()
 
 
 def content_hashes(table: pa.Table) -> pa.Array:

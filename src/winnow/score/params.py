@@ -17,6 +17,9 @@ KINDS = (
     "column",
     "perplexity",
     "ifd",
+    "dsir",
+    "linear",
+    "composite",
 )
 """The kinds beside the documented one: modules of winnow.score.scorers, each with a class of
 settings that has its name."""
