@@ -19,6 +19,7 @@ from tiny import change, make_until, write_jsonl
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Tier
 from winnow.select import stage, tiers
+from winnow.select.rules.diverse import farthest_first
 from winnow.select.rules.mixture import quotas
 
 TIERS = {
@@ -245,8 +246,10 @@ def test_every_seed_has_its_own_control_which_another_seed_leaves_alone(project:
 
 
 def test_another_order_of_the_corpus_gives_the_same_tiers(project: Path) -> None:
+    change(project, "select.tiers.diverse_20", {"rule": "diverse", "count": 20, "recipe": "quick"})
+
     def found() -> dict[str, list[str]]:
-        make_until("select", "random_30_tiny", "all_100pct_tiny")
+        make_until("select", "random_30_tiny", "all_100pct_tiny", "diverse_20_tiny")
         tiers = (project / "artifacts/select").rglob("dataset_dict.json")
         return {
             str(path.parent): sorted(load_from_disk(path.parent)["train"]["hash"]) for path in tiers
@@ -256,7 +259,9 @@ def test_another_order_of_the_corpus_gives_the_same_tiers(project: Path) -> None
     one = found()
     np.random.default_rng(0).shuffle(lines)
     (project / "data/a.jsonl").write_text("".join(lines))
-    assert found() == one and len(one) == 6
+    assert found() == one and len(one) == 7
+    root = f"{project}/artifacts/select"
+    assert {*one[f"{root}/diverse_20"]} < {*one[f"{root}/high_40"]}, "of twice as many best rows"
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\0"])
@@ -285,3 +290,14 @@ def test_scores_of_other_rows_are_refused(project: Path) -> None:
     message = "artifacts/score was made of another artifacts/curate: run `winnow score` again"
     with pytest.raises(Refusal, match=message):
         stage.run([])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 30), st.integers(0, 2**32 - 1))
+def test_the_diverse_are_chosen_one_by_one_as_the_least_like_the_chosen(number, seed) -> None:  # type: ignore[no-untyped-def]
+    vectors = np.random.default_rng(seed).integers(-3, 4, (30, 8)).astype(np.float32)
+    chosen = [0]
+    while len(chosen) < number:
+        rest = [row for row in range(30) if row not in chosen]
+        chosen.append(min(rest, key=lambda row: max(vectors[row] @ vectors[c] for c in chosen)))
+    assert farthest_first(vectors, number).tolist() == chosen

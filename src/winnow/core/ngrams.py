@@ -10,10 +10,10 @@ from typing import Any
 FEATURES = 2**20
 
 
-def unit_vectors(texts: Sequence[str]) -> Any:
-    """Signed counts of words, single signs and pairs of them as [texts, FEATURES], each of length
-    one: what a linear model learns from."""
-    return _hasher(r"\w+|[^\w\s]", FEATURES).transform(texts)
+def unit_vectors(texts: Sequence[str], size: int = FEATURES) -> Any:
+    """Signed counts of words, single signs and pairs of them as [texts, size], each of length one:
+    what a linear model learns from, or rows are compared by."""
+    return _hasher(r"\w+|[^\w\s]", size).transform(texts)
 
 
 def counts(texts: Sequence[str], buckets: int) -> Any:

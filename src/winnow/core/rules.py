@@ -53,6 +53,16 @@ RULES = {
         marker="o",
         glyph="●",
     ),
+    "diverse": Rule(
+        phrase="{} of the top rows that differ most",
+        adjective="top and diverse",
+        description="the highest scores, those that differ most among twice as many",
+        is_scored=True,
+        colours=("#00697a", "#45bdd0"),
+        marker="*",
+        glyph="★",
+        shift=1.02,
+    ),
     "longest": Rule(
         phrase="the {} longest rows",
         adjective="longest",
