@@ -112,7 +112,7 @@ def test_a_subset_rule(project: Path, package: Path, winnow: Winnow) -> None:
     chosen = load_from_disk("artifacts/select/mine_20")["train"]["response"]
     assert sorted(len(text.split()) for text in chosen) == sorted(lengths)[:20]
     card = json.loads(Path("artifacts/select/experiments/mine_20_tiny.json").read_text())
-    assert card["tier"]["rule"] == card["data"]["rule"] == "mine:shortest"
+    assert card["tier"]["rule"] == card["data"]["mine_20"]["rule"] == "mine:shortest"
 
 
 def test_a_scorer(project: Path, package: Path, winnow: Winnow) -> None:
