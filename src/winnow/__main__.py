@@ -66,6 +66,11 @@ def parser() -> argparse.ArgumentParser:
     commands["score"].add_argument(
         "--explain", metavar="FILE", help="say what moved the score of the pair in a JSON file"
     )
+    commands["score"].add_argument(
+        "--compare",
+        action="store_true",
+        help="print what every score brought over random rows, once its tiers are judged",
+    )
     commands["select"].add_argument(
         "experiments",
         nargs="*",
@@ -137,6 +142,8 @@ def main(arguments: list[str] | None = None) -> int:
     mask_output()
     selectors = vars(parser().parse_args(arguments))
     command = selectors.pop("command")
+    if selectors.pop("compare", False):  # a question about scores, which the analysis answers
+        command, selectors = "analyze", {"scores": True}
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # Threads that spin long at barriers starve each other on a busy machine; those that do not

@@ -145,6 +145,8 @@ def pool(root: Path) -> pa.Table:
         "num_response_words": generator.integers(10, 90, POOL),
     } | {name: np.clip(score + generator.normal(0, 0.2, POOL), 0, 1) for name in DIMENSIONS}
     table = pa.table(columns).select(SCORE_SCHEMA.names).cast(SCORE_SCHEMA)
+    rating = pa.array(np.round(4 * score + generator.normal(0, 1, POOL)))
+    table = table.append_column("rating", rating)
     for split in ("train", "validation", "test"):
         path = root / f"artifacts/score/{split}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -257,6 +259,9 @@ def write_cards(root: Path) -> None:
         if stage == "ingest":
             card |= {"columns_not_used": {"uuid": 12, "rejected": 7388}}
             card |= {"source_files": source_files}
+        if stage == "score":
+            best = {"best": "highest"}
+            card |= {"scorers": {"documented": best, "rating": best}}
         (root / "artifacts" / stage).mkdir(exist_ok=True)
         folder = f"artifacts/{stage}"
         seal(root, folder, **card)

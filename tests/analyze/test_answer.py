@@ -10,6 +10,7 @@ from made_up import MODELS, TIERS, near, params, seal
 
 from winnow.analyze.intervals import Estimates
 from winnow.analyze.questions import answer
+from winnow.analyze.questions.headline import Headline, headline
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Study
 
@@ -25,6 +26,11 @@ def decide(name: str, arms: Any, losses: Estimates, margin: float = 0.0) -> answ
         margin=margin,
         cost=lambda arm: arm.num_rows + float(arm.tier.is_scored),
     )
+
+
+def open_with(verdicts: dict[str, answer.Verdict], study: Study) -> Headline:
+    """The headline over losses."""
+    return headline(verdicts, study, "nats per token")
 
 
 def judge(study: tuple[Study, Estimates], margin: float = 0.0) -> answer.Verdict:
@@ -99,7 +105,7 @@ def test_all_rows_still_say_what_the_score_did(study: Any) -> None:
     assert verdict.sentence == "Keep all 6,000 rows." and not verdict.is_score_refuted
     assert verdict.score_sentence.startswith("Yet the score does better than chance: as many")
     assert verdict.score_sentence.endswith(
-        "Of the 2 tiers that have such a control, it surely helped in 1 and hurt in 1."
+        "Of the 2 tiers that have such a control, it surely helps in 1 and surely hurts in 1."
     )
 
 
@@ -114,13 +120,22 @@ def test_a_grid_without_all_rows_says_so(study: Any) -> None:
     losses = {"ultra_300_1M": near(3.0), "high_1k_1M": near(2.7)}
     for ending in ("", "_300_steps"):
         named = {f"{name}{ending}": loss for name, loss in losses.items()}
-        verdict = judge(study(named))
-        opening = answer.headline({verdict.model_name: verdict}, 3).opening
+        made = study(named)
+        verdict = judge(made)
+        said = open_with({verdict.model_name: verdict}, made[0])
+        opening = said.opening
+        assert "all_100pct_1M" in said.next.command
         assert opening.endswith(
             f"No arm of all rows was run: add all_100pct_1M{ending} to experiments."
         )
-    whole = judge(study(losses | {"all_100pct_1M": near(2.8)}))
-    assert whole.has_all_rows and "No arm" not in answer.headline({"1M": whole}, 3).opening
+    made = study(losses | {"all_100pct_1M": near(2.8)})
+    whole = judge(made)
+    said = open_with({"1M": whole}, made[0])
+    assert whole.has_all_rows and "No arm" not in said.opening
+    assert said.next.command == "winnow train high_1k_1M"
+    assert (
+        said.why[0] == whole.score_sentence and "all_100pct_1M, is worse by 0.100" in said.why[-1]
+    )
 
 
 def test_too_close_to_call_names_all_that_are(study: Any) -> None:
@@ -250,11 +265,11 @@ def test_several_models_are_never_pooled(study: Any) -> None:
     models = found.models()
     assert list(models) == ["4M", "1M"], "the largest first"
     verdicts = {name: decide(name, arms, drawn) for name, arms in models.items()}
-    said = answer.headline(verdicts, 3)
+    said = open_with(verdicts, found)
     assert said.opening.startswith("The model sizes 4M and 1M do not share one answer. No arm")
     assert said.opening.endswith("add all_100pct_4M and all_100pct_1M to experiments.")
-    assert said.details[0].startswith("4M: Of what was run, keep the top 1,000 rows")
-    assert said.details[1].startswith("1M: Of what was run, keep the top 300 rows")
+    assert said.why[0].startswith("4M: Of what was run, keep the top 1,000 rows")
+    assert said.why[1].startswith("1M: Of what was run, keep the top 300 rows")
 
 
 def test_models_that_agree_open_with_one_answer(study: Any) -> None:
@@ -265,14 +280,14 @@ def test_models_that_agree_open_with_one_answer(study: Any) -> None:
     }
     found, drawn = study(losses)
     verdicts = {name: decide(name, arms, drawn) for name, arms in found.models().items()}
-    said = answer.headline(verdicts, 3)
+    said = open_with(verdicts, found)
     assert said.opening.startswith("At every model size, 4M and 1M: keep the top 1,000 rows")
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3])
 def test_few_seeds_are_flagged(study: Any, seeds: int) -> None:
     found = study({name: near(3.0)[:seeds] for name in TOPS})
-    flag = answer.headline({"1M": judge(found)}, seeds).flag
+    flag = open_with({"1M": judge(found)}, found[0]).flag
     assert (flag is None) == (seeds == 3)
     assert flag is None or flag.startswith(
         f"Not a finding: {numbers.plural(seeds, 'seed')}; 3 or more"

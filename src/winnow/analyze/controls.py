@@ -155,7 +155,7 @@ def _tally(tested: dict[Arm, Control | None]) -> str:
     if len(told) < 2:
         return ""
     return (
-        f" Of the {len(told)} tiers that have such a control, it surely helped in "
-        f"{sum(control.loses for control in told)} and hurt in "
+        f" Of the {len(told)} tiers that have such a control, it surely helps in "
+        f"{sum(control.loses for control in told)} and surely hurts in "
         f"{sum(control.wins for control in told)}."
     )

@@ -11,6 +11,7 @@ from winnow.core.params import Range, Seed, Text, demand_file, fail
 
 QUESTIONS = (
     "answer",
+    "scores",
     "performance_vs_size",
     "efficiency_metrics",
     "quality_threshold",

@@ -2,10 +2,11 @@
 
 Reads results/ for every experiment and seed of params.yaml, and the cards of the stages before.
 Writes analysis/ (report.html, removed.html, analysis.json, figures, curves.csv, tiers.csv),
-results/experiment_summary.json and metrics.json. Two questions are answered without writing:
+results/experiment_summary.json and metrics.json. Three questions are answered without writing:
 
     winnow analyze --power                    what could the grid see, and what will it cost?
     winnow analyze --hours 0.5 --model 10M    what is to be kept for a budget?
+    winnow score --compare                    what did every score bring?
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from winnow.analyze.audits.script_audit import script_audit
 from winnow.analyze.params import QUESTIONS, AnalyzeConfig, read_truth
 from winnow.analyze.questions import Answer
 from winnow.analyze.questions import power as foresight
+from winnow.analyze.questions import scores as trials
 from winnow.analyze.questions.dial import dial
 from winnow.analyze.report import figures, page, removed, tables
 from winnow.analyze.report.drawing import Drawing
@@ -171,13 +173,19 @@ def _publish(analysis: Analysis) -> None:
     files.write_json(METRICS, tables.metrics(values))
 
 
-def run(power: bool = False, hours: float | None = None, model: str | None = None) -> None:
+def run(
+    power: bool = False,
+    hours: float | None = None,
+    model: str | None = None,
+    scores: bool = False,
+) -> None:
     """Judge all experiments of params.yaml and publish the answer.
 
     Args:
         power: publish nothing, and say what the experiments could see.
         hours: publish nothing, and say what to keep for a budget of the device's time.
         model: for which model, by its bare name such as 10M; None answers for all.
+        scores: publish nothing, and print what every score brought.
 
     Raises:
         Refusal: a result is missing; the message names the command that makes it. Or the budget
@@ -186,6 +194,11 @@ def run(power: bool = False, hours: float | None = None, model: str | None = Non
     settings = params.load("analyze", AnalyzeConfig)
     if power:
         print(_foresee(settings))
+        return
+    if scores:
+        study = read_study(experiment_names(), declared_seeds())
+        unit = estimates(study, settings, settings.metric).unit
+        print(trials.described(trials.trials(study, settings), unit))
         return
     if hours is not None:
         return _answer_budget(settings, hours, model)

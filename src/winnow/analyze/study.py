@@ -174,6 +174,8 @@ class Study:
     """Where the rows went, by stage."""
     scoring: dict[str, Any]
     """The measured cost of scoring."""
+    scorers: dict[str, Any]
+    """Of every column of scores, what the card says of it."""
 
     def seed_losses(self, arm: Arm) -> list[float]:
         """Test loss per token of each seed, in nats."""
@@ -373,6 +375,7 @@ def read_study(names: Sequence[str], seeds: Sequence[int]) -> Study:
         statistics=statistics,
         ledgers={stage: card["ledger"] for stage, card in by_stage.items()},
         scoring=files.read_sealed(SCORING_METRICS, "winnow score"),
+        scorers=by_stage["score"]["scorers"],
     )
 
 

@@ -24,14 +24,12 @@ from winnow.analyze.cost import total_seconds
 from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
+from winnow.analyze.questions.headline import headline
 from winnow.analyze.report import figures, numbers
 from winnow.analyze.report.drawing import Drawing
 from winnow.analyze.report.values import plain
 from winnow.analyze.study import Arm, Study, estimates
-from winnow.core.experiments import experiment_name
 
-ENOUGH_SEEDS = 3
-"""Fewer make no finding (design: DataDecide, arXiv 2504.11393, uses three)."""
 MUCH_SHARED = 0.3
 """A control that shares this much of its rows with its tier is called out."""
 SAME_COST = 1.05
@@ -67,10 +65,15 @@ class Verdict:
     """Whether an arm of all rows is among those that were compared."""
     sentence: str
     """What to keep."""
-    score_sentence: str
-    """What the scores did."""
+    score_sentences: tuple[str, ...]
+    """What every score did, the one with the best tier first."""
     notes: tuple[str, ...]
     """The range in which the answer holds."""
+
+    @property
+    def score_sentence(self) -> str:
+        """What the scores did."""
+        return " ".join(self.score_sentences)
 
     @property
     def score_helped(self) -> bool | None:
@@ -196,16 +199,16 @@ def _refuted(tested: Mapping[Arm, Control | None], left: Sequence[Arm]) -> str:
     return f"by {numbers.listed([name or 'documented' for name in names], 'or')}"
 
 
-def _score_sentence(
+def _score_sentences(
     kept: Arm | None, tested: Mapping[Arm, Control | None], losses: Estimates
-) -> str:
+) -> tuple[str, ...]:
     """What every score did, the one with the best tier first."""
     if not tested:
-        return "No tier of top rows was run, so nothing is known about the score."
+        return ("No tier of top rows was run, so nothing is known about the score.",)
     by_score: dict[str, dict[Arm, Control | None]] = {}
     for tier, control in tested.items():
         by_score.setdefault(tier.tier.scorer, {})[tier] = control
-    return " ".join(controls.sentence(kept, own, losses) for own in by_score.values())
+    return tuple(controls.sentence(kept, own, losses) for own in by_score.values())
 
 
 def judge(
@@ -258,7 +261,7 @@ def judge(
         is_score_refuted=bool(refuted),
         has_all_rows=any(arm.is_unfiltered for arm in arms),
         sentence="",
-        score_sentence=_score_sentence(kept, tested, losses),
+        score_sentences=_score_sentences(kept, tested, losses),
         notes=_notes(kept or best, arms, next(iter(tested.values()), None)),
     )
     sentence = _sentence(verdict, arms, losses, margin)
@@ -266,69 +269,6 @@ def judge(
         joined = f": {sentence[0].lower()}{sentence[1:]}" if kept else f". {sentence}"
         sentence = f"Do not filter {refuted}{joined}"
     return replace(verdict, sentence=sentence)
-
-
-def _missing(judged: Sequence[Verdict]) -> str:
-    """What to run where no arm of all rows was, so that nobody knows whether to filter at all."""
-    names = [experiment_name("all_100pct", v.model_name) for v in judged if not v.has_all_rows]
-    if not names:
-        return ""
-    return f" No arm of all rows was run: add {numbers.listed(names)} to experiments."
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Headline:
-    """The opening of the report."""
-
-    opening: str
-    details: list[str]
-    """The sentences under it."""
-    flag: str | None
-    """What is no finding, and why."""
-    text: str
-    """All of that."""
-    agreed: bool
-    """Whether all models have one answer."""
-    kept: list[str]
-    """The models whose share is drawn."""
-
-
-def headline(verdicts: Mapping[str, Verdict], num_seeds: int) -> Headline:
-    """The opening sentence, the sentences under it, and the flag of what is no finding."""
-    judged = list(verdicts.values())
-    first = judged[0]
-    agreed = all(v.kind == "keep" and v.sentence == first.sentence for v in judged)
-    sizes = numbers.listed([verdict.model_name for verdict in judged])
-    one, several = "model size", "model sizes"
-    if any(verdict.best.budget for verdict in judged):
-        one, several = "model and budget", "models and budgets"
-    if len(judged) == 1:
-        opening, details = first.sentence, [first.score_sentence]
-    elif agreed:
-        opening = f"At every {one}, {sizes}: {first.sentence[0].lower()}{first.sentence[1:]}"
-        details = [f"{v.model_name}: {v.score_sentence}" for v in judged]
-    else:
-        opening = f"The {several} {sizes} do not share one answer."
-        details = [f"{v.model_name}: {v.sentence} {v.score_sentence}".strip() for v in judged]
-    opening += _missing(judged)
-    flag = None
-    if num_seeds < ENOUGH_SEEDS:
-        flag = (
-            f"Not a finding: {numbers.plural(num_seeds, 'seed')}; {ENOUGH_SEEDS} or more make one."
-        )
-        if num_seeds == 1:
-            flag += " The intervals know the test rows only, nothing of the seeds."
-    details = [detail for detail in details if detail]
-    text = " ".join([opening, *details, *([flag] if flag else [])])
-    kept = [v.model_name for v in judged if v.kind == "keep"]
-    return Headline(
-        opening=opening,
-        details=details,
-        flag=flag,
-        text=text,
-        agreed=agreed,
-        kept=kept[:1] if agreed else kept,
-    )
 
 
 @functools.lru_cache(1)
@@ -370,7 +310,7 @@ def comparisons(study: Study, judged: Mapping[str, Verdict]) -> list[tuple[str, 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """The headline, the verdicts under it, and the two figures that show them."""
     losses, judged = estimates(study, settings, settings.metric), verdicts(study, settings)
-    said = headline(judged, len(study.seeds))
+    said = headline(judged, study, losses.unit)
     rows = comparisons(study, judged)
     first = next(iter(judged.values()))
     drawn = [_quality_vs_quantity(study, estimates(study, settings), first)]

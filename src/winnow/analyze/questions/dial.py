@@ -141,7 +141,7 @@ def _of_equal_cost(verdict: Verdict, measured: set[str], control_seconds: str) -
         return verdict
     sentence = f"{control.arm.tier_name} was trained for no more than {control_seconds}, so nothing"
     sentence += " is known about the score."
-    return replace(verdict, control=None, score_sentence=sentence)
+    return replace(verdict, control=None, score_sentences=(sentence,))
 
 
 def dial(study: Study, settings: AnalyzeConfig, model: str, seconds: float) -> Dial:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
-from winnow.analyze.questions.answer import ENOUGH_SEEDS, Verdict, verdicts
+from winnow.analyze.questions.answer import Verdict, verdicts
 from winnow.analyze.questions.confounds import flips, grids
+from winnow.analyze.questions.headline import ENOUGH_SEEDS
 from winnow.analyze.questions.power import POWER, Planned, foresights
 from winnow.analyze.questions.quality_threshold import Threshold, quality_threshold
 from winnow.analyze.questions.quality_threshold_interval import quality_threshold_interval

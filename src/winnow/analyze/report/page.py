@@ -38,6 +38,16 @@ DEFINITIONS = {
     "length_appropriateness": "The shorter of completion and reference over the longer, in words "
     "(a definition of this project).",
 }
+TITLES = {
+    "task_completion": "Tasks completed",
+    "coherence": "Not repeated (1 − seq-rep-4)",
+    "diversity": "distinct-2",
+    "distinct_1": "distinct-1",
+    "self_bleu": "self-BLEU",
+    "instruction_following": "ROUGE-L",
+    "length_appropriateness": "Ratio of lengths",
+}
+"""What a metric is, beside its documented name."""
 DARK = {
     "ink": "#e9e6df",
     "muted": "#a3a099",
@@ -176,6 +186,7 @@ def render(
         strata={name: _strata(analysis, arms) for name, arms in study.models().items()},
         samples={name: _samples(arms) for name, arms in study.models().items()},
         definitions={key: DEFINITIONS[key] for key in GENERATION},
+        titles=TITLES,
         own=own,
         rule_of=rules.find,
         kind=laws.kind,
