@@ -129,7 +129,8 @@ def _size(arm: Experiment, seeds: Sequence[int]) -> tuple[int | None, int | None
     draws = [cut[draw] for draw in map(arm.draw, seeds) if draw in cut]
     if not draws:
         tiers = params.load("select", SelectConfig).tiers
-        return (tiers[arm.tier.of] if arm.tier.of else arm.tier).count, None
+        is_sized = arm.tier.is_sized or arm.tier.of is None
+        return (arm.tier if is_sized else tiers[str(arm.tier.of)]).count, None
     frame = _vocabulary().encodings([Row("", "", "", "", "").text])[0]
     rows = draws[0]["num_rows"]
     tokens = round(sum(draw["num_tokens"] for draw in draws) / len(draws))

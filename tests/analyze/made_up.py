@@ -38,6 +38,9 @@ TIERS: dict[str, dict[str, Any]] = {
     "random_1k": {"rule": "random", "count": 1000, "recipe": "small"},
     "random_2k": {"rule": "random", "count": 2000, "recipe": "small"},
     "all_100pct": {"rule": "random", "share": 1.0, "recipe": "small"},
+    "ultra_25pct": {"rule": "part", "of": "ultra_300", "share": 0.25, "recipe": "small"},
+    "high_25pct": {"rule": "part", "of": "high_1k", "share": 0.25, "recipe": "small"},
+    "medium_25pct": {"rule": "part", "of": "medium_4k", "share": 0.25, "recipe": "small"},
 }
 ROWS = {
     "ultra_300": 300,
@@ -50,8 +53,18 @@ ROWS = {
     "random_1k": 1000,
     "random_2k": 2000,
     "all_100pct": POOL,
+    "ultra_25pct": 75,
+    "high_25pct": 250,
+    "medium_25pct": 1000,
 }
-EPOCHS = {"ultra_300": 10, "matched_300": 10, "medium_4k": 1, "all_100pct": 1}
+EPOCHS = {
+    "ultra_300": 10,
+    "matched_300": 10,
+    "medium_4k": 1,
+    "all_100pct": 1,
+    "ultra_25pct": 12,
+    "medium_25pct": 1,
+}
 LOSS = {
     "ultra_300": 3.05,
     "high_1k": 2.80,
@@ -63,6 +76,9 @@ LOSS = {
     "random_1k": 3.02,
     "random_2k": 3.0,
     "all_100pct": 2.9,
+    "ultra_25pct": 3.6,
+    "high_25pct": 3.4,
+    "medium_25pct": 3.5,
 }
 MODELS = {
     "1M": {"num_layers": 2, "hidden_size": 176, "num_heads": 4, "context": 256},
@@ -197,7 +213,7 @@ def _curated(root: Path, table: pa.Table) -> None:
 def draw_of(name: str, seed: int) -> str:
     """The draw of a tier that a seed learns."""
     tier = TIERS[name]
-    is_drawn = tier["rule"] in ("random", "matched") and tier.get("share") != 1
+    is_drawn = tier["rule"] in ("random", "matched", "part") and tier.get("share") != 1
     return f"{name}/{seed}" if is_drawn else name
 
 

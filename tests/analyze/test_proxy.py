@@ -70,6 +70,49 @@ def test_regimes_are_not_mixed_and_one_shared_tier_is_not_enough(study: Any) -> 
     assert proxy.proxy_trust(*study({"ultra_300_1M": near(3.0), "high_1k_1M": near(2.8)})) == {}
 
 
+def test_a_replica_is_held_against_the_tiers_that_it_is_of(study: Any) -> None:
+    large = dict(zip(TIERS, (3.0, 2.5, 2.8), strict=True))
+    losses = {f"{tier}_4M": near(loss) for tier, loss in large.items()}
+    losses |= {f"{tier}_4M_300k_tokens": near(loss) for tier, loss in large.items()}
+    parts = zip(("ultra", "high", "medium"), (3.9, 3.5, 3.7), strict=True)
+    losses |= {f"{name}_25pct_1M_300_steps": near(loss) for name, loss in parts}
+    found, drawn = study(losses)
+    assert {arm.stands_for for arm in found.arms if arm.is_replica} == {*TIERS}
+    (meters,) = plain(proxy.proxy_trust(found, drawn)).values()
+    meter = meters["1M (replica)"]
+    # 4M with its recipes and 4M with 300k tokens are as large: the nearest repetition decides.
+    assert meter["larger"] == "4M" and meter["tiers"] == list(TIERS)
+    assert meter["sure_pairs_agreed"]["value"] == meter["pairs_agreed"]["value"] == 1
+    assert meter["epochs"] == {"tier": "ultra_300", "smaller": 12, "larger": 10}
+    assert meter["weights_per_row"]["smaller"] == meter["weights_per_row"]["larger"]
+    assert meter["sentence"].endswith(
+        ". 1M (replica) goes 12 times through the rows of ultra_300, 4M 10 times."
+    )
+
+
+def test_a_proxy_that_repeats_rows_otherwise_is_warned_of(study: Any) -> None:
+    parts = {"ultra_25pct": 3.9, "high_25pct": 3.5}
+    whole = {"ultra_300": 3.0, "medium_4k": 2.8, "high_1k": 2.5}
+    losses = {f"{tier}_4M": near(loss) for tier, loss in whole.items()}
+    losses |= {f"{tier}_1M": near(loss) for tier, loss in (parts | whole).items()}
+    meters = plain(proxy.proxy_trust(*study(losses)))["epochs"]
+    assert set(meters) == {"1M", "1M (replica)"}
+    same = meters["1M"]["sentence"]
+    assert "of ultra_300, 4M 10 times; it has 3.33e+03 weights for a row" in same
+    assert proxy.Beside(tier="a", smaller=3, larger=2).ratio == 1.5
+    assert "suffer" not in same and "suffer" not in meters["1M (replica)"]["sentence"]
+    found, drawn = study(losses)
+    for arm in found.arms:
+        for run in arm.runs:
+            run.train.num_epochs *= 4 if arm.is_replica else 1
+    (warned,) = [
+        meter
+        for name, meter in plain(proxy.proxy_trust(found, drawn))["epochs"].items()
+        if "replica" in name
+    ]
+    assert "48 times through the rows of ultra_300, 4M 10 times, so one of" in warned["sentence"]
+
+
 def test_a_large_model_that_decides_nothing_is_said_so(study: Any) -> None:
     losses = {
         "ultra_300_1M": near(3.0),

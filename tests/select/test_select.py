@@ -14,7 +14,7 @@ import pytest
 from datasets import load_from_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import change, make_until, write_jsonl
+from tiny import TINY, change, make_until, write_jsonl
 
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Tier
@@ -161,6 +161,39 @@ def test_another_seed_draws_other_rows() -> None:
         assert one.rows(name, 0).equals(one.rows(name, 1))
 
 
+def test_a_part_is_drawn_from_its_tier_anew_for_each_seed() -> None:
+    dice = np.random.default_rng(0)
+    table = pool(dice.random(400).tolist(), dice.integers(5, 50, 400).tolist())
+    named = {
+        "top_200": Tier(rule="top", count=200, recipe="r"),
+        "matched_200": Tier(rule="matched", of="top_200", recipe="r"),
+        "all_100pct": Tier(rule="random", share=1.0, recipe="r"),
+        "top_12.5pct": Tier(rule="part", of="top_200", share=0.125, recipe="r"),
+        "matched_25": Tier(rule="part", of="matched_200", count=25, recipe="r"),
+        "all_12.5pct": Tier(rule="part", of="all_100pct", share=0.125, recipe="r"),
+        "top_9pct": Tier(rule="part", of="top_200", share=0.09, recipe="r"),
+        "top_300": Tier(rule="part", of="top_200", count=300, recipe="r"),
+    }
+    cuts = tiers.Cuts(named, table, 0)
+    mixed = table.sample(frac=1, random_state=1).reset_index(drop=True)
+    other = tiers.Cuts(named, mixed, 0)
+    for name, of, number in (
+        ("top_12.5pct", "top_200", 25),
+        ("matched_25", "matched_200", 25),
+        ("all_12.5pct", "all_100pct", 50),
+    ):
+        draws = [frozenset(cuts.rows(name, seed)) for seed in (0, 1)]
+        assert len({*draws}) == 2 and cuts.size(name) == number
+        for seed, rows in enumerate(draws):
+            assert len(rows) == number and rows <= {*cuts.rows(of, seed)}
+        ids = table.loc[cuts.rows(name, 1), "id"].tolist()
+        assert ids == mixed.loc[other.rows(name, 1), "id"].tolist()
+    with pytest.raises(Refusal, match="tier top_9pct: 18 rows of top_200 are too few to stand for"):
+        cuts.rows("top_9pct")
+    with pytest.raises(Refusal, match="tier top_300 wants 300 rows, it may choose from 200"):
+        cuts.size("top_300")
+
+
 def test_a_control_of_a_draw_is_of_the_same_seeds_draw() -> None:
     table = pool([0.5] * 400, list(range(400)))
     named = {
@@ -243,6 +276,21 @@ def test_every_seed_has_its_own_control_which_another_seed_leaves_alone(project:
     }
     assert {name.split("/")[1][0] for name in after.keys() - before.keys()} == {"2"}
     assert arms["high"].read_bytes() == high
+
+
+def test_a_part_of_a_tier_is_declared_and_saved(project: Path) -> None:
+    part = {"rule": "part", "of": "matched_40", "share": 0.5, "recipe": "quick"}
+    change(project, "select.tiers", TINY["select"]["tiers"] | {"mine_50pct": part})  # type: ignore[index]
+    make_until("select", "mine_50pct_tiny")
+    out = project / "artifacts/select"
+    statistics = json.loads((out / "statistics.json").read_text())
+    for seed in (0, 1):
+        rows, whole = (
+            {*load_from_disk(out / f"{tier}/{seed}")["train"]["id"]}
+            for tier in ("mine_50pct", "matched_40")
+        )
+        assert len(rows) == 20 and rows < whole
+        assert statistics[f"mine_50pct/{seed}"]["overlap_with_of"] == 1
 
 
 def test_another_order_of_the_corpus_gives_the_same_tiers(project: Path) -> None:

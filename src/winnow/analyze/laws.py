@@ -53,10 +53,11 @@ def drawn(arm: Arm, losses: Estimates) -> Floats:
 
 
 def curves(arms: Sequence[Arm], losses: Estimates) -> dict[str, Curve]:
-    """The curves of a model's arms by rule and score; of several arms of one size, the first."""
+    """The curves of a model's arms by rule and score; of several arms of one size, the first.
+    Replicas stand for tiers of different rules, and follow no law of their own."""
     by_tier = {arm.tier_name: arm for arm in arms}
     found = {}
-    for rule in sorted({arm.rule for arm in arms}, key=rules.order):
+    for rule in sorted({arm.rule for arm in arms if not arm.is_replica}, key=rules.order):
         own = [arm for arm in arms if arm.rule == rule]
         for by in dict.fromkeys(_score(arm, by_tier) for arm in own):
             sizes = {arm.num_rows: arm for arm in reversed(own) if _score(arm, by_tier) == by}

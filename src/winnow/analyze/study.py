@@ -103,7 +103,7 @@ class Arm:
     share: float
     """Of the curated pool."""
     overlap: float | None
-    """matched only: the share of its rows that the matched tier has too, the mean over draws."""
+    """The share of its rows that the tier `of` has too, the mean over draws."""
     runs: tuple[Run, ...]
 
     @property
@@ -118,8 +118,18 @@ class Arm:
 
     @property
     def of(self) -> str | None:
-        """matched only: the tier whose size and lengths are matched."""
+        """The tier that it is matched to, or a part of."""
         return self.tier.of
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether its rows are a part of another tier's, for which it stands."""
+        return self.rule == "part"
+
+    @property
+    def stands_for(self) -> str:
+        """The tier of which a proxy is told: of a replica the one that its rows are a part of."""
+        return (self.of if self.is_replica else None) or self.tier_name
 
     @property
     def is_unfiltered(self) -> bool:

@@ -46,9 +46,9 @@ class Tier:
     count: Annotated[int, Range("[1, 1000000000000]")] | None = None
     """Rows to take."""
     share: Share | None = None
-    """Instead of a count: the share to take of the pool, or of the named sources' rows."""
+    """Instead of a count: the share to take of the pool, the named sources' rows, or of `of`."""
     of: Name | None = None
-    """matched only: the tier whose size and lengths are matched."""
+    """matched: the tier whose size and lengths are matched; part: that whose rows are drawn."""
     by: Name | None = None
     """top, bottom and diverse only: the column of the score table whose numbers choose; by default
     the documented score."""
@@ -64,6 +64,11 @@ class Tier:
         """Whether the score chose its rows, so that it is charged the scoring: of all rows it
         chooses none, and a matched control stands for rows that were drawn without it."""
         return rules.find(self.rule).is_scored and self.share != 1
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether it declares its quantity itself."""
+        return self.count is not None or self.share is not None
 
     @property
     def is_drawn(self) -> bool:
@@ -321,9 +326,13 @@ def _check_tier(name: str, tier: Tier, grid: _Grid) -> None:
         fail(f"{path}.by", f"no scorer for the rule {tier.rule}", tier.by)
     if tier.weights and abs(sum(tier.weights.values()) - 1) > 1e-6:
         fail(f"{path}.weights", "shares that add up to 1", sum(tier.weights.values()))
-    sized = tier if tier.of is None else grid.tiers.get(tier.of)
-    if sized is None:
-        fail(f"{path}.of", f"{KEYS['of']} that is declared", tier.of)
+    chain, of = [name], tier.of
+    while of is not None:
+        if of not in grid.tiers or of in chain:
+            fail(f"{path}.of", f"{KEYS['of']} that is declared and not made of {name}", of)
+        chain.append(of)
+        of = grid.tiers[of].of
+    sized = tier if tier.is_sized or tier.of is None else grid.tiers[tier.of]
     size, named = sized.count or sized.share, quantity(name.rpartition("_")[2])
     if named != size:
         fail(path, f"the quantity that the name says ({named})", size)

@@ -306,4 +306,4 @@ class TierStatistics:
     sources: dict[str, int] | None = None
     """source and mixture only: rows by source."""
     overlap_with_of: float | None
-    """matched only: the share of its rows that the matched tier has too."""
+    """The share of its rows that the tier `of` has too, where there is one."""

@@ -19,7 +19,8 @@ class Rule:
     """One way to choose the rows of a tier."""
 
     phrase: str
-    """What a sentence calls its rows, with {} for their number: `the top {} rows`."""
+    """What a sentence calls its rows, with {} for their number: `the top {} rows`; {of} is the tier
+    that they are taken from or matched to."""
     adjective: str
     """What stands before `rows` where no number does: `length-matched random`."""
     description: str
@@ -114,6 +115,16 @@ RULES = {
         marker="s",
         glyph="■",
         shift=1.1,
+    ),
+    "part": Rule(
+        phrase="{} random rows of {of}",
+        adjective="replica",
+        description="drawn at random from another tier, to stand for it",
+        keys=("of", "quantity"),
+        is_drawn=True,
+        marker="X",
+        glyph="✖",
+        shift=1.15,
     ),
     "bottom": Rule(
         phrase="the lowest-scored {} rows",

@@ -25,7 +25,7 @@ class Cuts:
     """The rows of tiers, each draw of them chosen once, when it is first asked for."""
 
     tiers: Mapping[str, Tier]
-    """All that are declared: a matched one needs the tier that it is matched to."""
+    """All that are declared: one may be matched to another, or a part of it."""
     scores: pd.DataFrame
     """The score table of the pool."""
     seed: int
@@ -61,10 +61,10 @@ class Cuts:
             Refusal: more than there are, or none; the message names both numbers.
         """
         tier = self.tiers[name]
-        if tier.of is not None:
+        if tier.of is not None and not tier.is_sized:
             return self.size(tier.of)
         with at(f"tier {name}"):
-            available = len(self._candidates(tier))
+            available = self.size(tier.of) if tier.of else len(self._candidates(tier))
         number = tier.count if tier.share is None else round(tier.share * available)
         assert number is not None
         if not 0 < number <= available:

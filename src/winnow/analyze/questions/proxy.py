@@ -2,9 +2,12 @@
 
 Every smaller model is held against the largest one of its regime (the same budget, or the recipes)
 on the tiers that both were trained on: over pairs of tiers, and by Kendall's tau-b (Kendall 1945).
+A replica was trained on parts of the tiers (the rule `part`), and is held against the regime whose
+repetition of rows is nearest to its own where none has its budget.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -16,6 +19,26 @@ from winnow.analyze.questions import Answer
 from winnow.analyze.questions.confounds import EPOCHS, REGIMES, unit
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Arm, Study, estimates
+
+OTHER_REPETITION = 1.5
+"""Times as many epochs, or as few, at which a proxy is warned of."""
+OTHER_WEIGHTS = 2.0
+"""Times as many weights for a row, or as few, at which a proxy is warned of."""
+REPLICA = " (replica)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beside:
+    """A figure of a smaller model beside the larger one's, at the tier where they differ most."""
+
+    tier: str
+    smaller: float
+    larger: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times one of them is the other: 1 or more."""
+        return max(self.smaller, self.larger) / min(self.smaller, self.larger)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +58,9 @@ class Meter:
     sure_pairs_agreed: Interval | None
     tau: Interval | None
     share_of_compute: float | None
+    epochs: Beside | None
+    """How often each goes through the rows."""
+    weights_per_row: Beside | None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -73,6 +99,19 @@ def flops(arms: Sequence[Arm]) -> float:
     return sum(float(run.train.flops) for arm in arms for run in arm.runs)
 
 
+def _epochs(arm: Arm) -> float:
+    return arm.mean(lambda run: run.train.num_epochs)
+
+
+def _beside(ours: Sequence[Arm], theirs: Sequence[Arm], figure: Callable[[Arm], float]) -> Beside:
+    """A figure of two models, whose arms are in one order, where it differs most."""
+    pairs = [
+        Beside(tier=large.stands_for, smaller=figure(small), larger=figure(large))
+        for small, large in zip(ours, theirs, strict=True)
+    ]
+    return max(pairs, key=lambda pair: pair.ratio)
+
+
 def _ranked(ours: Sequence[Arm], theirs: Sequence[Arm], losses: Estimates) -> Meter:
     """How one model ranks tiers beside another, both in one order."""
     small, large = (signs(_drawn(arms, losses)) for arms in (ours, theirs))
@@ -90,13 +129,15 @@ def _ranked(ours: Sequence[Arm], theirs: Sequence[Arm], losses: Estimates) -> Me
         tau = cautious(taus, -1.0, losses)
     return Meter(
         larger=theirs[0].model,
-        tiers=[arm.tier_name for arm in theirs],
+        tiers=[arm.stands_for for arm in theirs],
         pairs=len(same),
         pairs_agreed=cautious(same.mean(axis=0), 0.0, losses),
         sure_pairs=sum(sure),
         sure_pairs_agreed=sure_agreed,
         tau=tau,
         share_of_compute=flops(ours) / flops(theirs),
+        epochs=_beside(ours, theirs, _epochs),
+        weights_per_row=_beside(ours, theirs, lambda arm: arm.num_parameters / arm.num_rows),
         reasons=reasons,
     )
 
@@ -111,21 +152,42 @@ def _sentence(small: str, regime: str, meter: Meter) -> str:
     text += f"does ({regime}), for {numbers.percent(meter.share_of_compute)} of its compute"
     sure, number = meter.sure_pairs_agreed, meter.sure_pairs or 0
     if sure is None:
-        return f"{text}; {large} surely decides none of them."
-    return (
-        f"{text}; of the {numbers.plural(number, 'pair')} that {large} surely decides, "
-        f"{round(sure.value * number)} ({numbers.percent(sure.low)} to "
-        f"{numbers.percent(sure.high)})."
+        text += f"; {large} surely decides none of them."
+    else:
+        text += (
+            f"; of the {numbers.plural(number, 'pair')} that {large} surely decides, "
+            f"{round(sure.value * number)} ({numbers.percent(sure.low)} to "
+            f"{numbers.percent(sure.high)})."
+        )
+    return text + _likeness(small, meter)
+
+
+def _likeness(small: str, meter: Meter) -> str:
+    """Whether the smaller model can fail as the larger one does, by memorising rows."""
+    large, epochs, weights = meter.larger, meter.epochs, meter.weights_per_row
+    assert epochs and weights
+    text = (
+        f" {small} goes {epochs.smaller:.3g} times through the rows of {epochs.tier}, {large} "
+        f"{epochs.larger:.3g} times"
     )
+    if epochs.ratio > OTHER_REPETITION:
+        text += ", so one of them may suffer from repeated rows where the other does not"
+    if weights.ratio > OTHER_WEIGHTS:
+        text += (
+            f"; it has {weights.smaller:.3g} weights for a row of {weights.tier}, {large} "
+            f"{weights.larger:.3g}, so they memorise rows unlike each other"
+        )
+    return f"{text}."
 
 
 def _meter(ours: tuple[Arm, ...], theirs: tuple[Arm, ...], losses: Estimates) -> Meter:
     """One smaller model beside the largest of its regime."""
-    by_tier = {arm.tier_name: arm for arm in reversed(ours)}
+    by_tier = {arm.stands_for: arm for arm in reversed(ours)}
     large = [arm for arm in theirs if arm.tier_name in by_tier]
     if len(large) < 2:
         why = f"the two models share {numbers.plural(len(large), 'tier')}; a rank takes two"
-        keys = ("pairs_agreed", "sure_pairs_agreed", "tau", "share_of_compute")
+        keys = ["pairs_agreed", "sure_pairs_agreed", "tau", "share_of_compute"]
+        keys += ["epochs", "weights_per_row"]
         meter = Meter(
             larger=theirs[0].model,
             tiers=[arm.tier_name for arm in large],
@@ -133,12 +195,33 @@ def _meter(ours: tuple[Arm, ...], theirs: tuple[Arm, ...], losses: Estimates) ->
             sure_pairs_agreed=None,
             tau=None,
             share_of_compute=None,
+            epochs=None,
+            weights_per_row=None,
             reasons=dict.fromkeys(keys, why),
         )
     else:
         meter = _ranked([by_tier[arm.tier_name] for arm in large], large, losses)
     regime = REGIMES[unit(ours[0].budget)]
-    return replace(meter, sentence=_sentence(ours[0].model, regime, meter))
+    return replace(meter, sentence=_sentence(_name(ours), regime, meter))
+
+
+def _name(arms: Sequence[Arm]) -> str:
+    return arms[0].model + (REPLICA if arms[0].is_replica else "")
+
+
+def _original(replicas: Sequence[Arm], groups: Sequence[tuple[Arm, ...]]) -> tuple[Arm, ...]:
+    """Of the groups of whole tiers the one to hold replicas against: one that shares two tiers
+    rather than not, of the same budget, of the largest model, of the nearest repetition."""
+    by_tier = {arm.stands_for: arm for arm in replicas}
+
+    def unlikeness(group: Sequence[Arm]) -> tuple[bool, bool, float, float]:
+        shared = [arm for arm in group if arm.tier_name in by_tier]
+        ours = [by_tier[arm.tier_name] for arm in shared]
+        repetition = _beside(ours, shared, _epochs).ratio if shared else math.inf
+        is_other = group[0].budget != replicas[0].budget
+        return len(shared) < 2, is_other, -group[0].num_parameters, repetition
+
+    return min(groups, key=unlikeness)
 
 
 def proxy_trust(study: Study, losses: Estimates) -> dict[str, dict[str, Meter]]:
@@ -150,11 +233,18 @@ def proxy_trust(study: Study, losses: Estimates) -> dict[str, dict[str, Meter]]:
     """
     meters: dict[str, dict[str, Meter]] = {}
     largest: dict[str | None, tuple[Arm, ...]] = {}
+    groups, replicas = [], []
     for arms in study.models().values():
-        budget = arms[0].budget
-        theirs = largest.setdefault(budget, arms)
-        if theirs is not arms:
-            meters.setdefault(budget or EPOCHS, {})[arms[0].model] = _meter(arms, theirs, losses)
+        whole = tuple(arm for arm in arms if not arm.is_replica)
+        parts = tuple(arm for arm in arms if arm.is_replica)
+        groups += [whole] if whole else []
+        replicas += [parts] if parts else []
+    held = [(arms, largest.setdefault(arms[0].budget, arms)) for arms in groups]
+    held += [(arms, _original(arms, groups)) for arms in replicas if groups]
+    for ours, theirs in held:
+        if ours is not theirs:
+            regime = meters.setdefault(ours[0].budget or EPOCHS, {})
+            regime[_name(ours)] = _meter(ours, theirs, losses)
     return meters
 
 

@@ -87,7 +87,7 @@ def rows(arm: Arm, whole: str = " of the curated pool", share: bool = True) -> s
     """What an arm keeps: `the top 500 rows by rating (5% of the curated pool)`."""
     if arm.is_unfiltered:
         return f"all {count(arm.num_rows)} rows"
-    phrase = rules.find(arm.rule).phrase.format(count(arm.num_rows))
+    phrase = rules.find(arm.rule).phrase.format(count(arm.num_rows), of=arm.of)
     if arm.tier.by:
         phrase += f" by {arm.tier.by}"
     return f"{phrase} ({percent(arm.share)}{whole})" if share else phrase
