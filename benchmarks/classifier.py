@@ -18,7 +18,7 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 from benchmarks.graders import DATA
 from winnow.curate.texts import plain
-from winnow.curate.transformer import Classifier
+from winnow.models.classifier import Classifier
 
 BATCH = 32
 

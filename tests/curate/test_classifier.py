@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from winnow.curate.classifier import classifier
 from winnow.curate.texts import plain
-from winnow.curate.transformer import Classifier
+from winnow.models.classifier import Classifier
 
 
 def some_rows(number: int) -> pa.Table:

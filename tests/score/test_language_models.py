@@ -1,4 +1,4 @@
-"""Perplexity and IFD equal plain sums over one row at a time, whatever the batch.
+"""What models say of rows equals plain sums over one row at a time, whatever the batch.
 
 pytest tests/score/test_language_models.py
 """
@@ -8,29 +8,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tiny import TINY, make_until, write_params
+from curate.judges import bert_folder
+from tiny import TINY, corpus, make_until, write_jsonl, write_params
 from tiny_models import write_model, write_t5
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from winnow.core.errors import Refusal
 from winnow.core.layout import CURATED
 from winnow.score.corpus import Corpus
+from winnow.score.scorers.classifier import Classifier
 from winnow.score.scorers.ifd import Ifd
 from winnow.score.scorers.perplexity import Perplexity
+from winnow.score.scorers.rds import Rds
 
 CONTEXT = 64
+LABELS = {"bert": ("LABEL_0",), "bert-two": ("bad", "good")}
 CORPUS = Corpus(CURATED, {})
 
 
 @pytest.fixture(scope="module")
 def curated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pa.RecordBatch]:
     """Rows of a curation, in whose folder the tests run, with one whose question is too long."""
-    from tiny import corpus, write_jsonl
-
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("curated")
         patch.chdir(folder)
@@ -42,16 +45,19 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pa.RecordBatch
         yield pa.RecordBatch.from_pylist(rows)
 
 
-def plain_losses(folder: Path, row: dict[str, Any], is_alone: bool) -> list[float]:
-    """The loss of each token of a row's response, by the model's own logits."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+def ids(tokenizer: Any, row: dict[str, Any]) -> tuple[list[int], list[int]]:
+    """The tokens before a row's response, and those of the response."""
     question = f"{row['instruction']}\n{row['input']}" if row["input"] else row["instruction"]
     prompt = ["### Instruction:\n", question, "\n\n### Response:\n"]
     before = [i for part in prompt for i in tokenizer(part, add_special_tokens=False).input_ids]
-    answer = tokenizer(row["response"], add_special_tokens=False).input_ids
+    return before, tokenizer(row["response"], add_special_tokens=False).input_ids
+
+
+def plain_losses(folder: Path, row: dict[str, Any], is_alone: bool) -> list[float]:
+    """The loss of each token of a row's response, by the model's own logits."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    before, answer = ids(tokenizer, row)
     answer = answer[: max(0, CONTEXT - len(before))]
     shown = [tokenizer.bos_token_id, *([] if is_alone else before)]
     if not answer:
@@ -95,3 +101,47 @@ def test_an_encoder_decoder_scores_and_a_missing_model_is_named(curated: pa.Reco
     assert all(isinstance(score, float) for score in scores.prepare(CORPUS)(curated))
     with pytest.raises(Refusal, match="model: expected a folder, or a hub id"):
         Ifd(model="nowhere").prepare(CORPUS)
+
+
+def test_similarity_to_a_target_equals_the_plain_cosine(curated: pa.RecordBatch) -> None:
+    folder = write_model(Path("llama").absolute())
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+
+    def vector(row: dict[str, Any]) -> Any:
+        before, answer = ids(tokenizer, row)
+        whole = [tokenizer.bos_token_id, *before, *answer, tokenizer.eos_token_id][:CONTEXT]
+        with torch.no_grad():
+            states = model.model(torch.tensor([whole])).last_hidden_state[0].double().numpy()
+        weights = np.arange(1, len(whole) + 1)
+        mean = (states * (weights / weights.sum())[:, None]).sum(0)
+        return mean / np.linalg.norm(mean)
+
+    rows = curated.to_pylist()
+    names = ("instruction", "input", "response")
+    write_jsonl(Path("target.jsonl"), [{name: row[name] for name in names} for row in rows[:2]])
+    cosines = np.array([[vector(row) @ vector(other) for other in rows[:2]] for row in rows])
+    for nearest, plain in (("one", cosines.max(1)), ("all", cosines.mean(1))):
+        declared: Any = {"model": str(folder), "context": CONTEXT, "batch": 4, "nearest": nearest}
+        ready = Rds(**declared, target="target.jsonl").prepare(CORPUS)
+        assert ready(curated) == pytest.approx(plain, abs=1e-5)
+        assert ready.notes()["target_rows"] == 2 and ready.flops
+    test = pq.read_table("artifacts/curate/test.parquet").to_pylist()[:1]
+    write_jsonl(Path("target.jsonl"), [{name: row[name] for name in names} for row in test])
+    with pytest.raises(Refusal, match="target.jsonl, at 1: a row of the test split"):
+        Rds(model=str(folder), target="target.jsonl").prepare(CORPUS)
+
+
+def test_a_classifier_gives_its_output_or_a_labels_probability(curated: pa.RecordBatch) -> None:
+    one, two = (bert_folder(Path(name).absolute(), labels) for name, labels in LABELS.items())
+    ready = Classifier(model=str(one), batch=2).prepare(CORPUS)
+    from winnow.core.records import prose
+    from winnow.models.classifier import Classifier as Model
+
+    outputs = Model.load(str(one), None).scores(prose(curated), 1)[:, 0]
+    assert ready(curated) == pytest.approx(outputs, abs=1e-5) and ready.flops
+    likely = torch.tensor(Model.load(str(two), None).scores(prose(curated), 1)).softmax(-1)
+    found = Classifier(model=str(two), label="good").prepare(CORPUS)(curated)
+    assert found == pytest.approx(likely[:, 1].tolist(), abs=1e-5)
+    with pytest.raises(Refusal, match="label: expected one of bad, good, found None"):
+        Classifier(model=str(two)).prepare(CORPUS)

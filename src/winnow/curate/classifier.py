@@ -9,8 +9,8 @@ import pyarrow as pa
 from winnow.core.errors import Refusal
 from winnow.curate.numbers import Classifier as Numbers
 from winnow.curate.texts import plain
-from winnow.curate.transformer import Classifier
 from winnow.curate.verdict import Positions, Verdict, step
+from winnow.models.classifier import Classifier
 
 
 @step

@@ -14,8 +14,8 @@ from winnow.core.errors import Refusal
 from winnow.curate.numbers import Toxicity
 from winnow.curate.perspective import Perspective, counted
 from winnow.curate.texts import plain
-from winnow.curate.transformer import Classifier
 from winnow.curate.verdict import NONE, Positions, Verdict, step
+from winnow.models.classifier import Classifier
 
 
 def _probabilities(judge: Classifier, logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -20,6 +20,8 @@ KINDS = (
     "dsir",
     "linear",
     "composite",
+    "rds",
+    "classifier",
 )
 """The kinds beside the documented one: modules of winnow.score.scorers, each with a class of
 settings that has its name."""

@@ -69,6 +69,11 @@ class Classifier:
         """The names of the columns of `scores`."""
         return [str(name) for _, name in sorted(self.model.config.id2label.items())]
 
+    def num_tokens(self, texts: pa.Array) -> int:
+        """Tokens of some texts that the model reads."""
+        ids = self.tokenizer(texts.to_pylist(), truncation=True, max_length=self.max_tokens)
+        return sum(map(len, ids["input_ids"]))
+
     def scores(self, texts: pa.Array, batch: int) -> NDArray[np.float32]:
         """What the model's last layer says of every text, as [texts, labels].
 
