@@ -6,13 +6,10 @@ the names of its errors. Every answer is a file below .winnow/perspective, named
 was asked, so that a killed run goes on where it was.
 """
 
-import email.utils
-import http.client
 import json
 import os
 import re
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from winnow.core import files, layout
+from winnow.core import files, http, layout
 from winnow.core.errors import Refusal
 from winnow.core.progress import progress
 
@@ -46,15 +43,6 @@ PATIENCE = 5
 """Texts in a row without an answer, after which the service is taken to be down."""
 
 
-class _AsItComes(urllib.request.HTTPErrorProcessor):
-    """No answer is an exception, and none is a redirection, with which the key would travel."""
-
-    def http_response(self, request: Any, response: Any) -> Any:
-        return response
-
-    https_response = http_response
-
-
 def _key() -> str:
     key = os.environ.get("PERSPECTIVE_API_KEY", "").strip()
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", key):  # else http.client would quote it in its error
@@ -63,18 +51,6 @@ def _key() -> str:
             + ("holds no key" if key else "is not set: toxicity.perspective needs it")
         )
     return key
-
-
-def _seconds(header: str | None) -> float:
-    """What Retry-After says: seconds, or a date; 0 where it says nothing."""
-    if header is None:
-        return 0.0
-    if header.strip().isdecimal():
-        return float(header)
-    try:
-        return email.utils.parsedate_to_datetime(header).timestamp() - time.time()
-    except ValueError:
-        return 0.0
 
 
 def _names(body: bytes) -> list[str]:
@@ -107,13 +83,7 @@ class Perspective:
         """The status (0 for no answer), the answer and its Retry-After."""
         time.sleep(max(0.0, self._next - time.monotonic()))
         self._next = time.monotonic() + 1 / self.per_second
-        headers = {"Content-Type": "application/json", "X-Goog-Api-Key": _key()}
-        request = urllib.request.Request(URL, body, headers)
-        try:
-            with urllib.request.build_opener(_AsItComes).open(request, timeout=TIMEOUT) as answer:
-                return answer.status, answer.read(), answer.headers.get("Retry-After")
-        except (OSError, http.client.HTTPException):
-            return 0, b"", None
+        return http.post(URL, body, {"X-Goog-Api-Key": _key()}, TIMEOUT)
 
     def _read(self, answer: bytes) -> dict[str, Any] | None:
         """The scores in an answer; None where it is not what was promised."""
@@ -156,7 +126,7 @@ class Perspective:
                     "PERSPECTIVE_API_KEY and the labels of toxicity"
                 )
             if pause is not None:
-                wait = max(pause, _seconds(retry_after))
+                wait = max(pause, http.seconds(retry_after))
                 if wait > LONGEST_PAUSE:
                     raise Refusal(
                         f"the Perspective API asks to come back in {wait:.0f} s: run this again "

@@ -22,6 +22,7 @@ KINDS = (
     "composite",
     "rds",
     "classifier",
+    "judge",
 )
 """The kinds beside the documented one: modules of winnow.score.scorers, each with a class of
 settings that has its name."""
