@@ -3,18 +3,16 @@
 pytest tests/score/test_composite.py
 """
 
-import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from tiny import TINY, make_until, write_params
+from tiny import TINY, write_params
 
 from winnow.core import params
 from winnow.core.errors import Refusal
-from winnow.score import stage
 from winnow.score.corpus import Corpus
 from winnow.score.params import ScoreConfig
 from winnow.score.scorers.composite import Composite
@@ -74,20 +72,3 @@ def test_a_composite_of_nothing_is_refused(project: Path, keys: Any, message: st
     write_params(project, TINY | {"score": {"scorers": [{"name": "composite", **keys}]}})
     with pytest.raises(Refusal, match=re.escape(f"params.yaml: score.scorers{message}")):
         params.load("score", ScoreConfig).check()
-
-
-def test_its_cost_is_that_of_its_columns_too_and_batches_change_no_byte(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weights = {"length": 1, "clarity": 1}
-    scorers = [{"name": "length"}, {"name": "composite", "weights": weights, "as": "mix"}]
-    write_params(project, TINY | {"score": {"scorers": scorers}})
-    make_until("score")
-    first = stage.pq.read_table("artifacts/score/train.parquet")
-    costs = stage.files.read_json(Path("artifacts/score_metrics.json"))
-    parts = costs["scorers"]["length"]["seconds"] + costs["seconds"]
-    assert costs["scorers"]["mix"]["seconds"] > parts > 0
-    assert not math.isnan(sum(first["mix"].to_pylist()))
-    monkeypatch.setattr(stage, "BATCH_ROWS", 37)
-    stage.run()
-    assert stage.pq.read_table("artifacts/score/train.parquet").equals(first)

@@ -100,7 +100,7 @@ def test_an_encoder_decoder_scores_and_a_missing_model_is_named(curated: pa.Reco
     scores = Ifd(model=str(folder), family="seq2seq", context=CONTEXT, maximum=1000)
     assert all(isinstance(score, float) for score in scores.prepare(CORPUS)(curated))
     with pytest.raises(Refusal, match="model: expected a folder, or a hub id"):
-        Ifd(model="nowhere").prepare(CORPUS)
+        Ifd(model="nowhere")
 
 
 def test_similarity_to_a_target_equals_the_plain_cosine(curated: pa.RecordBatch) -> None:

@@ -11,7 +11,7 @@ import textstat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import score as oracle
-from tiny import Winnow, corpus, make_until, write_jsonl
+from tiny import TINY, Winnow, corpus, make_until, write_jsonl, write_params
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
@@ -196,6 +196,8 @@ def test_one_pair_is_explained(project: Path, winnow: Winnow) -> None:
 
 
 def test_batches_and_threads_change_no_byte(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mix = {"name": "composite", "weights": {"length": 1, "clarity": 1}, "as": "mix"}
+    write_params(project, TINY | {"score": {"scorers": [{"name": "length"}, mix]}})
     write_jsonl(project / "data/a.jsonl", corpus(500))
     found = []
     for batch_rows, threads in ((500, 1), (37, 3)):
@@ -204,3 +206,6 @@ def test_batches_and_threads_change_no_byte(project: Path, monkeypatch: pytest.M
         make_until("score")
         found.append(pq.read_table(project / "artifacts/score/train.parquet"))
     assert found[0].equals(found[1])
+    costs = json.loads(Path("artifacts/score_metrics.json").read_text())
+    parts = costs["seconds"] + costs["scorers"]["length"]["seconds"]
+    assert costs["scorers"]["mix"]["seconds"] > parts > 0, "its cost is that of its columns too"

@@ -1,9 +1,12 @@
 """A language model as scorers use it: its settings, its losses of responses, and their cost."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from winnow.core.errors import Refusal, at
 from winnow.core.params import Range, Text
 from winnow.score.scorers import Ready, Settings
 
@@ -34,13 +37,21 @@ class ModelSettings(Settings):
     """Of its products: bf16 is several times as fast where the hardware has it, and moves numbers
     in their third digit."""
 
+    def __post_init__(self) -> None:
+        """Refuse a model that is no folder and no pinned hub id, before any stage works."""
+        is_hub_id = re.fullmatch(r"[\w.-]+(/[\w.-]+)?@[0-9a-f]{40}", self.model)
+        if not is_hub_id and not Path(self.model).is_dir():
+            raise Refusal(
+                "model: expected a folder, or a hub id with its commit (org/name@<40 hex digits>), "
+                f"found {self.model!r}"
+            )
+
     def open(self) -> "Judged":
         """The model.
 
         Raises:
             Refusal: it cannot be had, or is not to be trusted.
         """
-        from winnow.core.errors import at
         from winnow.models import judged
 
         with at("model"):

@@ -115,7 +115,9 @@ def _with_parts(taken: dict[str, Any], item: Item, cost: dict[str, Any]) -> dict
         taken["seconds"] = (taken["seconds"] or 0.0) + (part["seconds"] or 0.0)
         if part["flops"] is not None:
             taken["flops"] = (taken["flops"] or 0.0) + part["flops"]
-    return taken
+    return taken | {
+        "rows_per_second": taken["rows"] / taken["seconds"] if taken["seconds"] else None
+    }
 
 
 def _declared(item: Item) -> dict[str, Any]:
