@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from benchmarks.truth.corpora import NOISE, ROWS, TEST_ROWS, corpus
 from benchmarks.truth.trainings import BETWEEN, SHARES, STEPS, TIERS, Training, read
-from winnow.analyze.intervals import Bootstrap, Interval
+from winnow.analyze.intervals import Estimates, Interval
+from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions.dial import Dial, dial
-from winnow.analyze.study import Arm, Run, Study
+from winnow.analyze.study import Arm, Run, Study, estimates
 
+SETTINGS = AnalyzeConfig(resamples=100)
 SEEDS, ITEMS = 3, 300
 """What a user pays for. The truth is that of all other seeds and test rows."""
 TOPS = tuple(f"top_{share}" for share in SHARES)
@@ -66,6 +68,7 @@ def _study(kind: str, seeds: list[int], rows: NDArray[np.int64], folder: Path) -
             share = (TIERS[tier.of] if tier.of else tier).share
             assert share is not None
             config: Any = SimpleNamespace(device="")
+            nothing: Any = None
             train: Any = SimpleNamespace(
                 train_time=steps, flops=steps, tokens_seen=steps, num_epochs=1, num_parameters=1
             )
@@ -74,9 +77,9 @@ def _study(kind: str, seeds: list[int], rows: NDArray[np.int64], folder: Path) -
                     seed=seed,
                     config=config,
                     train=train,
-                    metrics={},
+                    metrics=nothing,
                     strata={},
-                    generation={},
+                    generation=nothing,
                     samples=[],
                     losses=row_losses,
                     sha256="",
@@ -108,7 +111,8 @@ def _study(kind: str, seeds: list[int], rows: NDArray[np.int64], folder: Path) -
         tokens=tokens,
         statistics={},
         ledgers={},
-        scoring={"seconds": 0.0},
+        scoring={"seconds": 0.0, "scorers": {}},
+        scorers={},
     )
 
 
@@ -126,14 +130,7 @@ def decisions(num_seeds: int, folder: Path) -> Iterator[Decision]:
             order = np.random.default_rng([3, number, first]).permutation(TEST_ROWS)
             rows, others = order[:ITEMS], order[ITEMS:]
             study = _study(kind, seeds, rows, folder)
-            losses = Bootstrap.of(
-                [arm.name for arm in study.arms],
-                np.stack([arm.losses for arm in study.arms]),
-                study.tokens,
-                resamples=2000,
-                confidence=0.9,
-                seed=0,
-            )
+            losses = estimates(study, SETTINGS)
             rest = [seed for seed in range(num_seeds) if seed not in seeds]
             for steps in (*STEPS, BETWEEN):
                 known = rest if steps in STEPS else [s for s in rest if s < num_seeds // 2]
@@ -146,7 +143,7 @@ def decisions(num_seeds: int, folder: Path) -> Iterator[Decision]:
                 yield Decision(
                     kind,
                     steps,
-                    dial(study, losses, "larger", steps),
+                    dial(study, SETTINGS, "larger", steps),
                     margins,
                     _truth(true, tokens[others]),
                 )
@@ -173,10 +170,10 @@ def rankings(num_seeds: int, folder: Path) -> Iterator[Ranking]:
         for steps in STEPS:
             larger, proxy = (
                 _losses(kind, model, steps, range(num_seeds), folder)
-                for model in ("larger", "proxy")
+                for model in ("larger", "replica")
             )
-            truth = Bootstrap.of(
-                list(TIERS), larger, tokens, resamples=2000, confidence=0.9, seed=0
+            truth = Estimates.of(
+                dict.fromkeys(TIERS, "larger"), larger, tokens, resamples=1, confidence=0.9, seed=0
             )
             names = list(TIERS)
             sure = [not truth.margin(names[a], names[b]).holds_zero for a, b in pairs]

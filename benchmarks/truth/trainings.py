@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.truth.corpora import NOISE, VOCABULARY, Corpus, corpus
+from benchmarks.truth.corpora import NOISE, ROWS, VOCABULARY, Corpus, corpus
 from winnow.core import files
 from winnow.core.experiments import Model, Recipe, Tier, quantity
 from winnow.core.progress import progress
@@ -26,15 +26,25 @@ SHARES = ("10pct", "25pct", "50pct", "100pct")
 TIERS = {f"top_{share}": Tier(rule="top", share=quantity(share), recipe="") for share in SHARES} | {
     f"matched_{share}": Tier(rule="matched", of=f"top_{share}", recipe="") for share in SHARES[:-1]
 }
+PART = 8
+"""A replica has this part of the rows and of the batch, and about this part of the weights."""
+REPLICAS = {
+    f"part_{name}": Tier(
+        rule="part",
+        of=name,
+        count=round((quantity(name.rpartition("_")[2]) or 0) * ROWS / PART),
+        recipe="",
+    )
+    for name in TIERS
+}
 CONTEXT, BATCH = 64, 8
 MODELS = {
     "larger": Model(num_layers=2, hidden_size=48, num_heads=2, context=CONTEXT),
-    "proxy": Model(num_layers=1, hidden_size=8, num_heads=1, context=CONTEXT),
+    "replica": Model(num_layers=2, hidden_size=16, num_heads=2, context=CONTEXT),
 }
-RATES = {"larger": 4e-3, "proxy": 2e-2}
+RATE = 4e-3
 STEPS = (50, 200, 800)
-"""Optimizer steps of the larger model; the proxy has a third of them."""
-PROXY_STEPS = 3
+"""Optimizer steps of the larger model, and of its replica."""
 BETWEEN = 400
 """Steps that only the truth is known of: the program must answer from those on both sides."""
 
@@ -47,7 +57,6 @@ class Training:
     tier: str
     model: str
     steps: int
-    """Of the larger model."""
     seed: int
 
     @property
@@ -67,7 +76,8 @@ def _corpus(kind: str) -> Corpus:
 def _rows(kind: str, tier: str, seed: int) -> list[int]:
     from winnow.select.tiers import Cuts
 
-    return [int(row) for row in Cuts(TIERS, _corpus(kind).scores, 0).rows(tier, seed)]
+    cuts = Cuts(TIERS | REPLICAS, _corpus(kind).scores, 0)
+    return [int(row) for row in cuts.rows(tier, seed)]
 
 
 def _losses(model: Any, documents: list[Tokens]) -> NDArray[np.float64]:
@@ -98,19 +108,18 @@ def _trained(training: Training, state: Path) -> NDArray[np.float64]:
     from winnow.train import loop
 
     torch.set_num_threads(1)
-    planted, is_proxy = _corpus(training.kind), training.model == "proxy"
-    documents = [
-        planted.documents[row] for row in _rows(training.kind, training.tier, training.seed)
-    ]
+    planted, is_replica = _corpus(training.kind), training.model == "replica"
+    tier = f"part_{training.tier}" if is_replica else training.tier
+    documents = [planted.documents[row] for row in _rows(training.kind, tier, training.seed)]
     packed = sequences.pack(sequences.shuffled(documents, training.seed), CONTEXT, 0)
-    steps = training.steps // PROXY_STEPS if is_proxy else training.steps
+    steps = training.steps
     torch.manual_seed(training.seed)
     plan = loop.Plan(
         model=build(MODELS[training.model], VOCABULARY, 0),
         recipe=Recipe(
-            learning_rate=RATES[training.model],
+            learning_rate=RATE,
             num_train_epochs=1,
-            per_device_train_batch_size=BATCH,
+            per_device_train_batch_size=BATCH // PART if is_replica else BATCH,
             gradient_accumulation_steps=1,
             eval_steps=steps + 1,
             save_steps=steps + 1,

@@ -113,7 +113,7 @@ def _next(judged: "list[Verdict]", study: Study) -> Next:
     kept = judged[0].kept
     assert kept is not None
     return Next(
-        reason=f"its rows are artifacts/select/{kept.draws[0]}; this trains on them again.",
+        reason=f"its rows are in artifacts/select/{kept.draws[0]}. To train on them:",
         command=f"winnow train {kept.name}",
     )
 

@@ -34,14 +34,18 @@ def _row_ticks(axes: Axes, sizes: Sequence[int]) -> None:
 def _joined(
     axes: Axes, arms: tuple[Arm, ...], losses: Estimates, palette: Palette
 ) -> dict[str, float]:
-    """Join the top tiers and all rows; by arm, which way its name must give way to the line."""
-    tops = [arm for arm in arms if arm.is_top or arm.is_unfiltered]
-    heights = [math.exp(losses.value(arm.name).value) for arm in tops]
-    axes.plot([arm.num_rows for arm in tops], heights, color=palette.rule("top"), zorder=2)
-    return {
-        arm.name: 9.0 if following < height else -9.0
-        for arm, height, following in zip(tops, heights, heights[1:], strict=False)
-    }
+    """Join the top tiers of each score, and all rows; by arm, which way its name must give way to
+    the line."""
+    ways: dict[str, float] = {}
+    for score in dict.fromkeys(arm.tier.scorer for arm in arms if arm.is_top):
+        tops = [
+            arm for arm in arms if arm.is_unfiltered or (arm.is_top and arm.tier.scorer == score)
+        ]
+        heights = [math.exp(losses.value(arm.name).value) for arm in tops]
+        axes.plot([arm.num_rows for arm in tops], heights, color=palette.rule("top"), zorder=2)
+        for arm, height, following in zip(tops, heights, heights[1:], strict=False):
+            ways[arm.name] = 9.0 if following < height else -9.0
+    return ways
 
 
 def _size_panel(
@@ -97,7 +101,7 @@ def quality_vs_quantity(study: Study, losses: Estimates, title: str) -> Drawing:
         return figure
 
     caption = (
-        "Top tiers by score and all rows are joined; controls stand beside the tier of their "
+        "Top tiers of a score and all rows are joined; controls stand beside the tier of their "
         f"size. Bars: {losses.confidence:.0%} intervals, which may overlap where the "
         "paired difference of two arms is clear. Faint dots: single seeds."
     )
