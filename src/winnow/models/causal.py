@@ -8,9 +8,7 @@ import pyarrow as pa
 import torch
 from transformers import AutoModelForCausalLM
 
-from winnow.core.experiments import Objective, Pretrained
-from winnow.models import loaded
-from winnow.models.family import Shape
+from winnow.core.experiments import Objective
 from winnow.models.loaded import Loaded
 from winnow.models.loss import WithLoss, has_plain_head
 from winnow.models.sequences import Document
@@ -33,7 +31,7 @@ class Causal(Loaded):
         Not every architecture takes positions that start again for a border. Measured on a few
         tokens: their logits together and apart.
         """
-        if not _takes_positions(self.network):
+        if "position_ids" not in inspect.signature(self.network.forward).parameters:
             return False
         positions = torch.cat([torch.arange(size) for size in PROBE])[None]
         apart = [self._logits(one) for one in torch.split(self._probe, PROBE, dim=1)]
@@ -75,15 +73,5 @@ class Causal(Loaded):
         return WithLoss(network, packs=self.packs, plain_head=self.plain_head)
 
 
-def _takes_positions(network: torch.nn.Module) -> bool:
-    parameters = inspect.signature(network.forward).parameters
-    return "position_ids" in parameters
-
-
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     return float((one - other).abs().max()) <= NOISE * float(other.abs().max())
-
-
-def shape(spec: Pretrained) -> Shape:
-    """What the cost of a causal model follows from."""
-    return loaded.shape(spec, AutoModelForCausalLM, Causal.task)

@@ -79,6 +79,11 @@ class Family(abc.ABC):
         self.vocabulary = Vocabulary.read(tokenizer)
         self.begin = self.vocabulary.end_of_text
 
+    @classmethod
+    @abc.abstractmethod
+    def shape(cls, spec: Any, vocab_size: int) -> Shape:
+        """What the cost of a declared model follows from; see the function of this name."""
+
     @abc.abstractmethod
     def identity(self) -> str:
         """What a training's key says of the weights that it starts from."""
@@ -244,10 +249,4 @@ def shape(spec: Model | Pretrained, vocab_size: int) -> Shape:
         spec: the model.
         vocab_size: of the corpus's tokenizer; a pretrained model has its own.
     """
-    if isinstance(spec, Model):
-        from winnow.models import gpt2
-
-        return gpt2.shape(spec, vocab_size)
-    from winnow.models import causal, seq2seq
-
-    return causal.shape(spec) if spec.family == "causal" else seq2seq.shape(spec)
+    return _class(spec).shape(spec, vocab_size)

@@ -207,6 +207,26 @@ class GPT2(Family):
 
     spec: Model
 
+    @classmethod
+    def shape(cls, spec: Model, vocab_size: int) -> Shape:
+        """What the cost of a GPT-2 follows from."""
+        trained = parameters = num_parameters(spec, vocab_size)
+        if spec.adapter:
+            with torch.device("meta"):
+                network = build(spec, vocab_size, 0)
+                lora.add(network, spec.adapter, "")
+            trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        return Shape(
+            num_parameters=parameters,
+            num_trained=trained,
+            num_layers=spec.num_layers,
+            hidden_size=spec.hidden_size,
+            num_heads=spec.num_heads,
+            context=spec.context,
+            vocab_size=padded(vocab_size),
+            dropout=spec.dropout,
+        )
+
     def identity(self) -> str:
         """Scratch, the hub id of the start, or the hash of its folder's files."""
         return identity(self.base)
@@ -246,24 +266,3 @@ class GPT2(Family):
         ids = np.array([*encoding.ids, self.vocabulary.end_of_text], np.int32)
         border = len(row.prompt)
         return Document.of(ids, sum(start < border for start, _ in encoding.offsets))
-
-
-def shape(spec: Model, vocab_size: int) -> Shape:
-    """What the cost of a GPT-2 follows from."""
-    parameters = num_parameters(spec, vocab_size)
-    trained = parameters
-    if spec.adapter:
-        with torch.device("meta"):
-            network = build(spec, vocab_size, 0)
-            lora.add(network, spec.adapter, "")
-        trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return Shape(
-        num_parameters=parameters,
-        num_trained=trained,
-        num_layers=spec.num_layers,
-        hidden_size=spec.hidden_size,
-        num_heads=spec.num_heads,
-        context=spec.context,
-        vocab_size=padded(vocab_size),
-        dropout=spec.dropout,
-    )

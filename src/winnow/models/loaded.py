@@ -68,6 +68,29 @@ class Loaded(Family):
             del before[0]
         behind[:] = [*behind[: behind.index(end)], end] if end in behind else [*behind, end]
 
+    @classmethod
+    def shape(cls, spec: Pretrained, vocab_size: int) -> Shape:
+        """What the cost follows from; no weight is read. Of an encoder-decoder a position of the
+        source and one of the target go through a part of the parameters each, and count as one."""
+        config = configuration(pretrained.located(spec.weights))
+        with loading(f"{spec.weights} declares no {spec.family} model"), torch.device("meta"):
+            network = cls.auto.from_config(config, trust_remote_code=False)
+        parameters = sum(p.numel() for p in network.parameters())
+        if spec.adapter:
+            lora.add(network, spec.adapter, spec.weights, cls.task)
+        text = config.get_text_config()
+        return Shape(
+            num_parameters=parameters,
+            num_trained=sum(p.numel() for p in network.parameters() if p.requires_grad),
+            num_layers=text.num_hidden_layers,
+            hidden_size=text.hidden_size,
+            num_heads=text.num_attention_heads,
+            context=spec.context,
+            vocab_size=len(network.get_output_embeddings().weight),
+            whole_logits=spec.family == "seq2seq",
+            dropout=0.0,
+        )
+
     def identity(self) -> str:
         """The hub id and commit, or the hash of the folder's files."""
         return pretrained.identity(self.base)
@@ -155,25 +178,3 @@ def configuration(folder: Path) -> Any:
         raise Refusal(f"{folder} is quantized: name its weights in bf16 or fp32")
     with loading(f"{folder / 'config.json'} declares no model that transformers knows"):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-
-
-def shape(spec: Pretrained, auto: Any, task: str) -> Shape:
-    """What the cost of a pretrained model follows from; no weight is read."""
-    config = configuration(pretrained.located(spec.weights))
-    with loading(f"{spec.weights} declares no {spec.family} model"), torch.device("meta"):
-        network = auto.from_config(config, trust_remote_code=False)
-    parameters = sum(p.numel() for p in network.parameters())
-    if spec.adapter:
-        lora.add(network, spec.adapter, spec.weights, task)
-    text = config.get_text_config()
-    return Shape(
-        num_parameters=parameters,
-        num_trained=sum(p.numel() for p in network.parameters() if p.requires_grad),
-        num_layers=text.num_hidden_layers,
-        hidden_size=text.hidden_size,
-        num_heads=text.num_attention_heads,
-        context=spec.context,
-        vocab_size=len(network.get_output_embeddings().weight),
-        whole_logits=spec.family == "seq2seq",
-        dropout=0.0,
-    )

@@ -9,9 +9,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM
 
 from winnow.core.errors import Refusal
-from winnow.core.experiments import Objective, Pretrained
-from winnow.models import loaded
-from winnow.models.family import Shape
+from winnow.core.experiments import Objective
 from winnow.models.loaded import Loaded
 from winnow.models.loss import summed
 from winnow.models.sequences import IGNORED, Document, Sequences
@@ -87,9 +85,3 @@ class WithLoss(torch.nn.Module):
             use_cache=False,
         ).logits
         return summed(logits, labels)
-
-
-def shape(spec: Pretrained) -> Shape:
-    """What the cost of an encoder-decoder follows from. A position of the source and one of the
-    target go through a part of the parameters each, and count as one."""
-    return loaded.shape(spec, AutoModelForSeq2SeqLM, Seq2Seq.task)

@@ -47,14 +47,9 @@ class Plan:
     """Makes of the model the module whose output is its summed loss."""
 
     @property
-    def sequences_per_step(self) -> int:
-        """Sequences that one optimizer step sees."""
-        return self.recipe.sequences_per_step
-
-    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps an epoch; the last one may be short."""
-        return -(-len(self.train) // self.sequences_per_step)
+        return -(-len(self.train) // self.recipe.sequences_per_step)
 
     @property
     def num_steps(self) -> int:
@@ -302,9 +297,9 @@ def _remaining(plan: Plan, position: checkpoint.Position) -> Iterator[sequences.
         epoch, done = divmod(position.step, plan.steps_per_epoch)
         in_order = plan.recipe.is_ordered
         order = sequences.epoch_order(len(plan.train), plan.seed, epoch, in_order)
-        rest = order[done * plan.sequences_per_step :]
-        rest = rest[: (plan.num_steps - position.step) * plan.sequences_per_step]
-        yield from batches(plan.train, rest, plan.sequences_per_step)
+        size = plan.recipe.sequences_per_step
+        rest = order[done * size :][: (plan.num_steps - position.step) * size]
+        yield from batches(plan.train, rest, size)
 
 
 def _steps(
