@@ -5,7 +5,8 @@
 Alpaca's rows of the highest instruction-following difficulty by a 7B model (Cherry LLM, the
 published 5%), against as many other rows of Alpaca ($WINNOW_DATA/instructions), both the first
 ones in the order of content hashes: the chance that a chosen row has the higher value (AUC), with a
-90% bootstrap interval over rows. The model is a folder in Hugging Face's
+90% bootstrap interval over rows; at one length: over pairs within a tenth of the
+responses' bytes. The model is a folder in Hugging Face's
 format, such as `python tests/real.py <folder>` writes.
 """
 
@@ -37,12 +38,25 @@ def read(name: str) -> dict[str, dict[str, str]]:
     return {content_hash(*(row[part] for part in parts)): row for row in rows}
 
 
-def report(name: str, values: np.ndarray, positive: np.ndarray) -> None:
-    """Print an AUC with its interval."""
+def within(strata: np.ndarray, values: np.ndarray, positive: np.ndarray) -> float:
+    """The chance over pairs of rows of one stratum."""
+    found, pairs = 0.0, 0
+    for stratum in np.unique(strata):
+        chosen = strata == stratum
+        number = int(positive[chosen].sum() * (~positive[chosen]).sum())
+        if number:
+            found, pairs = found + number * auc(values[chosen], positive[chosen]), pairs + number
+    return found / pairs
+
+
+def report(name: str, values: np.ndarray, positive: np.ndarray, strata: np.ndarray) -> None:
+    """Print an AUC with its interval, and that of rows of about one length."""
     rng = np.random.default_rng(0)
     draws = [rng.integers(0, len(values), len(values)) for _ in range(RESAMPLES)]
-    low, high = np.quantile([auc(values[draw], positive[draw]) for draw in draws], (0.05, 0.95))
-    print(f"{name:28} {auc(values, positive):.3f} ({low:.3f} to {high:.3f})", flush=True)
+    for said, groups in ((name, np.zeros(len(values))), (f"{name}, at one length", strata)):
+        chances = [within(groups[draw], values[draw], positive[draw]) for draw in draws]
+        low, high = np.quantile(chances, (0.05, 0.95))
+        print(f"{said:40} {within(groups, values, positive):.3f} ({low:.3f} to {high:.3f})")
 
 
 def numbers(scores: Scores, instead: float) -> np.ndarray:
@@ -72,10 +86,11 @@ def main() -> None:
     print(f"{len(rows)} rows, {seconds:.0f} s, {difficulty.flops:.2e} FLOPs, {environment()}")
     above = [int((values[part] >= 1).sum()) for part in (positive, ~positive)]
     print(f"1 or more: {above[0]} chosen and {above[1]} other rows")
-    report("IFD", values, positive)
-    report("IFD, 1 and more as lowest", np.where(values < 1, values, 0), positive)
-    lengths = pc.binary_length(rows["response"]).to_numpy()
-    report("bytes of the response", lengths.astype(float), positive)
+    lengths = pc.binary_length(rows["response"]).to_numpy().astype(float)
+    tenths = np.searchsorted(np.quantile(lengths, np.arange(1, 10) / 10), lengths)
+    report("IFD", values, positive, tenths)
+    report("IFD, 1 and more as lowest", np.where(values < 1, values, 0), positive, tenths)
+    report("bytes of the response", lengths, positive, tenths)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""What a scorer may say, how reasons are counted, and what a column costs.
+
+pytest tests/score/test_columns.py
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from winnow.score import columns
+from winnow.score.corpus import SPLITS, Corpus
+from winnow.score.params import Item
+from winnow.score.scorers import Ready, Scores, Settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Said(Settings):
+    """Says of a row what it is told, by the number in its id."""
+
+    words: Sequence[Any]
+
+    def prepare(self, corpus: Corpus) -> Ready:
+        return _Said(self.words)
+
+
+class _Said(Ready):
+    def __init__(self, words: Sequence[Any]) -> None:
+        self.words, self.flops = words, 0.0
+
+    def __call__(self, rows: pa.RecordBatch) -> Scores:
+        self.flops = (self.flops or 0.0) + 10 * len(rows)
+        return [self.words[int(name)] for name in rows["id"].to_pylist() if name != "left out"]
+
+
+def scored(folder: Path, ids: list[str], words: Sequence[Any], rows: int) -> Any:
+    table = pa.table({"id": ids})
+    for split in SPLITS:
+        pq.write_table(table, folder / f"{split}.parquet")
+    corpus = Corpus(folder, {split: table for split in SPLITS})
+    return columns.score(Item("said", "said", Said(words=words), "here"), corpus, rows)
+
+
+def test_reasons_are_counted_and_no_more_than_a_hundred_by_name(tmp_path: Path) -> None:
+    ids = [str(number) for number in range(200)]
+    words = [f"reason {number}" if number % 3 else float(number) for number in range(200)]
+    words[:8] = ["long " * 100] * 8
+    tables, cost, card = scored(tmp_path, ids, words, 200)
+    numbers = [word if isinstance(word, float) else None for word in words]
+    assert tables["train"]["said"].to_pylist() == numbers
+    named = {reason: number for reason, number in card["unscored"].items() if "(" not in reason}
+    assert len(named) == columns.REASONS == 100 and max(map(len, named)) <= 200
+    assert named[("long " * 100)[:200]] == 8 * len(SPLITS)
+    assert card["unscored"].total() == numbers.count(None) * len(SPLITS)
+    again, _, same = scored(tmp_path, ids, words, 7)
+    assert again == tables and same == card
+    assert cost["flops"] == 10 * 3 * 200 and cost["rows"] == 600, "of the rows that were kept"
+
+
+@pytest.mark.parametrize(
+    ("ids", "words", "message"),
+    [
+        (["0", "left out"], [1.0], "said: expected 2 scores, found 1"),
+        (["0"], [float("nan")], "said: expected a finite number or a reason, found nan"),
+    ],
+)
+def test_anything_else_is_a_bug_of_the_scorer(
+    tmp_path: Path, ids: list[str], words: list[Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        scored(tmp_path, ids, words, 10)
