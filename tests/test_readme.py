@@ -1,4 +1,4 @@
-"""README.md and CONTRIBUTING.md say what works: a command in them runs here, or its test is named.
+"""README.md and the pages beside it say what works: a command runs here, or its test is named.
 
     pytest tests/test_readme.py
 
@@ -26,7 +26,8 @@ from winnow.__main__ import parser
 
 pytestmark = pytest.mark.slow
 
-PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
+NAMES = ("README.md", "docs/documented.md", "docs/runs.md", "CONTRIBUTING.md")
+PAGES = {name: (ROOT / name).read_text() for name in NAMES}
 TEXT = "\n".join(PAGES.values())
 CONTAINER, PIPELINE = "tests/docker/test_container.py", "tests/pipeline/test_pipeline.py"
 
@@ -45,11 +46,12 @@ ELSEWHERE = {
     "mlflow run . -e train -P exp=high_300_1M -P seed=0 -b host": (CONTAINER, '["local", "host"]'),
     "dvc plots show": (PIPELINE, '"dvc", "plots", "show"'),
     "dvc exp run -S analyze.confidence=0.95": (PIPELINE, '"-S", "analyze.confidence=0.95"'),
+    "winnow score --compare": ("tests/analyze/test_scores.py", 'main(["score", "--compare"])'),
     "dvc exp show --only-changed": (PIPELINE, '"dvc", "exp", "show"'),
 }
 """Command -> the file that runs it (or its like), and the text that shows so."""
 
-SHORTENED = {"dvc exp run -S 'experiments=": " select"}
+SHORTENED = {"dvc exp run -S 'experiments=": " select", "dvc exp run -S 'ingest.keep": " select"}
 """How a command starts -> what is put behind it, so that it ends when the tiers are cut."""
 
 
@@ -104,9 +106,12 @@ def run(folder: Path, *command: str, **more: str) -> str:
 
 
 def shrink(folder: Path) -> None:
-    """Make my.jsonl, and the 1M model so small that a training takes seconds."""
+    """Make my.jsonl with scores, and the 1M model so small that a training takes seconds."""
     sample = (folder / "corpora/sample/textbook.jsonl").read_bytes().split(b"\n")
-    (folder / "my.jsonl").write_bytes(b"\n".join(sample[:2600]) + b"\n")
+    scored = [
+        row[:-1] + b', "my_score": %d}' % len(row) for row in sample[:2600] if row[-1:] == b"}"
+    ]
+    (folder / "my.jsonl").write_bytes(b"\n".join(scored) + b"\n")
     yaml = YAML()
     params = yaml.load(folder / "params.yaml")
     small = {"num_layers": 1, "hidden_size": 16, "num_heads": 2}
@@ -231,5 +236,9 @@ def test_selectors_targets_and_parameters_in_the_text_exist() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_no_link_is_dead_and_nothing_is_left_open(page: str) -> None:
     links = re.findall(r"\]\(\s*([^)#\s]+)", PAGES[page])
-    assert [link for link in links if ":" not in link and not (ROOT / link).exists()] == []
+    assert [
+        link
+        for link in links
+        if ":" not in link and not (ROOT / page).parent.joinpath(link).exists()
+    ] == []
     assert "{{" not in PAGES[page]
