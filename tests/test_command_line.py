@@ -116,6 +116,11 @@ def test_a_typo_is_said_before_any_library_is_imported(
             [{"name": "column", "column": "x", "file": "no.csv"}],
             "scorers[0] column: file: no file or folder 'no.csv'",
         ),
+        (
+            "select.tiers.high_40.by",
+            "mine",
+            "high_40.by: no scorer of score.scorers makes a column 'mine', but documented, clarity",
+        ),
         ("ingest.max_line_mb", 0, "ingest.max_line_mb: expected a whole number in [1, "),
     ],
 )

@@ -6,7 +6,7 @@ result, and DVC reruns nothing for a value of another stage.
 """
 
 import resource
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +84,18 @@ def _check_kept(ingest: IngestConfig, score: ScoreConfig) -> None:
             )
 
 
+def _check_cuts(needed: Collection[str], select: SelectConfig, score: ScoreConfig) -> None:
+    """Refuse a tier that is cut by a column that no scorer will make."""
+    for name in sorted(needed):
+        name = select.tiers[name].of or name
+        by = select.tiers[name].by
+        if by is not None and by not in score.columns():
+            raise Refusal(
+                f"{params.PARAMS}: select.tiers.{name}.by: no scorer of score.scorers makes a "
+                f"column {by!r}, but {', '.join(score.columns())}"
+            )
+
+
 def before(
     stage: str,
     experiments: Sequence[str] = (),
@@ -113,7 +125,7 @@ def before(
         params.load("engine", ENGINES)
     if "seeds" in given:
         declared_seeds()
-    resolve(["all", *experiments] if "experiments" in given else experiments)
+    arms = resolve(["all", *experiments] if "experiments" in given else experiments)
     for name, number, limit in (
         ("seed", seed, params.SEEDS),
         ("max-samples", max_samples, params.COUNTS),
@@ -130,3 +142,5 @@ def before(
             sections[name].check()
     if names.index(stage) <= names.index("score") and {"ingest", "score"} <= sections.keys():
         _check_kept(sections["ingest"], sections["score"])
+    if names.index(stage) <= names.index("score") and {"select", "score"} <= sections.keys():
+        _check_cuts({arm.tier_name for arm in arms}, sections["select"], sections["score"])

@@ -40,7 +40,10 @@ SCORE_SCHEMA = pa.schema(
     + [(name, pa.float64()) for name in DIMENSIONS]
     + [("num_tokens", pa.int64()), ("num_response_words", pa.int64())]
 )
-"""What score writes, in the order of the curated rows."""
+"""What score writes, in the order of the curated rows; and a column for each scorer."""
+
+CUTTING = (*DIMENSIONS, "num_tokens", "num_response_words")
+"""Its numbers beside the score, by which a tier may be cut as well."""
 
 ITEM_SCHEMA = pa.schema(
     [("id", pa.string()), ("source", pa.string()), ("quintile", pa.int8())]

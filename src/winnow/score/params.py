@@ -103,6 +103,13 @@ class ScoreConfig:
                     if not Path(file).exists():
                         raise Refusal(f"{key}: no file or folder {file!r}")
 
+    def columns(self) -> list[str]:
+        """The columns of the score table by which a tier may be cut."""
+        # Here, as it takes a second that the documented score need not wait for.
+        from winnow.core.records import CUTTING
+
+        return [DOCUMENTED, *CUTTING, *(item.column for item in self.items())]
+
     def kept_columns(self) -> list[tuple[str, str]]:
         """The columns of the corpus that ingest must keep for a scorer, each with its place."""
         items = ((item.settings.kept_column(), item.place) for item in self.items())

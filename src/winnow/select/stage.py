@@ -21,7 +21,7 @@ from winnow.core.errors import Refusal
 from winnow.core.experiments import Experiment, Tier, declared_seeds, resolve
 from winnow.core.layout import CURATED, SCORED, SELECTED, scores_name
 from winnow.core.progress import progress
-from winnow.core.records import CURATED_SCHEMA, DIMENSIONS, TierStatistics
+from winnow.core.records import CURATED_SCHEMA, CUTTING, DIMENSIONS, TierStatistics
 from winnow.select.params import SelectConfig
 from winnow.select.tiers import Cuts
 
@@ -101,7 +101,7 @@ def _histogram(path: Path, scores: dict[str, pd.Series]) -> None:
 def _check_scorers(arm: Experiment, scorers: Mapping[str, Any]) -> None:
     """Refuse an arm whose rows are cut or ordered by scores that are not there."""
     recipe = arm.recipe_name or arm.tier.recipe
-    columns = {*scorers, *DIMENSIONS, "num_tokens", "num_response_words"}
+    columns = {*scorers, *CUTTING}
     for key, name in (
         (f"select.tiers.{arm.tier_name}.by", arm.tier.scorer),
         (f"train.recipes.{recipe}.by", arm.order_scorer),
