@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from winnow.analyze.audits.length_audit import LengthAudit, length_audit, title
 from winnow.analyze.audits.planted_truth import auc
-from winnow.analyze.audits.ranks import rank_correlation
 from winnow.analyze.audits.score_audit import score_audit
 from winnow.analyze.audits.script_audit import script_audit
+from winnow.analyze.ranks import rank_correlation
 from winnow.analyze.report import figures
 from winnow.analyze.report.values import plain
 from winnow.core.records import DIMENSIONS

@@ -82,7 +82,8 @@ def _study(means: dict[str, dict[float, float]], scoring: float = 0.0) -> Study:
         tokens=tokens,
         statistics={},
         ledgers={},
-        scoring={"seconds": scoring},
+        scoring={"seconds": scoring, "scorers": {}},
+        scorers={},
     )
 
 

@@ -105,7 +105,7 @@ def test_scoring_is_charged_to_those_who_use_it(study: Any, base: Path) -> None:
     cost = base / "artifacts/score_metrics.json"
     kept = cost.read_bytes()
     # As it is where a killed scoring had scored all and published nothing.
-    files.write_sealed(cost, {"seconds": None})
+    files.write_sealed(cost, {"seconds": None, "scorers": {}})
     try:
         found, drawn = study({"high_1k_1M": near(2.7)})
         unknown = plain(efficiency_metrics(found, drawn, 20))["high_1k_1M"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from winnow.analyze.audits.ranks import TOP, by_hash, rank_correlation, top
+from winnow.analyze.ranks import TOP, by_hash, rank_correlation, top
 from winnow.analyze.report import numbers
 
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
-from winnow.analyze.audits.ranks import Floats
 from winnow.analyze.audits.score_audit import MEASURES
+from winnow.analyze.ranks import Floats
 from winnow.analyze.report.values import with_reasons
 from winnow.analyze.study import Study, read_draw, read_test_hashes
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from winnow.analyze.audits.ranks import Floats, by_hash, rank_correlation, top
+from winnow.analyze.ranks import Floats, by_hash, rank_correlation, top
 from winnow.core.records import DIMENSIONS, WEIGHTS
 
 MEASURES = ("score", *DIMENSIONS)

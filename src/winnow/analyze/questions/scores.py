@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from winnow.analyze.audits.ranks import Floats, rank_correlation
 from winnow.analyze.controls import Control
 from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.questions.answer import verdicts
+from winnow.analyze.ranks import Floats, rank_correlation
 from winnow.analyze.report import numbers
 from winnow.analyze.report.values import with_reasons
 from winnow.analyze.study import Arm, Study, estimates, read_draw, read_pool
