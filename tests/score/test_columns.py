@@ -56,6 +56,11 @@ def test_reasons_are_counted_and_no_more_than_a_hundred_by_name(tmp_path: Path) 
     assert len(named) == columns.REASONS == 100 and max(map(len, named)) <= 200
     assert named[("long " * 100)[:200]] == 8 * len(SPLITS)
     assert card["unscored"].total() == numbers.count(None) * len(SPLITS)
+    _Said.scores_dropped = False
+    kept, dear, _ = scored(tmp_path, ids, words, 200)
+    _Said.scores_dropped = True
+    assert kept["train"] == tables["train"] and kept["dropped"]["said"].null_count == 200
+    assert dear["flops"] == cost["flops"]
     again, _, same = scored(tmp_path, ids, words, 7)
     assert again == tables and same == card
     assert cost["flops"] == 10 * 3 * 200 and cost["rows"] == 600, "of the rows that were kept"

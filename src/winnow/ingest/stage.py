@@ -25,11 +25,12 @@ from winnow.core import cards, params
 from winnow.core.errors import Refusal
 from winnow.core.layout import INGESTED
 from winnow.core.mapping.columns import Columns, is_filled, to_columns
-from winnow.core.mapping.fields import PUBLIC, Layout, Unmapped, plain_name, to_text
+from winnow.core.mapping.fields import PUBLIC, Layout, Unmapped, plain_name
 from winnow.core.mapping.pair import Pair, to_pair
 from winnow.core.progress import progress
-from winnow.core.records import KEPT, ROW_SCHEMA
+from winnow.core.records import ROW_SCHEMA
 from winnow.ingest.columns import BATCH_ROWS
+from winnow.ingest.kept import kept_texts, schema_of
 from winnow.ingest.params import IngestConfig
 from winnow.ingest.reading import EXCESS, ROW_BYTES, Batch, Record
 from winnow.ingest.sources import Corpus, Source, find
@@ -69,7 +70,7 @@ def _row(source: Source, record: Record, layout: Layout = PUBLIC) -> tuple[dict[
     if record.reason:
         raise Unmapped(record.reason)
     pair = to_pair(record.value, layout)
-    kept = _kept(record.value, layout) if layout.kept else {}
+    kept = kept_texts(record.value, layout) if layout.kept else {}
     return kept | {
         "id": f"{source.name}:{record.position}",
         "source": pair.source or source.stem,
@@ -77,22 +78,6 @@ def _row(source: Source, record: Record, layout: Layout = PUBLIC) -> tuple[dict[
         "input": pair.input,
         "response": pair.response,
     }, pair
-
-
-def _kept(record: Mapping[Any, Any], layout: Layout) -> dict[str, str]:
-    """The columns that are carried along, as text; what is no text or number is empty."""
-    found = {plain_name(str(name)): value for name, value in record.items()}
-    texts = {}
-    for name in layout.kept:
-        try:
-            texts[f"{KEPT}{name}"] = to_text(found.get(name), name)
-        except Unmapped:
-            texts[f"{KEPT}{name}"] = ""
-    return texts
-
-
-def _schema(layout: Layout) -> pa.Schema:
-    return pa.schema([*ROW_SCHEMA, *((f"{KEPT}{name}", pa.string()) for name in layout.kept)])
 
 
 def _rows(source: Source, batch: Batch, columns: Columns) -> pa.RecordBatch:
@@ -205,7 +190,7 @@ class _Sorter:
 
     def rows(self, parts: Iterable[tuple[Source, Record | Batch]]) -> Iterator[pa.RecordBatch]:
         """Sort the records and batches of sources; gives the rows, in their order."""
-        waiting = _Waiting(_schema(self.layout))
+        waiting = _Waiting(schema_of(self.layout))
         for source, part in parts:
             if source.name not in self.files:
                 self.files[source.name] = cards.Ledger()

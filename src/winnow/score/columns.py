@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -42,12 +42,13 @@ def work_on_each(
     name: str,
     total: int,
     is_parallel: bool = True,
+    splits: Sequence[str] = SPLITS,
 ) -> dict[str, list[T]]:
-    """Do some work on the batches of every split; returns the results by split."""
+    """Do some work on the batches of splits; returns the results by split."""
     each: Callable[[Any, Any], Iterable[T]] = engine.each if is_parallel else map
     results: dict[str, list[T]] = {}
     with progress(None, f"score: {name}", "rows", total) as bar:
-        for split in SPLITS:
+        for split in splits:
             results[split] = []
             for result in each(work, batches(split)):
                 results[split].append(result)
@@ -97,10 +98,12 @@ def _with_scores(corpus: Corpus, split: str, rows: int) -> Iterator[pa.RecordBat
         yield pa.RecordBatch.from_pydict(columns)
 
 
-def cost(corpus: Corpus, seconds: float, flops: float | None = None) -> dict[str, Any]:
-    """What the scoring of the rows that were kept took, of the whole time and work."""
-    total = corpus.num_rows()
-    kept = total - len(corpus.scores["dropped"])
+def cost(
+    corpus: Corpus, seconds: float, flops: float | None = None, splits: Sequence[str] = SPLITS
+) -> dict[str, Any]:
+    """What the scoring of the rows that were kept took, of the time and work on all of `splits`."""
+    total = sum(len(corpus.scores[split]) for split in splits)
+    kept = corpus.num_rows() - len(corpus.scores["dropped"])
     return {
         "rows": kept,
         "rows_per_second": total / seconds if total else None,
@@ -130,16 +133,19 @@ def score(
         def batches(split: str) -> Iterator[pa.RecordBatch]:
             return (_with_scores if ready.reads_scores else Corpus.batches)(corpus, split, rows)
 
+        splits = SPLITS if ready.scores_dropped else SPLITS[:-1]
+        total = sum(len(corpus.scores[split]) for split in splits)
         work = _Work(item.name, ready)
-        parts = work_on_each(work, batches, item.column, corpus.num_rows(), ready.is_parallel)
+        parts = work_on_each(work, batches, item.column, total, ready.is_parallel, splits)
         notes = ready.notes()
     tables, unscored = {}, Counter[str]()
     for split, table in corpus.scores.items():
-        numbers = pa.chunked_array([part.numbers for part in parts[split]], pa.float64())
+        scored = parts.get(split, [Scored(pa.nulls(len(table), pa.float64()), Counter())])
+        numbers = pa.chunked_array([part.numbers for part in scored], pa.float64())
         tables[split] = table.append_column(item.column, numbers)
-        for part in parts[split]:
+        for part in scored:
             _add(unscored, part.unscored)
-    taken = cost(corpus, time.perf_counter() - began, ready.flops)
+    taken = cost(corpus, time.perf_counter() - began, ready.flops, splits)
     return tables, taken, {"best": item.settings.best, "unscored": unscored, **notes}
 
 

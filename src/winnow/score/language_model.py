@@ -61,6 +61,8 @@ class ModelSettings(Settings):
 class ModelScorer(Ready):
     """A scorer that asks a language model, on this machine and its GPU if there is one."""
 
+    scores_dropped = False
+
     def __init__(self, settings: ModelSettings) -> None:
         """Load the model."""
         self.settings, self.judged, self.flops = settings, settings.open(), 0.0

@@ -27,6 +27,8 @@ class Ready(abc.ABC):
     else they are scored here one after the other."""
     reads_scores: ClassVar[bool] = False
     """Whether a batch is to hold the columns that were scored before."""
+    scores_dropped: ClassVar[bool] = True
+    """Whether rows that curation dropped are scored as well; they are not where a row is dear."""
     flops: float | None = None
     """Floating-point operations of models so far; None where no model runs."""
 

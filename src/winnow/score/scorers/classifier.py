@@ -39,6 +39,8 @@ class Classifier(Settings):
 
 
 class _Classifier(Ready):
+    scores_dropped = False
+
     def __init__(self, settings: Classifier) -> None:
         """Load the model."""
         from winnow.models import classifier

@@ -74,6 +74,8 @@ class Judge(Settings):
 
 
 class _Judge(Ready):
+    scores_dropped = False
+
     def __init__(self, settings: Judge) -> None:
         """Show that the judge can tell good from bad.
 
