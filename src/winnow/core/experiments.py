@@ -88,8 +88,9 @@ class Tier:
         """
         if not self.is_scored:
             return 0.0
-        # The columns of the documented score are not apart.
-        seconds: float | None = cost["scorers"].get(self.scorer, cost)["seconds"]
+        if self.by is not None:  # the parts of the documented score have its cost
+            cost = cost["scorers"].get(self.by, cost)
+        seconds: float | None = cost["seconds"]
         return seconds
 
 
