@@ -14,7 +14,8 @@ SUFFICIENT = 0.8
 
 
 def hypothesis(arms: Sequence[Arm], losses: Estimates) -> dict[str, object]:
-    """Compare the two levels: the ratio of their performances, and whether it holds or fails.
+    """Compare the two levels: the ratio of their performances, whether it holds or fails, and the
+    gap of their losses in nats per token, which needs no baseline.
 
     Performance is how far an arm's test loss lies below that of a unigram model of the training
     text, on the shared test rows. One unigram model judges both: that of medium's text.
@@ -27,7 +28,12 @@ def hypothesis(arms: Sequence[Arm], losses: Estimates) -> dict[str, object]:
     ultra, medium = by_level["ultra"], by_level["medium"]
     baseline = medium.mean(lambda run: run.metrics.baseline_loss)
     ratio = losses.improvement_ratio(ultra.name, medium.name, baseline)
-    values |= {"arms": [ultra.name, medium.name], "baseline_loss": baseline, "ratio": ratio}
+    values |= {
+        "arms": [ultra.name, medium.name],
+        "baseline_loss": baseline,
+        "ratio": ratio,
+        "gap": losses.margin(medium.name, ultra.name),
+    }
     if ratio is None:
         why = f"{medium.name} is not surely better than the unigram model: no performance to share"
         return with_reasons(values, {"ratio": why, "verdict": why})
