@@ -4,11 +4,12 @@ import csv
 import io
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from corpora.planted.dice import Dice
 from corpora.planted.family import Item
-from corpora.planted.plant import SEED, SOURCES, Planted, plant
+from corpora.planted.plant import SEED, SOURCES, Planted, plant, plant_base
 
 BROKEN_TEXTBOOK = (
     b'{"instruction": "Reverse the word lamp.", "input": "", "output": "pmal"',
@@ -37,12 +38,12 @@ BROKEN_CHAT = (
 )
 BROKEN_FORUM = (
     b'"What is the plural of leaf?"',
-    b'"How do I boil an egg?",',
-    b"Which is heavier, a cow or a hen?,The cow, of course, and by far.",
-    b'"Reverse the word stone.",""',
-    b'"What comes after Monday?","Tuesday","3 votes"',
-    b',"It depends on what you mean."',
-    b'"Sort 3, 1, 2","   "',
+    b'"How do I boil an egg?",,2',
+    b"Which is heavier, a cow or a hen?,The cow, of course, and by far.,4",
+    b'"Reverse the word stone.","",1',
+    b'"What comes after Monday?","Tuesday",5,"3 votes"',
+    b',"It depends on what you mean.",3',
+    b'"Sort 3, 1, 2","   ",2',
     b"see the answer above",
 )
 BROKEN = {"textbook": BROKEN_TEXTBOOK, "chat": BROKEN_CHAT, "forum": BROKEN_FORUM}
@@ -59,21 +60,29 @@ def write_corpus(folder: Path) -> None:
     textbook, chat, forum = (_mixed(lines[name], BROKEN[name], dice) for name in SOURCES)
     _write(sample / "textbook.jsonl", textbook, cut=35)
     _write(sample / "chat.jsonl", chat, cut=20)
-    _write(sample / "forum.csv", [b"instruction,response", *forum])
+    _write(sample / "forum.csv", [b"instruction,response,rating", *forum])
     _write(folder / "tasks.jsonl", [_json(_task(task)) for task in tasks])
     truth = {row.hash: {"quality": row.quality, "family": row.family} for row in rows}
     _write(folder / "truth.jsonl", [_json({"hash": key} | truth[key]) for key in sorted(truth)])
 
 
+def write_base(path: Path) -> None:
+    """Write the rows of the base model, all as the textbook's."""
+    _write(path, [_line(replace(row, source="textbook")) for row in plant_base()])
+
+
 def _line(row: Planted) -> bytes:
-    """The row in the format of its source, with no word about its quality or family."""
+    """The row in the format of its source, with no word about its quality or family but a rating."""
+    rating = {"rating": row.rating} if row.rating else {}
     if row.source == "textbook":
-        return _json({"instruction": row.instruction, "input": row.input, "output": row.response})
+        texts = {"instruction": row.instruction, "input": row.input, "output": row.response}
+        return _json(texts | rating)
     if row.source == "chat":
         turns = (("user", row.instruction), ("assistant", row.response))
-        return _json({"messages": [{"role": role, "content": text} for role, text in turns]})
+        messages = [{"role": role, "content": text} for role, text in turns]
+        return _json({"messages": messages} | rating)
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow([row.instruction, row.response])
+    csv.writer(out, lineterminator="\n").writerow([row.instruction, row.response, row.rating])
     return out.getvalue().removesuffix("\n").encode()
 
 

@@ -14,6 +14,9 @@ FAMILY_MODULES = (numbers, language, writing)
 
 SEED = 20_250
 TASKS_PER_FAMILY = 7
+NUM_BASE = 36_000
+"""Clean rows that the base model is trained on, and that are in no source."""
+
 NUM_EXACT, NUM_NEAR = 400, 400
 """Copies that differ by case, width or white space at most; copies with a word or two changed."""
 
@@ -33,6 +36,19 @@ PER_MILLE = {
     "shuffled": (12, 45, 110),
 }
 """How many of a thousand rows have this damage, source by source; the rest are clean."""
+
+RATINGS = {
+    "clean": (1, 1, 3, 7, 8),
+    "wrong": (1, 2, 4, 7, 6),
+    "rambling": (2, 5, 6, 5, 2),
+    "vague_instruction": (4, 5, 5, 4, 2),
+    "truncated": (4, 6, 5, 3, 2),
+    "repetitive": (4, 6, 5, 4, 1),
+    "off_topic": (8, 6, 3, 2, 1),
+    "shuffled": (9, 6, 3, 1, 1),
+}
+"""Of twenty rows of a quality, how many the made-up annotator rates 1, 2, 3, 4 and 5: one who reads
+in haste, sees what looks poor and checks no answer."""
 
 GREETINGS = (
     "Hi! ",
@@ -66,8 +82,12 @@ class Planted:
     family: str
     answer: str
     check: str
+    question: str
+    """What the undamaged item asks."""
     origin: str = ""
     """The hash of the row that this one is a copy of."""
+    rating: int = 0
+    """From 1 to 5, of the made-up annotator; every copy is rated anew."""
 
     @property
     def hash(self) -> str:
@@ -91,7 +111,28 @@ def plant() -> tuple[list[Planted], list[Item]]:
     tasks = [item for name in FAMILIES for item in _distinct(name, dice, TASKS_PER_FAMILY)]
     rows = list(_originals(dice, {task.question for task in tasks}))
     copies = [*_exact_copies(rows, dice), *_near_copies(rows, dice)]
-    return dice.shuffled([*rows, *copies]), tasks
+    annotator = Dice(SEED + 3)
+    planted = dice.shuffled([*rows, *copies])
+    return [replace(row, rating=_rating(row.quality, annotator)) for row in planted], tasks
+
+
+def _rating(quality: str, annotator: Dice) -> int:
+    """A rating that the quality makes likely, and no more than that."""
+    return annotator.pick([n for n, of in enumerate(RATINGS[quality], 1) for _ in range(of)])
+
+
+def plant_base(number: int = NUM_BASE) -> list[Planted]:
+    """Clean rows in the styles of all sources, none of which asks what a row or a task asks."""
+    rows, tasks = plant()
+    held_out, asked = {task.question for task in tasks}, {row.question for row in rows}
+    dice, styles, names = Dice(SEED + 2), tuple(SOURCES), tuple(FAMILIES)
+    base: dict[str, Planted] = {}
+    while len(base) < number:
+        item = FAMILIES[names[len(base) % len(names)]].draw(dice)
+        row = _row(dice.pick(styles), item, item, "clean", dice)
+        if item.question not in asked and not _asks(item, held_out):
+            base[row.hash] = row
+    return list(base.values())
 
 
 def _distinct(name: str, dice: Dice, n: int) -> Iterator[Item]:
@@ -151,7 +192,15 @@ def _row(source: str, item: Item, other: Item, quality: str, dice: Dice) -> Plan
     if source == "forum" and quality != "vague_instruction" and dice.chance(0.35):
         instruction = instruction + dice.pick(PLEAS)
     return Planted(
-        source, instruction, input, response, quality, item.family, item.answer, item.check
+        source=source,
+        instruction=instruction,
+        input=input,
+        response=response,
+        quality=quality,
+        family=item.family,
+        answer=item.answer,
+        check=item.check,
+        question=item.question,
     )
 
 

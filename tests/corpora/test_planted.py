@@ -10,7 +10,17 @@ import pytest
 from corpora.planted.dice import Dice
 from corpora.planted.family import FAMILIES, Item, passes
 from corpora.planted.files import BROKEN, write_corpus
-from corpora.planted.plant import NEAR, NUM_EXACT, NUM_NEAR, SOURCES, Planted, overlap, plant
+from corpora.planted.plant import (
+    NEAR,
+    NUM_EXACT,
+    NUM_NEAR,
+    RATINGS,
+    SOURCES,
+    Planted,
+    overlap,
+    plant,
+    plant_base,
+)
 from winnow.core.records import content_hash
 
 ROOT = Path(__file__).parents[2] / "corpora"
@@ -39,22 +49,22 @@ def readable() -> dict[str, list[Texts]]:
                 row = json.loads(line)
                 if source == "textbook":
                     found = row["instruction"], row["input"], row["output"]
-                    allowed = {"instruction", "input", "output"}
+                    allowed = {"instruction", "input", "output", "rating"}
                 else:
                     user, assistant = row["messages"]
                     found = user["content"], "", assistant["content"]
-                    allowed = {"messages"}
+                    allowed = {"messages", "rating"}
                     assert [set(turn) for turn in row["messages"]] == [{"role", "content"}] * 2
                 if all(isinstance(text, str) for text in found) and found[0] and found[2]:
-                    assert set(row) == allowed, row
+                    assert set(row) == allowed and row["rating"] in range(1, 6), row
                     texts[source].append(found)
             except (ValueError, KeyError, TypeError):
                 continue
     with (ROOT / "sample/forum.csv").open(encoding="utf-8", newline="") as file:
         header, *records = csv.reader(file)
-    assert header == ["instruction", "response"]
-    pairs = [record for record in records if len(record) == 2]
-    texts["forum"] = [(pair[0], "", pair[1]) for pair in pairs if all(map(str.strip, pair))]
+    assert header == ["instruction", "response", "rating"]
+    pairs = [record for record in records if len(record) == 3]
+    texts["forum"] = [(pair[0], "", pair[1]) for pair in pairs if all(map(str.strip, pair[:2]))]
     return texts
 
 
@@ -154,6 +164,26 @@ def test_tasks_are_not_in_the_corpus(planted: tuple[list[Planted], list[Item]]) 
         assert " ".join(task.question.lower().split()) not in asked, task
 
 
+def test_the_base_holds_no_row_and_no_task(planted: tuple[list[Planted], list[Item]]) -> None:
+    rows, tasks = planted
+    base = plant_base(5000)
+    assert len({row.hash for row in base}) == 5000 and {row.family for row in base} == set(FAMILIES)
+    assert all(row.quality == "clean" and row.correct for row in base)
+    assert not {row.hash for row in base} & {row.hash for row in rows}
+    assert not {row.question for row in base} & {row.question for row in rows}
+    held_out = {task.question for task in tasks}
+    assert not any(question in row.question for row in base for question in held_out)
+
+
+def test_the_rating_is_as_stated_and_knows_more_than_chance(rows: list[Planted]) -> None:
+    for quality, of_twenty in RATINGS.items():
+        ratings = Counter(row.rating for row in rows if row.quality == quality)
+        for rating, number in enumerate(of_twenty, 1):
+            assert abs(ratings[rating] / ratings.total() - number / 20) < 0.06, (quality, rating)
+    best = [row.quality == "clean" for row in rows if row.rating == 5]
+    assert 0.75 < sum(best) / len(best) < 0.85
+
+
 def test_about_thirty_lines_are_broken(readable: dict[str, list[Texts]]) -> None:
     num_cut = 2
     assert sum(map(len, BROKEN.values())) + num_cut == 31
@@ -169,3 +199,5 @@ def test_readme_counts(rows: list[Planted]) -> None:
         cells = [counts[quality, source] for source in SOURCES]
         line = f"| {quality} | " + " | ".join(map(str, [*cells, sum(cells)])) + " |"
         assert line in readme, line
+    for quality, of_twenty in RATINGS.items():
+        assert f"| {quality} | " + " | ".join(map(str, of_twenty)) + " |" in readme, quality
