@@ -72,7 +72,7 @@ def write_base(path: Path) -> None:
 
 
 def _line(row: Planted) -> bytes:
-    """The row in the format of its source, with no word about its quality or family but a rating."""
+    """The row in the format of its source; of its quality nothing but the rating is told."""
     rating = {"rating": row.rating} if row.rating else {}
     if row.source == "textbook":
         texts = {"instruction": row.instruction, "input": row.input, "output": row.response}
