@@ -48,8 +48,9 @@ full: .venv  ## the documented scale, on GPUs: make full SOURCE=<corpus> [REVISI
 	@test -n "$(SOURCE)" || { echo "which corpus? make full SOURCE=<file, folder or hub id>"; exit 2; }
 	@$(RUN) dvc exp run -S 'ingest.source="$(SOURCE)"' \
 	  $(if $(REVISION),-S 'ingest.revision="$(REVISION)"') \
-	  -S 'experiments=[$(FULL_EXPERIMENTS)]' -S curate.tokenizer=gpt2 -S train.max_hours=48 \
-	  -S evaluate.tasks=null -S analyze.truth=null
+	  -S 'experiments=[$(FULL_EXPERIMENTS)]' -S curate.tokenizer=gpt2 -S train.init=scratch -S train.max_hours=48 \
+	  -S evaluate.tasks=null -S analyze.truth=null \
+	  -S 'ingest.keep=[]' -S 'score.scorers=[{name: documented}]'
 
 ui: .venv  ## look at the runs in MLflow, on this machine only: make ui [PORT=5000]
 	@echo "http://127.0.0.1:$(PORT)   (Ctrl-C ends it)"

@@ -81,6 +81,7 @@ def project(folder: Path, rows: int, engine: str) -> None:
     params["ingest"] |= {"source": str(corpus(folder, rows))}
     params["curate"] |= {"tokenizer": str(DATA / "tokenizers/gpt2")}
     params["curate"] |= {"validation": min(1000, rows // 20), "test": min(2000, rows // 10)}
+    params["train"]["init"] = "scratch"
     params["train"]["models"]["1M"]["context"] = 1024
     del params["evaluate"], params["analyze"]  # they name files that are not there
     yaml.dump(params, folder / "params.yaml")

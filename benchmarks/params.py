@@ -74,6 +74,7 @@ def campaign(number: int, runs: int, seed: int) -> None:
     """Try files, and print what became of them; one that is neither refused nor works is kept."""
     rng, fates, slowest = random.Random(seed), collections.Counter[str](), 0.0
     sample = YAML(typ="safe").load(ROOT / "params.yaml")
+    sample["train"]["init"] = "scratch"  # the base lies in another folder
     for base, is_tiny in ((sample, False), (json.loads(json.dumps(TINY)), True)):
         ran = set(rng.sample(range(number // 2), runs // 2))
         for place, data in enumerate(wrong_params(base, number // 2, seed)):

@@ -53,6 +53,12 @@ def test_from_raw_rows_to_the_report(grid: Grid) -> None:
     assert {f"loss.{QUICK}", f"loss.{SLOW}", "tiny.best"} <= set(metrics)
 
 
+def test_the_base_in_git_is_the_one_of_its_lock(grid: Grid) -> None:
+    assert "up to date" in shell(grid.folder, "dvc", "status", "base/dvc.yaml")
+    kept = shell(grid.folder, "git", "ls-files", "base/models")
+    assert "model.safetensors" in kept and "tokenizer.json" in kept
+
+
 def test_nothing_runs_twice(grid: Grid) -> None:
     output = shell(grid.folder, "dvc", "repro")
     assert not ran(output)

@@ -19,6 +19,8 @@ EXPERIMENTS = SELECTED / "experiments"
 """A card for each experiment, which its training depends on."""
 MODELS, RESULTS, ANALYSIS = Path("models"), Path("results"), Path("analysis")
 METRICS = Path("metrics.json")
+BASE = Path("base/models")
+"""The sample's base model, which params.yaml starts from: `base/dvc.yaml` makes it."""
 STATE = Path(".winnow")
 """Where unfinished work and locks live: outside of every DVC output, which DVC deletes at will."""
 
@@ -42,10 +44,15 @@ def scores_name(draw: str) -> str:
 
 READS = {
     "ingest": ("data",),
-    "curate": (f"{INGESTED}",),
+    "curate": (f"{INGESTED}", f"{BASE}"),
     "score": (f"{INGESTED}", f"{CURATED}"),
     "select": (f"{CURATED}", f"{SCORED}"),
-    "train": (f"{EXPERIMENTS}/${{item}}.json", f"{TOKENIZER}", f"{SCORING_METRICS}"),
+    "train": (
+        f"{EXPERIMENTS}/${{item}}.json",
+        f"{BASE}",
+        f"{TOKENIZER}",
+        f"{SCORING_METRICS}",
+    ),
     "evaluate": (
         f"{MODELS}/${{item}}",
         f"{CURATED}",
