@@ -154,13 +154,13 @@ def test_the_columns_to_compare_are_in_the_record(clone: Path) -> None:
     known = {*found.data.params, *found.data.metrics, "generation.task_completion"}
     assert len(columns) >= 8 and columns <= known
     assert found.info.run_name == "evaluate@low_300_1M-0"
-    assert "`evaluate@high_300_1M_150k_tokens-0`" in TEXT
+    assert "`evaluate@rated_1k_1M_tune_150k_tokens-0`" in TEXT
 
 
 @pytest.fixture(scope="module")
 def champion(clone: Path) -> None:
     """The model that the Python loads, registered by a training and crowned as analyze does."""
-    name = "all_100pct_1M_150k_tokens"
+    name = "all_100pct_1M_tune_150k_tokens"
     for arguments in (["select", name], ["train", name, "--seed", "0"]):
         run(clone, sys.executable, "-m", "winnow", *arguments)
     imports = "from winnow.record.registry import crown; from winnow.record.runs import Runs"

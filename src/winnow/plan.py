@@ -147,6 +147,8 @@ def _vocab_size() -> int:
     if TOKENIZER.parent.exists():
         return _vocabulary().size
     settings = params.load("curate", CurateConfig)
+    if (Path(settings.tokenizer) / "tokenizer_config.json").is_file():
+        return Vocabulary.read(Path(settings.tokenizer)).size
     if settings.tokenizer != "bpe":
         raise Refusal("the tokenizer is not there yet: run `winnow curate`")
     return settings.vocab_size
