@@ -43,6 +43,12 @@ class Decision:
         """The tier with the lowest true loss."""
         return min(TIERS, key=lambda tier: self.truth[tier])
 
+    def holds(self, pair: tuple[str, str], wider: float) -> bool:
+        """Whether a margin's interval, so many times as wide, holds the true one."""
+        margin, true = self.margins[pair], self.true_margin(pair)
+        low, high = margin.low - margin.value, margin.high - margin.value
+        return wider * low <= true - margin.value <= wider * high
+
     def true_margin(self, pair: tuple[str, str]) -> float:
         """How much lower the true loss of the first is."""
         return self.truth[pair[1]] - self.truth[pair[0]]
