@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import MODELS, TIERS, near, params, seal
+from made_up import MODELS, TIERS, build, near, params, seal
 
+from winnow.analyze import stage
 from winnow.analyze.intervals import Estimates
 from winnow.analyze.questions import answer
 from winnow.analyze.questions.headline import Headline, headline
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Study
+from winnow.core import metrics
+from winnow.core.errors import Refusal
+from winnow.core.metrics import METRICS
 
 TOPS = ["ultra_300_1M", "high_1k_1M", "medium_4k_1M"]
 
@@ -320,3 +324,42 @@ def test_tiers_of_the_fixture_are_declared(tmp_path: Path, monkeypatch: pytest.M
     params(tmp_path, TOPS, [0])
     assert resolve_one("matched_1k_4M").tier.of == "high_1k"
     assert set(TIERS) >= {"ultra_300"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit"),
+    [
+        ("response_loss", "nats per token of the response"),
+        ("bits_per_byte", "bits per byte"),
+        ("task_completion", "of the samples"),
+    ],
+)
+def test_arms_are_compared_by_the_metric_that_is_asked(
+    tmp_path: Path, tracker: Any, capsys: Any, metric: str, unit: str
+) -> None:
+    names = ["high_1k_1M", "matched_1k_1M", "all_100pct_1M"]
+    build(tmp_path, names, [0, 1, 2], metric=metric, margin=0.0)
+    stage.run()
+    found = json.loads(Path("analysis/analysis.json").read_text())
+    assert found["method"]["metric"] == metric and f" {unit}, " in capsys.readouterr().out
+    control = found["answer"]["models"]["1M"]["control"]
+    means = {}
+    for name in names[:2]:
+        items = [metrics.read(Path(f"results/{name}/{s}"), METRICS[metric]) for s in (0, 1, 2)]
+        values = [one.numerators.sum() / one.denominators.sum() for one in items]
+        means[name] = sum(values) / 3
+    margin = means["matched_1k_1M"] - means["high_1k_1M"]
+    sign = 1 if METRICS[metric].lower_is_better else -1
+    assert control["margin"]["value"] == pytest.approx(sign * margin, abs=1e-9)
+
+
+def test_a_metric_without_items_is_refused(tmp_path: Path, tracker: Any) -> None:
+    build(tmp_path, ["high_1k_1M", "all_100pct_1M"], [0], metric="task_completion")
+    for path in Path("results").rglob("samples.jsonl"):
+        rows = [
+            json.loads(line) | {"passed": None} for line in path.read_text().strip().split("\n")
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        seal(tmp_path, str(path.parents[1]))
+    with pytest.raises(Refusal, match="analyze.metric: task_completion has no items"):
+        stage.run()
