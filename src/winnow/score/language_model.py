@@ -34,8 +34,8 @@ class ModelSettings(Settings):
     """Rows at once: for the memory; numbers differ by the rounding of a sum."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Of its products: bf16 is several times as fast where the hardware has it, and moves numbers
-    in their third digit."""
+    """Of its products: bf16 is faster where the hardware has it, and moves numbers in their third
+    digit."""
 
     def __post_init__(self) -> None:
         """Refuse a model that is no folder and no pinned hub id, before any stage works."""
