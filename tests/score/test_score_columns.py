@@ -1,6 +1,6 @@
 """What a scorer may say, how reasons are counted, and what a column costs.
 
-pytest tests/score/test_columns.py
+pytest tests/score/test_score_columns.py
 """
 
 from collections.abc import Sequence
