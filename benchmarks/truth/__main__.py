@@ -44,7 +44,7 @@ def _line(name: str, asked: list[Decision]) -> str:
     ]
     margins = [(d, pair) for d in asked for pair in d.margins]
     covered = [1 for d, pair in margins if d.holds(pair, 1.0)]
-    # The truth is itself a mean of seeds and rows, three times as many as were asked.
+    # The truth is itself a mean: of twelve seeds and 1,200 rows three times what was asked.
     corrected = [1 for d, pair in margins if d.holds(pair, math.sqrt(4 / 3))]
     cells = [
         str(len(asked)),
