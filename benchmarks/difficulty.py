@@ -5,9 +5,8 @@
 Alpaca's rows of the highest instruction-following difficulty by a 7B model (Cherry LLM, the
 published 5%), against as many other rows of Alpaca ($WINNOW_DATA/instructions), both the first
 ones in the order of content hashes: the chance that a chosen row has the higher value (AUC), with a
-90% bootstrap interval over rows; at one length: over pairs within a tenth of the
-responses' bytes. The model is a folder in Hugging Face's
-format, such as `python tests/real.py <folder>` writes.
+90% bootstrap interval over rows; at one length, over pairs within a tenth of the responses' bytes.
+The model is a folder in Hugging Face's format, such as `python tests/real.py <folder>` writes.
 """
 
 import argparse
