@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 from tiny import ROOT, TINY, write_params
 
 from winnow import check
@@ -256,3 +257,8 @@ def test_dvc_writes_a_value_into_the_shipped_file_and_changes_nothing_else(tmp_p
     apply_overrides(str(copy), ["analyze.confidence=0.95", "seeds=[0,1,3]"])
     expected = shipped.replace("confidence: 0.9\n", "confidence: 0.95\n")
     assert copy.read_text() == expected.replace("- 0\n- 1\n- 2\n", "- 0\n- 1\n- 3\n")
+    apply_overrides(str(copy), ["ingest.keep=[]", "score.scorers=[{name: documented}]"])
+    written = YAML(typ="safe").load(copy)
+    assert written["ingest"]["keep"] == [] and written["score"]["scorers"] == [
+        {"name": "documented"}
+    ]
