@@ -191,7 +191,10 @@ def test_every_score_is_named_and_tested_at_a_stricter_level(study: Any) -> None
     verdict = judge(study(losses))
     assert verdict.sentence == "Keep the top 1,000 rows by rating (17% of the curated pool)."
     assert "The score rating earns it" in verdict.score_sentence
-    assert "The top 1,000 rows do worse than as many random rows" in verdict.score_sentence
+    assert (
+        "The top 1,000 rows by the documented score do worse than as many random rows"
+        in verdict.score_sentence
+    )
     assert "95% interval" in verdict.score_sentence and verdict.control.confidence == 0.95
 
 
@@ -204,7 +207,7 @@ def test_all_scores_are_refuted_together(study: Any) -> None:
         "all_100pct_1M": near(2.5),
     }
     assert judge(study(losses)).sentence == (
-        "Do not filter by documented or rating: keep all 6,000 rows."
+        "Do not filter by the documented score or the score rating: keep all 6,000 rows."
     )
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Arm, matched_control
-from winnow.core.experiments import Tier
+from winnow.core.experiments import DOCUMENTED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,8 +98,10 @@ def order(arm: Arm, estimates: Estimates) -> tuple[float, int, str]:
     return estimates.order(arm.name), arm.num_rows, arm.name
 
 
-def score_name(tier: Tier) -> str:
+def score_name(tier: Arm) -> str:
     """What a sentence calls the score that cut a tier."""
+    if tier.by == DOCUMENTED:
+        return "the documented score"
     return f"the score {tier.by}" if tier.by else "the score"
 
 
@@ -116,7 +118,7 @@ def sentence(kept: Arm | None, tested: dict[Arm, Control | None], estimates: Est
     if control is None:
         return (
             f"No random control was run beside {tier.tier_name}, so nothing is known about "
-            f"{score_name(tier.tier)} itself: add a tier {matched}"
+            f"{score_name(tier)} itself: add a tier {matched}"
         )
     evidence = (
         f"margin {numbers.signed(control.margin.value)} {estimates.unit}, "
@@ -127,7 +129,7 @@ def sentence(kept: Arm | None, tested: dict[Arm, Control | None], estimates: Est
         return (
             f"The random tier nearest to {tier.tier_name} has "
             f"{numbers.count(control.arm.num_rows)} rows ({evidence}); as the sizes differ, it "
-            f"says nothing about {score_name(tier.tier)} itself: add a tier {matched}"
+            f"says nothing about {score_name(tier)} itself: add a tier {matched}"
         )
     return f"{_outcome(kept, control)} ({evidence}).{_tally(tested)}"
 
@@ -138,7 +140,7 @@ def _outcome(kept: Arm | None, control: Control) -> str:
         "of the same lengths" if control.kind == "matched" else "whose lengths are not matched"
     )
     drawn = f"as many random rows {lengths}"
-    score = score_name(control.tier.tier)
+    score = score_name(control.tier)
     name = numbers.rows(control.tier, share=False)
     if control.wins:
         return f"{name[0].upper()}{name[1:]} do worse than {drawn}"

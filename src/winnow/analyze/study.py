@@ -7,7 +7,7 @@ is never read, and one that is missing is an error that names the command which 
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,6 +105,8 @@ class Arm:
     overlap: float | None
     """The share of its rows that the tier `of` has too, the mean over draws."""
     runs: tuple[Run, ...]
+    by: str | None = None
+    """The score that chose its rows, where sentences are to name it."""
 
     @property
     def draws(self) -> tuple[str, ...]:
@@ -354,7 +356,12 @@ def _read_arms(
         arms.append(_arm(name, runs, statistics))
     assert first is not None
     arms.sort(key=lambda arm: (arm.num_rows, rules.order(arm.rule), arm.name))
-    return tuple(arms), first
+    several = len({arm.tier.scorer for arm in arms if arm.tier.is_scored}) > 1
+    named = [
+        replace(arm, by=arm.tier.scorer) if arm.tier.by or (several and arm.tier.is_scored) else arm
+        for arm in arms
+    ]
+    return tuple(named), first
 
 
 def _tokens(items: pa.Table) -> NDArray[np.int64]:

@@ -188,15 +188,13 @@ def _refuted(tested: Mapping[Arm, Control | None], left: Sequence[Arm]) -> str:
     left to keep or some score is not refuted."""
     first: dict[str, Control | None] = {}
     for tier, control in tested.items():
-        first.setdefault(controls.score_name(tier.tier), control)
+        first.setdefault(controls.score_name(tier), control)
     if not first or any(arm.is_top for arm in left):
         return ""
     if not all(control and control.wins for control in first.values()):
         return ""
-    names = [name.removeprefix("the score").strip() for name in first]
-    if len(names) == 1:
-        return f"by the score {names[0]}" if names[0] else "by this score"
-    return f"by {numbers.listed([name or 'documented' for name in names], 'or')}"
+    names = [*first]
+    return "by this score" if names == ["the score"] else f"by {numbers.listed(names, 'or')}"
 
 
 def _score_sentences(

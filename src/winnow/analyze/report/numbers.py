@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from winnow.analyze.intervals import Interval
 from winnow.analyze.study import Arm
 from winnow.core import rules
+from winnow.core.experiments import DOCUMENTED
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 
@@ -88,6 +89,6 @@ def rows(arm: Arm, whole: str = " of the curated pool", share: bool = True) -> s
     if arm.is_unfiltered:
         return f"all {count(arm.num_rows)} rows"
     phrase = rules.find(arm.rule).phrase.format(count(arm.num_rows), of=arm.of)
-    if arm.tier.by:
-        phrase += f" by {arm.tier.by}"
+    if arm.by:
+        phrase += " by the documented score" if arm.by == DOCUMENTED else f" by {arm.by}"
     return f"{phrase} ({percent(arm.share)}{whole})" if share else phrase
