@@ -74,7 +74,10 @@ def test_everything_is_written_and_says_the_same(tmp_path: Path, tracker: Any, c
     build(tmp_path, ALL, [0, 1, 2])
     stage.run()
     said = capsys.readouterr().out
-    assert said.startswith("Keep the top 1,000 rows (17% of the curated pool). The score earns it")
+    assert said.startswith(
+        "Keep the top 1,000 rows by the documented score (17% of the curated pool). The documented "
+        "score earns it"
+    )
     assert said.endswith("Report: analysis/report.html\n")
     found = analysis()
     text = found["answer"]["text"]
