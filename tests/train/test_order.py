@@ -130,7 +130,7 @@ def test_a_run_goes_on_in_the_order_to_the_same_bytes(tmp_path: Path) -> None:
 def test_the_scores_that_order_are_what_a_training_is_made_of(project: Path) -> None:
     _recipe(project, order="ascending", by="loud")
     make_until("score")
-    with pytest.raises(Refusal, match=r"train.recipes.quick.by: loud scored no row, but quality"):
+    with pytest.raises(Refusal, match=r"train.recipes.quick.by: loud scored no row, but clarity"):
         select.run([])
     _recipe(project, order="ascending")
     select.run([])
