@@ -171,7 +171,7 @@ def test_what_nothing_beats_by_more_than_the_margin_is_kept_if_it_costs_least(st
     assert near_enough.kept and near_enough.kept.tier_name == "ultra_300"
     assert near_enough.best.tier_name == "medium_4k" and not near_enough.is_sure
     assert near_enough.sentence == (
-        "Keep the top 300 rows (5% of the curated pool): no other choice is better by more than "
+        "Keep the top 300 rows (5% of the curated pool). No other choice is better by more than "
         "0.2 nats per token, and this one costs least."
     )
     undecided = judge(noisy, margin=0.001)

@@ -178,8 +178,8 @@ def _sentence(verdict: "Verdict", arms: Sequence[Arm], losses: Estimates, margin
     whole = "" if any(arm.is_unfiltered for arm in arms) else "of what was run, "
     sentence = f"{whole}keep {numbers.rows(kept)}"
     if not verdict.is_sure:
-        near = f"no other choice is better by more than {margin:g} {losses.unit}"
-        sentence += f": {near}" + ("" if kept is best else ", and this one costs least")
+        sentence += f". No other choice is better by more than {margin:g} {losses.unit}"
+        sentence += "" if kept is best else ", and this one costs least"
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
