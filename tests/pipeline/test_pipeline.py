@@ -158,8 +158,9 @@ def test_a_corpus_of_your_own_takes_the_place_of_the_sample(checkout: Path, tmp_
     folder = _mine(checkout, tmp_path / "mine")
     (folder / "data.dvc").unlink()
     shell(folder, "dvc", "add", "data")
-    scorers = "score.scorers=[{name: documented}]"
-    shell(folder, "dvc", "exp", "run", "-S", "ingest.keep=[]", "-S", scorers, "ingest")
+    values = ("experiments=[all_100pct_1M]", "ingest.keep=[]", "score.scorers=[{name: documented}]")
+    chosen = [part for value in values for part in ("-S", value)]
+    shell(folder, "dvc", "exp", "run", *chosen, "ingest")
     assert [path.name for path in (folder / "data").iterdir()] == ["mine.jsonl"]
     card = json.loads((folder / "artifacts/ingest/card.json").read_text())
     assert card["ledger"]["rows_out"] == 1
