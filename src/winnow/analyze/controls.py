@@ -1,7 +1,7 @@
 """What did a score do? Every tier of top rows beside as many random rows.
 
-A claim about the tier that won is made on the data that it won on: of worthless scores 13 to 15 in
-100 would pass at 95 in 100. So each of K tiers that have a control is asked at the confidence
+A claim about the tier that won is made on the data that it won on, so of worthless scores more would
+pass than the confidence says. So each of K tiers that have a control is asked at the confidence
 1 - (1 - c) / K (Bonferroni), and all claims of a model hold together at c.
 """
 

@@ -6,6 +6,7 @@ cost, what the score follows (length, the other scores), and whether models did 
 tiers that it rates higher.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -82,6 +83,12 @@ def _correlation(a: Floats, b: Floats) -> float | None:
     return rank_correlation(a[known], b[known]) if known.sum() > 1 else None
 
 
+def _mean(values: Floats | list[float]) -> float:
+    """Of those that are known; NaN where none is."""
+    known = np.asarray(values)[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
 def _learning(
     values: Floats,
     rows: Mapping[str, Sequence[NDArray[np.int64]]],
@@ -91,7 +98,7 @@ def _learning(
     """Over arms: the mean score of their rows with their metric, the better the higher."""
     if len(arms) < ARMS:
         return None
-    means = [np.nanmean([np.nanmean(values[draw]) for draw in rows[arm.name]]) for arm in arms]
+    means = [_mean([_mean(values[draw]) for draw in rows[arm.name]]) for arm in arms]
     return _correlation(np.array(means), -np.array([losses.order(arm.name) for arm in arms]))
 
 
