@@ -1,6 +1,6 @@
 """What did a score do? Every tier of top rows beside as many random rows.
 
-A claim about the tier that won is made on the data that it won on, so of worthless scores more would
+A claim about the tier that won is made on the data that it won on, and more worthless scores would
 pass than the confidence says. So each of K tiers that have a control is asked at the confidence
 1 - (1 - c) / K (Bonferroni), and all claims of a model hold together at c.
 """

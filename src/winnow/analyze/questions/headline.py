@@ -104,6 +104,11 @@ def _next(judged: "list[Verdict]", study: Study) -> Next:
                 reason="run all rows too, or nobody knows whether to filter at all.",
                 command=f"dvc exp run -S 'experiments=[{names}]'",
             )
+    if any(verdict.kind == "nothing to compare" for verdict in judged):
+        return Next(
+            reason="run other numbers of rows: this says what they take and could see.",
+            command="winnow plan",
+        )
     if any(verdict.kept is None for verdict in judged):
         more = ",".join(str(seed) for seed in [*study.seeds, *_new(study.seeds)])
         return Next(
