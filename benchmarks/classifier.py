@@ -17,7 +17,7 @@ from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from benchmarks.graders import DATA
-from winnow.curate.texts import plain
+from winnow.core.texts import plain
 from winnow.models.classifier import Classifier
 
 BATCH = 32

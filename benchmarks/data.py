@@ -34,12 +34,11 @@ EXPERIMENTS = (
 PACK = f"""
 from winnow.core.layout import TOKENIZER
 from winnow.core.experiments import resolve_one
-from winnow.train import stage
+from winnow.train import draws
 from winnow.models.family import declare
 arm = resolve_one("{EXPERIMENTS[-1]}")
 model = declare(arm.model, TOKENIZER)
-documents = stage.read(arm, 0, model)
-train = stage.sequences(arm, 0, model, documents["train"], arm.recipe.packing)
+train = draws.Draw(arm, 0, model).train(arm.recipe.packing)
 print(f"pack: {{train.num_targets}} tokens in {{len(train)}} sequences")
 """
 CHECK = """

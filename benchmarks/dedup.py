@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasketch import MinHash, MinHashLSH
 
-from winnow.curate import duplicates, texts
+from winnow.core import texts
+from winnow.curate import duplicates
 
 THRESHOLD, PERMUTATIONS, NGRAM = 0.8, 128, 3
 ROWS, SLOW_ROWS, PAIRS, TURNS = 20_000, 1_000, 2_000, 3

@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from winnow.curate import steps, texts
+from winnow.core import texts
+from winnow.curate import steps
 
 DATA = Path(os.environ["WINNOW_DATA"]) / "instructions"
 TURNS = ((0.9, None), (0.95, None), (0.95, 1))

@@ -3,6 +3,7 @@
 __version__ = "0.1.0"
 
 STAGES = {
+    "generate": "write rows with a model, and say how unique they are",
     "ingest": "read any source into canonical rows; quarantine what is broken",
     "curate": "drop duplicates, hold out validation and test rows, make the tokenizer",
     "score": "score every row: clarity, response quality, diversity, complexity",

@@ -12,8 +12,8 @@ from judges import CONTEXT, bert_folder, rows
 from tiny import WORDS
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from winnow.core.texts import plain
 from winnow.curate.classifier import classifier
-from winnow.curate.texts import plain
 from winnow.models.classifier import Classifier
 
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from tiny import TINY, corpus, make_until, write_jsonl, write_params
 from tokenizers import Tokenizer
 
-from winnow.core import cards
+from winnow.core import cards, minhash, shingles, texts
 from winnow.core.records import content_hash, normalise
 from winnow.core.words import cut
-from winnow.curate import draws, duplicates, kernels, minhash, steps, texts
+from winnow.curate import draws, duplicates, steps
 from winnow.curate.params import check_step
 from winnow.curate.verdict import NONE
 
@@ -225,7 +225,7 @@ def test_copies_within_a_shared_context_are_found() -> None:
 
 
 def test_a_bucket_of_many_texts_is_joined_and_its_work_bounded() -> None:
-    size = kernels.PIVOTS * 4
+    size = shingles.PIVOTS * 4
     dice = random.Random(0)
     template = " ".join(f"t{number}" for number in range(100))
     one = [f"{template} {dice.randrange(10**9)}" for _ in range(size)]

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import TINY, corpus, make_until, write_jsonl, write_params
 
+from winnow.core.texts import PARTS
 from winnow.core.words import bare, cut
 from winnow.curate.decontaminate import decontaminate
-from winnow.curate.texts import PARTS
 
 
 def table(*responses: str) -> pa.Table:

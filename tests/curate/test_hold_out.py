@@ -153,3 +153,26 @@ def test_a_split_that_clusters_cannot_fill_is_warned_of_or_refused() -> None:
         hold_out(rows, {"test": 6})
     with pytest.raises(Refusal, match="400 rows to hold out of 700 is more than half"):
         hold_out(rows, {"test": 400})
+
+
+@settings(max_examples=100, deadline=None)
+@given(corpora(), st.integers(0, 3))
+def test_rows_of_named_sources_alone_are_held_out(
+    corpus: tuple[list[int], list[str]], seed: int
+) -> None:
+    """Of a cluster that another source shares none is."""
+    sizes, sources = corpus
+    rows = table(sizes, sources)
+    mixed = [source if n % 3 else "other" for n, source in enumerate(rows["source"].to_pylist())]
+    rows = rows.set_column(1, "source", pa.array(mixed))
+    named = {sources[0]}
+    by_cluster = defaultdict(set)
+    for name, source in zip(rows["cluster"].to_pylist(), mixed, strict=True):
+        by_cluster[name].add(source)
+    want = [by_cluster[name] <= named for name in rows["cluster"].to_pylist()]
+    everything = np.arange(len(rows))
+    if not any(want):
+        with pytest.raises(Refusal, match=r"hold_out_sources: .* the sources are"):
+            draws.of_sources(rows, everything, [*named])
+    else:
+        assert draws.of_sources(rows, everything, [*named]).tolist() == want

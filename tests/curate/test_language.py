@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from winnow.core.texts import PARTS
 from winnow.curate.language import detect, language
-from winnow.curate.texts import PARTS
 
 TEXTS = {
     "en": "Explain why the sky is blue in a few simple sentences, please.",

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import WORDS
 
+from winnow.core.texts import PARTS, content_hashes
 from winnow.curate.linear import linear
-from winnow.curate.texts import PARTS, content_hashes
 
 HALVES = {True: WORDS[::2], False: WORDS[1::2]}
 

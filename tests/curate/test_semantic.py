@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from threadpoolctl import threadpool_limits
 
-from winnow.curate import steps, texts
+from winnow.core import texts
+from winnow.core.texts import PARTS
+from winnow.curate import steps
 from winnow.curate.embeddings import by_words
 from winnow.curate.semantic import BLOCK, most_similar, semantic
-from winnow.curate.texts import PARTS
 
 WORDS = [
     f"{a}{b}" for a in ("blue", "red", "warm", "old") for b in ("fox", "sea", "oak", "road", "star")

@@ -16,8 +16,8 @@ from judges import bert_folder, rows
 from tiny import TINY, Winnow, write_params
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from winnow.core.texts import plain
 from winnow.curate import perspective
-from winnow.curate.texts import plain
 from winnow.curate.toxicity import toxicity
 
 KEY = "a-secret-Key_0"

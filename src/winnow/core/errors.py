@@ -18,11 +18,11 @@ BUGS = (AssertionError, AttributeError, MemoryError, NameError)
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """Put the place, such as a key of params.yaml, before the message of a Refusal."""
+    """Put the place, such as a key of params.yaml, before the message of a Refusal of any kind."""
     try:
         yield
     except Refusal as error:
-        raise Refusal(f"{place}: {error}") from None
+        raise type(error)(f"{place}: {error}") from None
 
 
 @contextmanager

@@ -16,6 +16,18 @@ from typing import Annotated, Any, Literal
 from winnow.core import rules
 from winnow.core.errors import Refusal, at
 from winnow.core.layout import draw_name
+from winnow.core.objectives import (
+    DPO,
+    GRPO,
+    KTO,
+    OBJECTIVES,
+    ORPO,
+    RLOO,
+    Objective,
+    Reward,
+    SimPO,
+    name_of,
+)
 from winnow.core.params import (
     PARAMS,
     Count,
@@ -48,14 +60,30 @@ class Tier:
     share: Share | None = None
     """Instead of a count: the share to take of the pool, the named sources' rows, or of `of`."""
     of: Name | None = None
-    """matched: the tier whose size and lengths are matched; part: that whose rows are drawn."""
+    """matched: the tier whose size and lengths are matched; part: that whose rows are drawn;
+    mixture: that whose size and shares of sources are changed."""
     by: Name | None = None
     """top, bottom and diverse only: the column of the score table whose numbers choose; by default
     the documented score."""
     sources: tuple[Text, ...] | None = None
     """source only: those whose rows are drawn."""
     weights: dict[Text, Share] | None = None
-    """mixture only: the share of the tier's rows that each source gives."""
+    """mixture only: the share of the tier that each source gives."""
+    without: Text | None = None
+    """mixture only: the source that the shares of `of` lose, and the others take over."""
+    plus: dict[Text, Share] | None = None
+    """mixture only: what is added to the shares of `of`, which give way alike."""
+    draw: Annotated[int, Range("[0, 1000000000]")] | None = None
+    """mixture only: a number of a draw of the shares themselves, for each seed anew; every mixture
+    of all sources is as likely as any other."""
+    unit: Literal["rows", "tokens"] = "rows"
+    """mixture only: what the shares are shares of."""
+    repeat: Annotated[int, Range("[1, 1000000]")] | None = None
+    """mixture only: how often a row may be taken at most; what a source cannot give then, the
+    others do. Without it none is taken twice, and a source that lacks rows is refused."""
+    by_source: bool = False
+    """top and matched only: top takes the best rows of each source, in the pool's shares; matched
+    draws rows of the tier's lengths and of its sources. So a filter is no mixture in disguise."""
     recipe: Name
     """The key under train.recipes."""
 
@@ -99,13 +127,13 @@ KEYS = {
     "of": "`of: <tier>`",
     "sources": "`sources: [<source>]`",
     "weights": "`weights: {<source>: <share>}`",
+    "without": "`without: <source>`",
+    "plus": "`plus: {<source>: <share>}`",
+    "draw": "`draw: <number>`",
 }
 """What a rule asks a tier to declare, in words."""
-TIER_KEYS = ("count", "share", "of", "sources", "weights")
+TIER_KEYS = ("count", "share", "of", "sources", "weights", "without", "plus", "draw")
 """What a tier may declare beside its rule and its recipe."""
-
-
-Objective = Literal["next_token", "response", "seq2seq"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,14 +190,6 @@ class Pretrained:
     """Train this beside the weights, which stay as they are; by default all weights are trained."""
 
 
-OBJECTIVES: dict[str, tuple[Objective, ...]] = {
-    "gpt2": ("next_token", "response"),
-    "causal": ("next_token", "response"),
-    "seq2seq": ("seq2seq",),
-}
-"""What each family can be trained for."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """How an arm is trained; names as in Hugging Face's TrainingArguments."""
@@ -177,7 +197,8 @@ class Recipe:
     learning_rate: Annotated[float, Range("(0, 1e38]")]
     num_train_epochs: Annotated[int, Range("[1, 100000]")]
     per_device_train_batch_size: Annotated[int, Range("[1, 100000]")]
-    """In sequences."""
+    """In sequences; in pairs of answers where the objective compares them, and in prompts where it
+    samples answers."""
     gradient_accumulation_steps: Annotated[int, Range("[1, 100000]")]
     eval_steps: Count
     """Optimizer steps between two points of the curve, at most: a training has ten or more."""
@@ -190,9 +211,9 @@ class Recipe:
     """auto: on where the estimate without it exceeds the memory of the device."""
     packing: bool = True
     """Whole documents share a sequence; false: a row a document, cut and padded to the context."""
-    objective: Objective = "next_token"
-    """The tokens that a loss counts: all; those of the response; or those of the response as the
-    target of an encoder's source."""
+    objective: Objective | DPO | SimPO | ORPO | KTO | Reward | RLOO | GRPO = "next_token"
+    """The tokens that a loss counts; or a mapping with the `name` and the numbers of a method that
+    learns from pairs of a chosen and a rejected answer, or from the model's own."""
 
     order: Literal["random", "ascending", "descending"] = "random"
     """In which an epoch goes through the rows: drawn by the seed, or by a score, as a curriculum
@@ -212,7 +233,7 @@ class Recipe:
 
     @property
     def sequences_per_step(self) -> int:
-        """Sequences that one optimizer step sees."""
+        """Sequences, or pairs, that one optimizer step sees."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
 
@@ -320,13 +341,20 @@ def _check_tier(name: str, tier: Tier, grid: _Grid) -> None:
         rule = rules.find(tier.rule)
     given = [key for key in TIER_KEYS if getattr(tier, key) is not None]
     by_key = [key if key in KEYS else "quantity" for key in given]
-    if sorted(by_key) != sorted(rule.keys):
-        keys = " and ".join(KEYS[key] for key in rule.keys)
+    choices = (rule.keys, *rule.other_keys)
+    if sorted(by_key) not in [sorted(keys) for keys in choices]:
+        keys = "; or ".join(" and ".join(KEYS[key] for key in keys) for keys in choices)
         fail(path, f"{keys} for the rule {tier.rule}", ", ".join(given) or "none")
+    if tier.by_source and tier.rule not in ("top", "matched"):
+        fail(f"{path}.by_source", f"nothing for the rule {tier.rule}", True)
+    if tier.rule != "mixture" and (tier.repeat or tier.unit != "rows"):
+        fail(path, f"neither unit nor repeat for the rule {tier.rule}", "one of them")
     if tier.by is not None and not rule.is_scored:
         fail(f"{path}.by", f"no scorer for the rule {tier.rule}", tier.by)
     if tier.weights and abs(sum(tier.weights.values()) - 1) > 1e-6:
         fail(f"{path}.weights", "shares that add up to 1", sum(tier.weights.values()))
+    if tier.plus and sum(tier.plus.values()) >= 1:
+        fail(f"{path}.plus", "shares that add up to less than 1", sum(tier.plus.values()))
     chain, of = [name], tier.of
     while of is not None:
         if of not in grid.tiers or of in chain:
@@ -421,11 +449,16 @@ def _resolve(name: str, grid: _Grid) -> Experiment:
     build(Name, name, "experiments")
     tier, model = grid.tiers[tier_name], grid.models[model_name]
     recipe = grid.recipes[recipe_name or tier.recipe]
-    if recipe.objective not in OBJECTIVES[model.family]:
+    if name_of(recipe.objective) not in OBJECTIVES[model.family]:
         raise Refusal(
             f"{name}: a {model.family} model such as {model_name} is not trained by the objective "
-            f"{recipe.objective} of train.recipes.{recipe_name or tier.recipe}: name a recipe with "
-            f"objective: {' or '.join(OBJECTIVES[model.family])}"
+            f"{name_of(recipe.objective)} of train.recipes.{recipe_name or tier.recipe}: name a "
+            f"recipe with objective: {' or '.join(OBJECTIVES[model.family])}"
+        )
+    if isinstance(recipe.objective, Reward) and model.adapter:
+        raise Refusal(
+            f"{name}: a reward model is trained whole, as its head is no part of an adapter: name "
+            f"a model without one, not {model_name}"
         )
     rate = recipe.learning_rate * model.learning_rate_scale
     return Experiment(

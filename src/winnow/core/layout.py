@@ -6,6 +6,8 @@ Paths are from the project's folder, in which every command works.
 from pathlib import Path
 
 ARTIFACTS = Path("artifacts")
+GENERATED = ARTIFACTS / "generate"
+GENERATION_METRICS = ARTIFACTS / "generate_metrics.json"
 INGESTED, CURATED, SCORED, SELECTED = (
     ARTIFACTS / stage for stage in ("ingest", "curate", "score", "select")
 )
@@ -43,7 +45,8 @@ def scores_name(draw: str) -> str:
 
 
 READS = {
-    "ingest": ("data",),
+    "generate": (),
+    "ingest": ("data", f"{GENERATED}"),
     "curate": (f"{INGESTED}", f"{BASE}"),
     "score": (f"{INGESTED}", f"{CURATED}"),
     "select": (f"{CURATED}", f"{SCORED}"),

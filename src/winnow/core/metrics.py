@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 TEST_ITEMS = "evaluation/items.parquet"
 BENCHMARK_ITEMS = "benchmarks/items.parquet"
+ANSWER_ITEMS = "answers/items.parquet"
 SAMPLES = "generation_analysis/samples.jsonl"
 
 
@@ -81,6 +82,16 @@ METRICS = {
             denominator="num_samples",
             unit="of the samples",
             lower_is_better=False,
+        ),
+        *(
+            Metric(
+                name=name,
+                file=ANSWER_ITEMS,
+                numerator=name,
+                unit="of the test rows",
+                lower_is_better=False,
+            )
+            for name in ("exact_match", "f1", "rouge_l")
         ),
     )
 }

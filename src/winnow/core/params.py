@@ -144,19 +144,24 @@ def build(kind: Any, value: Any, path: str) -> Any:
 
 
 def _member(kinds: list[Any], value: Any, path: str) -> Any:
-    """The type of a union that a value is meant as: of several classes the one of its `family`,
-    which is the first class's where it names none."""
+    """The type of a union that a value is meant as: of several classes the one of its `family` or
+    `name`, whichever they have, which is the first class's where it has none; of texts and classes
+    a text where it is no mapping."""
     if len(kinds) == 1:
         return kinds[0]
+    classes = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+    tag = "family" if "family" in typing.get_type_hints(classes[0]) else "name"
     families = {
         family: kind
-        for kind in kinds
-        for family in typing.get_args(typing.get_type_hints(kind)["family"])
+        for kind in classes
+        for family in typing.get_args(typing.get_type_hints(kind)[tag])
     }
-    named = value.get("family", next(iter(families))) if isinstance(value, Mapping) else None
+    if classes != kinds and not isinstance(value, Mapping):
+        return kinds[0] if value not in [*families] else fail(path, f"{{{tag}: {value}}}", value)
+    named = value.get(tag, next(iter(families))) if isinstance(value, Mapping) else None
     if named not in (*families, None):
-        fail(f"{path}.family", f"one of {', '.join(families)}", named)
-    return families.get(named, kinds[0])
+        fail(f"{path}.{tag}", f"one of {', '.join(families)}", named)
+    return families.get(named, classes[0])
 
 
 def _build_dict(kinds: Any, value: Mapping[Any, Any], path: str) -> dict[Any, Any]:
@@ -182,7 +187,8 @@ def _check_keys(value: Mapping[Any, Any], known: typing.Collection[str], path: s
 def _build_class(kind: type[T], value: Any, path: str) -> T:
     if not isinstance(value, Mapping):
         fail(path, "a mapping", value)
-    hints = typing.get_type_hints(kind, include_extras=True)
+    known = typing.get_type_hints(kind, include_extras=True)
+    hints = {field.name: known[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     _check_keys(value, hints, f"{path}.")
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.default is dataclasses.MISSING and field.name not in value:

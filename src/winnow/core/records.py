@@ -20,6 +20,10 @@ ROW_SCHEMA = pa.schema(
 KEPT = "kept:"
 """What the names of columns of the corpus begin with that ingest keeps beside ROW_SCHEMA."""
 
+REJECTED = f"{KEPT}rejected"
+"""The column of another answer to the row's question, to which `response` was preferred; the empty
+string where the row is no pair."""
+
 CURATED_SCHEMA = pa.schema([*ROW_SCHEMA, ("hash", pa.string()), ("cluster", pa.string())])
 """What curate writes: the row, its content hash, and the hash that names its duplicate cluster."""
 
@@ -146,6 +150,11 @@ class Row:
     def text(self) -> str:
         """What a model is trained on and judged by, without the end-of-text token."""
         return self.prompt + self.response
+
+
+def question_of(prompt: str) -> str:
+    """The question in a `Row.prompt`."""
+    return prompt.removeprefix("### Instruction:\n").removesuffix("\n\n### Response:\n")
 
 
 def _joined(*parts: Any) -> pa.Array:
@@ -308,5 +317,8 @@ class TierStatistics:
     std: float
     sources: dict[str, int] | None = None
     """source and mixture only: rows by source."""
+    components: dict[str, dict[str, Any]] | None = None
+    """mixture only, by source: the weight that was asked for, the rows that it asks for, those that
+    were taken, how many of them differ, and their tokens."""
     overlap_with_of: float | None
     """The share of its rows that the tier `of` has too, where there is one."""

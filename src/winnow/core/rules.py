@@ -27,11 +27,15 @@ class Rule:
     """What a table says of it: `the highest scores`."""
     keys: tuple[str, ...] = ("quantity",)
     """What a tier of it declares: the quantity, by count or by share, or fields of Tier."""
+    other_keys: tuple[tuple[str, ...], ...] = ()
+    """What it may declare instead."""
     is_scored: bool = False
     """Whether a score chooses the rows, so that an arm is charged the scoring."""
     is_drawn: bool = False
     """Whether chance chooses the rows, so that every training seed draws its own: one draw is not
     what a rule's rows are like."""
+    is_paired: bool = False
+    """Whether its rows must have a rejected answer beside their response."""
     colours: tuple[str, str] | None = None
     """On paper and on a dark page; a rule without colours is drawn in ink."""
     marker: str = "P"
@@ -89,6 +93,7 @@ RULES = {
         adjective="mixed",
         description="drawn at random from sources in fixed shares",
         keys=("weights", "quantity"),
+        other_keys=(("of", "without"), ("of", "plus"), ("draw", "quantity")),
         is_drawn=True,
         colours=("#7a4b2a", "#c9986f"),
         marker="h",
@@ -96,7 +101,7 @@ RULES = {
         shift=1.2,
     ),
     "matched": Rule(
-        phrase="{} random rows of matched lengths",
+        phrase="{} random rows with the lengths of {of}",
         adjective="length-matched random",
         description="drawn at random, with the token lengths of another tier",
         keys=("of",),
@@ -114,6 +119,16 @@ RULES = {
         colours=("#8a6100", "#d9ad3c"),
         marker="s",
         glyph="■",
+        shift=1.1,
+    ),
+    "pairs": Rule(
+        phrase="{} random pairs of answers",
+        adjective="paired",
+        description="drawn at random from those with a rejected answer",
+        is_drawn=True,
+        is_paired=True,
+        marker="d",
+        glyph="⬥",
         shift=1.1,
     ),
     "part": Rule(

@@ -7,8 +7,8 @@ from 0 to 5, of which 3 and more were kept: HuggingFaceFW/fineweb-edu-classifier
 import pyarrow as pa
 
 from winnow.core.errors import Refusal
+from winnow.core.texts import plain
 from winnow.curate.numbers import Classifier as Numbers
-from winnow.curate.texts import plain
 from winnow.curate.verdict import Positions, Verdict, step
 from winnow.models.classifier import Classifier
 

@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from winnow.core.errors import Refusal
+from winnow.core.texts import PARTS, Texts, each
 from winnow.core.words import bare, classes, cut
 from winnow.curate.kernels import grams_of, search
 from winnow.curate.numbers import Decontaminate
-from winnow.curate.texts import PARTS, Texts, each
 from winnow.curate.verdict import NONE, Positions, Verdict, step
 
 KINDS = (".jsonl", ".json", ".csv", ".txt", ".parquet")

@@ -1,5 +1,7 @@
 """What is drawn from the kept rows: validation and test by cluster, rows for the tokenizer."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -41,6 +43,26 @@ def _quotas(names: pa.Array, rows: NDArray[np.int64], number: int, seed: str) ->
     quotas = np.empty_like(rows)
     quotas[order] = np.diff(teeth, prepend=0)
     return quotas
+
+
+def of_sources(table: pa.Table, rows: Positions, sources: Sequence[str]) -> NDArray[np.bool_]:
+    """Which of the rows lie in a cluster that has rows of these sources alone.
+
+    Raises:
+        Refusal: none does.
+    """
+    cluster, source = (codes(table[name].take(rows)) for name in ("cluster", "source"))
+    is_other = ~pc.is_in(source.dictionary, pa.array(sources)).to_numpy(zero_copy_only=False)
+    is_shared = np.zeros(len(cluster.dictionary), bool)
+    is_shared[cluster.indices.to_numpy()[is_other[source.indices]]] = True
+    found: NDArray[np.bool_] = ~is_shared[cluster.indices]
+    if not found.any():
+        known = ", ".join(sorted(source.dictionary.to_pylist())[:6])
+        raise Refusal(
+            "params.yaml: curate.hold_out_sources: no row of these sources alone is left; the "
+            f"sources are {known}"
+        )
+    return found
 
 
 def hold_out(

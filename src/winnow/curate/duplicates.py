@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from winnow.curate import minhash
+from winnow.core import minhash
 from winnow.curate.numbers import Near
 from winnow.curate.verdict import NONE, Positions, Verdict, step
 
@@ -55,7 +55,7 @@ def near(table: pa.Table, rows: Positions, numbers: Near) -> Verdict:
     part of them (instruction, input, response) has one below half of it.
 
     Words are those of the normalised text. Every cluster is named by its smallest content hash;
-    how clusters are found is said in minhash.py.
+    how clusters are found is said in core/minhash.py.
 
     Args:
         table: has ids, texts and hashes.

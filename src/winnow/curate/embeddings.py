@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from winnow.core.errors import Refusal, at, loading
 from winnow.core.progress import progress
+from winnow.core.texts import CHUNK_ROWS, PARTS, Texts, each
 from winnow.core.words import classes
 from winnow.curate.kernels import SIZE, project_words, slots_of
-from winnow.curate.texts import CHUNK_ROWS, PARTS, Texts, each
 from winnow.curate.verdict import Positions
 from winnow.models import pretrained
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from winnow.core.errors import Refusal
 from winnow.core.ngrams import unit_vectors
 from winnow.core.progress import progress
+from winnow.core.texts import CHUNK_ROWS, PARTS, content_hashes, plain
 from winnow.curate.numbers import Linear
-from winnow.curate.texts import CHUNK_ROWS, PARTS, content_hashes, plain
 from winnow.curate.verdict import Positions, Verdict, step
 
 KEY = "labelled"

@@ -124,3 +124,29 @@ class Semantic:
     """Of a hub id, the 40 hex digits of a commit."""
     seed: Seed = 0
     """Of the k-means and its sample."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Topics:
+    """Numbers of `curate.topics`."""
+
+    clusters: Annotated[int, Range("[2, 1000]")]
+    """Topics, at most."""
+    model: Text | None = None
+    """A sentence-transformers folder or hub id; null compares words, not meanings."""
+    revision: Text | None = None
+    """Of a hub id, the 40 hex digits of a commit."""
+    seed: Seed = 0
+    """Of the k-means and its sample."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pairs:
+    """Numbers of `pairs`."""
+
+    threshold: Share
+    """Of the Jaccard similarity of both answers."""
+    ngram: Annotated[int, Range("[1, 1000]")] = 3
+    """Words in a shingle."""
+    scores: tuple[Text, ...] = ()
+    """Two columns that ingest kept: the scores of the chosen and of the rejected answer."""

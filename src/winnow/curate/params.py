@@ -18,6 +18,7 @@ STEPS = {
     "linear": "linear",
     "toxicity": "toxicity",
     "semantic": "semantic",
+    "pairs": "pairs",
 }
 """The steps a recipe can list, and the module of winnow.curate that holds each. The class of its
 numbers has its name in numbers.py."""
@@ -36,6 +37,17 @@ class CurateConfig:
     """Rows that decide during training."""
     test: Count
     """Rows that every arm is judged on, once."""
+    group: Text | None = None
+    """A column of `ingest.keep` such as the title of an article: rows that share its value stand on
+    one side of the hold-out, beside those of one cluster of duplicates."""
+    held_out: Text | None = None
+    """A folder that curate wrote elsewhere, whose validation and test rows take the place of a
+    draw; `validation` and `test` then ask for nothing."""
+    hold_out_sources: tuple[Text, ...] | None = None
+    """Sources whose rows alone are held out, where they are not drawn from all: of those the
+    clusters in which no other source has a row."""
+    topics: numbers.Topics | None = None
+    """Rows' topics take the place of their sources: clusters of vectors, named by their words."""
     seed: Seed = 0
     tokenizer: Text = "bpe"
     """bpe (trained on kept rows), a folder, or a hub id such as gpt2."""
@@ -55,6 +67,14 @@ class CurateConfig:
                 given = None if "revision" in step else step.get(key)
                 for file in [given] if isinstance(given, str) else given or ():
                     params.demand_file(f"{path} {step['name']}.{key}", file)
+        for key in ("group", "hold_out_sources", "topics"):
+            if self.held_out and getattr(self, key) is not None:
+                raise Refusal(
+                    f"params.yaml: curate.{key}: rows that are held out elsewhere, by "
+                    "curate.held_out, were drawn without it: set it there, and null here"
+                )
+        if self.topics and self.topics.model and not self.topics.revision:
+            params.demand_file("curate.topics.model", self.topics.model)
 
 
 def numbers_of(name: str, path: str) -> Any:

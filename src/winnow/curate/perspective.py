@@ -79,8 +79,7 @@ class Perspective:
     per_second: float
     _next: float = 0.0
 
-    def _send(self, body: bytes) -> tuple[int, bytes, str | None]:
-        """The status (0 for no answer), the answer and its Retry-After."""
+    def _send(self, body: bytes) -> http.Answer:
         time.sleep(max(0.0, self._next - time.monotonic()))
         self._next = time.monotonic() + 1 / self.per_second
         return http.post(URL, body, {"X-Goog-Api-Key": _key()}, TIMEOUT)
@@ -114,10 +113,11 @@ class Perspective:
             Refusal: no text would be answered.
         """
         for pause in (*PAUSES, None):
-            status, answer, retry_after = self._send(body)
+            got = self._send(body)
+            status = got.status
             if status == 200:
-                return self._read(answer)
-            names = _names(answer)
+                return self._read(got.body)
+            names = _names(got.body)
             if status == 400 and (of_text := [name for name in names if name in OF_THE_TEXT]):
                 return {"unscored": of_text[0]}
             if status and status != 429 and status < 500:
@@ -126,7 +126,7 @@ class Perspective:
                     "PERSPECTIVE_API_KEY and the labels of toxicity"
                 )
             if pause is not None:
-                wait = max(pause, http.seconds(retry_after))
+                wait = max(pause, http.seconds(got.retry_after))
                 if wait > LONGEST_PAUSE:
                     raise Refusal(
                         f"the Perspective API asks to come back in {wait:.0f} s: run this again "

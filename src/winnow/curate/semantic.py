@@ -9,19 +9,19 @@ steps could leave nothing near it.
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from winnow.core.progress import progress
+from winnow.core.texts import CHUNK_ROWS
 from winnow.curate import draws
 from winnow.curate.duplicates import precedence
 from winnow.curate.embeddings import Vectors, by_model, by_words
 from winnow.curate.kernels import settle
-from winnow.curate.numbers import Semantic
-from winnow.curate.texts import CHUNK_ROWS
+from winnow.curate.numbers import Semantic, Topics
 from winnow.curate.verdict import NONE, Positions, Verdict, step
 
 BUCKET_ROWS, SAMPLE = 5000, 512
@@ -37,6 +37,39 @@ def _one_core() -> Any:
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1)  # of the libraries that are loaded by now
+
+
+class Buckets(NamedTuple):
+    """Rows put beside those that are like them; all arrays are in an order of contents, so neither
+    the table's order nor the number of cores decides."""
+
+    order: NDArray[np.int64]
+    """Places among the rows."""
+    vectors: Vectors
+    labels: NDArray[np.int64]
+    """The bucket of each."""
+
+
+def buckets(table: pa.Table, rows: Positions, number: int, numbers: Semantic | Topics) -> Buckets:
+    """Put rows into buckets of like ones, by k-means on a sample of their vectors.
+
+    Args:
+        table: has ids, texts and hashes.
+        rows: their positions, one at least.
+        number: of buckets, at most that of the rows.
+        numbers: the model whose vectors are taken, else those of words, and the seed.
+
+    Raises:
+        Refusal: the model cannot be had.
+    """
+    order = precedence(table, rows)
+    if numbers.model:
+        vectors = by_model(table, rows[order], numbers.model, numbers.revision)
+    else:
+        vectors = by_words(table, rows, order)
+    drawn = draws.sample(table, rows, SAMPLE * number, numbers.seed)
+    places = np.argsort(order)[np.searchsorted(rows, drawn)]
+    return Buckets(order, vectors, _label(vectors, places, number, numbers.seed))
 
 
 def _label(vectors: Vectors, sample: NDArray[np.int64], buckets: int, seed: int) -> Any:
@@ -111,8 +144,7 @@ def semantic(table: pa.Table, rows: Positions, numbers: Semantic) -> Verdict:
     """Drop rows whose vectors have a cosine of at least `threshold` with that of one that stays.
 
     Duplicates are looked for inside of buckets only. No two rows that stay in one bucket are
-    similar, so clusters keep their names. All work is done in an order of contents, and every
-    product of matrices on one core: neither the table's order nor the number of cores decides.
+    similar, so clusters keep their names.
 
     Args:
         table: has ids, texts and hashes.
@@ -124,15 +156,9 @@ def semantic(table: pa.Table, rows: Positions, numbers: Semantic) -> Verdict:
     """
     if not len(rows):
         return NONE
-    order = precedence(table, rows)
-    if numbers.model:
-        vectors = by_model(table, rows[order], numbers.model, numbers.revision)
-    else:
-        vectors = by_words(table, rows, order)
     number = min(numbers.buckets or -(-len(rows) // BUCKET_ROWS), len(rows))
-    drawn = draws.sample(table, rows, SAMPLE * number, numbers.seed)
-    places = np.argsort(order)[np.searchsorted(rows, drawn)]
-    near = _compare(vectors, _label(vectors, places, number, numbers.seed), numbers.threshold)
+    order, vectors, labels = buckets(table, rows, number, numbers)
+    near = _compare(vectors, labels, numbers.threshold)
     gone = np.flatnonzero(near >= 0)
     gone = gone[np.argsort(order[gone])]
     reason = "near in meaning" if numbers.model else "near in words, by TF-IDF"

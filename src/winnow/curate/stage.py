@@ -1,8 +1,8 @@
 """Clean the rows by the recipe, hold out, make the tokenizer.    winnow curate
 
-Writes artifacts/curate: train.parquet, validation.parquet, test.parquet, dropped.parquet
-(DROPPED_SCHEMA), tokenizer/, card.json with the ledger; and artifacts/curate_metrics.json with what
-every step took.
+Writes artifacts/curate: train.parquet, validation.parquet, test.parquet (with the columns that
+ingest kept), dropped.parquet (DROPPED_SCHEMA), tokenizer/, card.json with the ledger; and
+artifacts/curate_metrics.json with what every step took.
 """
 
 import time
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from winnow.core import cards, engine, files, params
 from winnow.core.layout import CURATED, CURATION_METRICS, INGESTED
-from winnow.core.records import CURATED_SCHEMA, DROPPED_SCHEMA, ROW_SCHEMA, Row
-from winnow.curate import draws, steps, tokenizer
+from winnow.core.records import CURATED_SCHEMA, DROPPED_SCHEMA, KEPT, ROW_SCHEMA, Row
+from winnow.core.texts import content_hashes
+from winnow.curate import draws, groups, steps, tokenizer, topics
 from winnow.curate.params import CurateConfig
-from winnow.curate.texts import content_hashes
 from winnow.curate.verdict import Positions, Verdict
 
 ROW_GROUP = 20_000
@@ -44,14 +45,27 @@ def _dropped(table: pa.Table, step: int, verdict: Verdict) -> pa.Table:
 
 
 def _write_rows(file: Path, table: pa.Table, rows: Positions) -> None:
-    """Write rows in their order, a row group at a time."""
-    table = table.select(CURATED_SCHEMA.names)
-    with pq.ParquetWriter(file, CURATED_SCHEMA, compression="zstd") as writer:
+    """Write rows in their order, a row group at a time, with what ingest kept beside them."""
+    kept = [name for name in table.column_names if name.startswith(KEPT)]
+    table = table.select([*CURATED_SCHEMA.names, *kept])
+    with pq.ParquetWriter(file, table.schema, compression="zstd") as writer:
         for start in range(0, len(rows), ROW_GROUP):
             group = rows[start : start + ROW_GROUP]
             among = np.zeros(group[-1] + 1 - group[0], bool)
             among[group - group[0]] = True
             writer.write_table(table.slice(group[0], len(among)).filter(pa.array(among)))
+
+
+def _hold_out(
+    table: pa.Table, rows: Positions, asked: dict[str, int], settings: CurateConfig
+) -> tuple[NDArray[np.int8], list[str]]:
+    """See draws.hold_out: of all rows, or of the named sources' alone."""
+    among = np.ones(len(rows), bool)
+    if settings.hold_out_sources is not None:
+        among = draws.of_sources(table, rows, settings.hold_out_sources)
+    split = np.zeros(len(rows), np.int8)
+    split[among], short = draws.hold_out(table, rows[among], asked, settings.seed)
+    return split, short
 
 
 def _tokenizer_texts(table: pa.Table, rows: Positions, number: int, seed: int) -> Any:
@@ -102,14 +116,28 @@ def _curate(settings: CurateConfig, warnings: list[str]) -> None:
                 seconds = time.perf_counter() - began
                 costs.append({"step": step["name"], "rows": len(before), "seconds": seconds})
                 warnings += steps.warnings(step, given, before, verdict, settings.alarm_share)
-        split, short = draws.hold_out(table, rows, asked, settings.seed)
-        warnings += short
+        if settings.topics:
+            table = topics.by_topic(table, rows, settings.topics)
+        if settings.group:
+            table = groups.joined(table, rows, settings.group)
+        if settings.held_out:
+            split = np.zeros(len(rows), np.int8)
+            taken = groups.taken(settings.held_out, table, rows, [*asked])
+            card["inputs"][settings.held_out] = taken.fingerprint
+        else:
+            split, short = _hold_out(table, rows, asked, settings)
+            warnings += short
         card["splits"] = {}
         for index, name in enumerate(("train", *asked)):
             card["splits"][name] = int((split == index).sum())
             _write_rows(folder / f"{name}.parquet", table, rows[split == index])
         kept = rows[split == 0]
         ledger.rows_out, ledger.held_out = len(kept), len(rows) - len(kept)
+        if settings.held_out:
+            card["splits"] |= taken.copy(folder)
+            # They come in here, and not by ingest.
+            ledger.held_out = sum(taken.sizes.values())
+            ledger.rows_in += ledger.held_out
         texts = _tokenizer_texts(table, kept, settings.tokenizer_rows, settings.seed)
         tokenizer.save(settings.tokenizer, texts, settings.vocab_size, folder / "tokenizer")
         card["ledger"] = ledger.close()

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from winnow.core import extensions
 from winnow.core.errors import Refusal
+from winnow.core.texts import content_hashes
 from winnow.curate.duplicates import codes
 from winnow.curate.params import STEPS
-from winnow.curate.texts import content_hashes
 from winnow.curate.verdict import Positions, Step, Verdict
 
 NAMED = 5

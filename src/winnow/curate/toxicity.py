@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from winnow.core.errors import Refusal
+from winnow.core.texts import plain
 from winnow.curate.numbers import Toxicity
 from winnow.curate.perspective import Perspective, counted
-from winnow.curate.texts import plain
 from winnow.curate.verdict import NONE, Positions, Verdict, step
 from winnow.models.classifier import Classifier
 

@@ -220,8 +220,9 @@ def _is_row(value: Any) -> bool:
     return True
 
 
-SHARED = frozenset({*NAMES["input"], *NAMES["system"], *NAMES["tools"]})
-"""What a record says for all rows of a list in it, such as the context of SQuAD's questions."""
+SHARED = frozenset({*NAMES["input"], *NAMES["system"], *NAMES["tools"], "title"})
+"""What a record says for all rows of a list in it, such as the context of SQuAD's questions, and
+the title of the article that these are about."""
 
 
 def _is_list_of_rows(value: Any) -> bool:

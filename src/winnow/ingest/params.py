@@ -42,7 +42,8 @@ class IngestConfig:
 
     keep: tuple[Text, ...] = ()
     """Columns that say nothing of a pair and are carried along for a scorer, as text. Rows of
-    Parquet and Arrow files are then mapped one by one."""
+    Parquet and Arrow files are then mapped one by one. `rejected` is carried along as the answer
+    that it holds: the row is then a pair."""
 
     def own_columns(self) -> dict[str, str]:
         """The columns that are named here, by part."""

@@ -70,7 +70,7 @@ def _row(source: Source, record: Record, layout: Layout = PUBLIC) -> tuple[dict[
     if record.reason:
         raise Unmapped(record.reason)
     pair = to_pair(record.value, layout)
-    kept = kept_texts(record.value, layout) if layout.kept else {}
+    kept = kept_texts(record.value, pair, layout) if layout.kept else {}
     return kept | {
         "id": f"{source.name}:{record.position}",
         "source": pair.source or source.stem,

@@ -23,6 +23,7 @@ KINDS = (
     "rds",
     "classifier",
     "judge",
+    "reward",
 )
 """The kinds beside the documented one: modules of winnow.score.scorers, each with a class of
 settings that has its name."""
@@ -64,8 +65,12 @@ def _settings(name: str, given: dict[str, Any], place: str) -> Settings:
     return settings
 
 
-def _item(value: Any, place: str) -> Item | None:
-    """One item; None stands for the documented scorer, which has a place of its own."""
+def item(value: Any, place: str) -> Item | None:
+    """One item; None stands for the documented scorer, which has a place of its own.
+
+    Raises:
+        Refusal: there is no such scorer, or its keys are wrong.
+    """
     given: dict[str, Any] = dict(params.build(dict[str, Any], value, place))
     name = str(given.pop("name", None))
     if name == DOCUMENTED:
@@ -89,8 +94,8 @@ class ScoreConfig:
         Raises:
             Refusal: there is no such scorer, its keys are wrong, or two columns have one name.
         """
-        found = [_item(value, f"score.scorers[{i}]") for i, value in enumerate(self.scorers)]
-        items = [item for item in found if item]
+        found = [item(value, f"score.scorers[{i}]") for i, value in enumerate(self.scorers)]
+        items = [one for one in found if one]
         if items:
             _check_columns(items)
         return items

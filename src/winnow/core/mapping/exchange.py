@@ -105,7 +105,7 @@ def _asked(value: Any) -> list[Turn]:
 
 def _answered(name: str, value: Any) -> list[Turn]:
     """What a response says: a text, the first right one of a list, or turns."""
-    if name == "chosen" and (turns := turns_in(value)):
+    if name in ("chosen", "rejected") and (turns := turns_in(value)):
         return turns
     if isinstance(value, list) and name in ALTERNATIVES:
         first = next(filter(has_value, value))

@@ -62,6 +62,14 @@ class Layout:
         return cls({**NAMES, **named}, tuple(map(plain_name, kept)))
 
     @functools.cached_property
+    def of_rejected(self) -> "Layout":
+        """The same, but that the response is what stands in a column `rejected`."""
+        nowhere: dict[str, tuple[str, ...]] = dict.fromkeys(
+            ("conversation", "unlabelled", "wrapped", "key"), ()
+        )
+        return Layout({**self.names, **nowhere, "response": ("rejected",)})
+
+    @functools.cached_property
     def known(self) -> frozenset[str]:
         """Every column that means something."""
         parts = {name for names in self.names.values() for name in names}
@@ -101,15 +109,16 @@ def to_text(value: Any, name: str) -> str:
 
 
 def has_value(value: Any, empty: str = EMPTY) -> bool:
-    """Whether there is something: no null, NaN, empty list, or text in which nothing shows."""
+    """Whether there is something: no null, NaN, list or object of nothing, or text in which nothing
+    shows."""
     if isinstance(value, str):
         if empty == EMPTY and "!" <= value[:1] <= "~":
             # Most texts start with a letter, which is quicker seen than a pattern matched.
             return True
         return value != "" and not re.match(empty, value)
-    if isinstance(value, list):
-        return any(map(has_value, value))
-    return value is not None and value == value and value not in (b"", {})
+    if isinstance(value, list | dict):  # SQuAD's answers to a question that has none are of lists
+        return any(map(has_value, value if isinstance(value, list) else value.values()))
+    return value is not None and value == value and value != b""
 
 
 def parsed(value: Any) -> Any:

@@ -138,6 +138,32 @@ def _unused(record: Mapping[Any, Any], fields: Fields, layout: Layout) -> tuple[
     )
 
 
+def rejected_in(record: Mapping[Any, Any], pair: Pair, layout: Layout = PUBLIC) -> str:
+    """The answer that a record holds in `rejected`, to which that of its pair was preferred.
+
+    Args:
+        record: with a column `rejected`, in any shape that `chosen` may have.
+        pair: what `to_pair` made of the record.
+        layout: as of the pair.
+
+    Returns:
+        The text; the empty string where there is none.
+
+    Raises:
+        Unmapped: it is no answer to the pair's question and input.
+    """
+    values = {plain_name(str(name)): value for name, value in record.items()}
+    if not has_value(values.get("rejected")):
+        return ""
+    try:
+        other = to_pair(values, layout.of_rejected)
+    except Unmapped as error:
+        raise Unmapped(f"rejected: {error}") from None
+    if (other.instruction, other.input) != (pair.instruction, pair.input):
+        raise Unmapped("rejected: the answer is to another question")
+    return other.response
+
+
 def to_pair(record: Any, layout: Layout = PUBLIC) -> Pair:
     """Map a record to instruction, input, response and source.
 

@@ -9,11 +9,11 @@ checked, and is mapped to [0, 1] unless `literal` says to take it as it is; the 
 maximum.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from winnow.core.composite import PHI, TARGET, maximum
 from winnow.core.errors import Refusal
 from winnow.core.params import Range, Text
 from winnow.score.scorers import Ready, Scores, Settings
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from winnow.score.corpus import Corpus
 
-PHI = (1 + math.sqrt(5)) / 2
-TARGET = PHI**2
-"""Of the documented composite."""
 Finite = Annotated[float, Range("[-1e9, 1e9]")]
 
 
@@ -158,19 +155,11 @@ class _Parts(Ready):
 
     def notes(self) -> Mapping[str, Any]:
         ends = {name: self._range(name) for name in self.settings.columns()}
-        highest = 0.0
-        for names in self.parts.values():
-            products = [1.0]
-            for low, high in (
-                ends[name] if self.settings.literal else (0.0, 1.0) for name in names
-            ):
-                products = [product * end for product in products for end in (low, high)]
-            highest += max(products)
-        maximum = PHI * highest / len(self.parts)
+        highest = maximum(self.parts.values(), ends, self.settings.literal)
         return {
             "ranges": {name: list(end) for name, end in ends.items()},
-            "maximum": maximum,
+            "maximum": highest,
             "target": TARGET,
-            "target_can_be_met": maximum > TARGET,
+            "target_can_be_met": highest > TARGET,
             "rows_above_target": self.at_target,
         }

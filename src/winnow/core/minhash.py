@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from winnow.core import engine
 from winnow.core.progress import progress
+from winnow.core.shingles import NUM_PARTS, bands_of, join, sets_of, unite
+from winnow.core.texts import Texts, each
 from winnow.core.words import classes
-from winnow.curate.kernels import NUM_PARTS, bands_of, join, sets_of, unite
-from winnow.curate.texts import Texts, each
 
 
 def _buckets(band: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from winnow.core import engine, words
 from winnow.core.progress import progress
 from winnow.core.records import INVISIBLE, JOINERS, normalise, prose
+from winnow.core.shingles import fold_rows
 from winnow.core.utf8 import Bytes, Places, buffers
-from winnow.curate.kernels import fold_rows
 
 PARTS = ("instruction", "input", "response")
 CHUNK_ROWS = 2048
