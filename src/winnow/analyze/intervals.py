@@ -15,8 +15,8 @@ with replacement for all arms at once, and a normal draw of the seeds' part for 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -143,11 +143,7 @@ class Estimates:
         """
         means = numerators.sum(axis=2) / denominators.sum()
         influence = (numerators - means[:, :, None] * denominators) / denominators.mean()
-        variances, freedom = np.zeros(len(means)), np.full(len(means), np.inf)
-        if means.shape[1] > 1:
-            for group in set(groups.values()):
-                inside = [at for at, own in enumerate(groups.values()) if own == group]
-                variances[inside], freedom[inside] = own_variances(means[inside])
+        variances, freedom = _variances(means, tuple(groups.values()))
         drawn = _replicates(numerators, denominators, resamples, seed)
         seeds = _seed_deviations(influence, variances, freedom, confidence)
         rng = np.random.default_rng([seed, 1])
@@ -162,6 +158,32 @@ class Estimates:
             confidence=confidence,
             lower_is_better=lower_is_better,
             unit=unit,
+        )
+
+    @classmethod
+    def mean_of(cls, parts: Sequence["Estimates"]) -> "Estimates":
+        """The mean of a metric over parts of the test items, each weighing the same.
+
+        The parts are strata: that they differ from each other is no noise (Cochran 1977, chapter
+        5). So an item's influence is that on its own part, times the number of all items over that
+        of the parts and of its own items.
+
+        Args:
+            parts: of the same arms, on other items.
+        """
+        first, number = parts[0], sum(part.influence.shape[2] for part in parts)
+        scales = [number / (len(parts) * part.influence.shape[2]) for part in parts]
+        means = np.mean([part.means for part in parts], axis=0)
+        variances, freedom = _variances(means, first.groups)
+        return replace(
+            first,
+            means=means,
+            influence=np.concatenate(
+                [part.influence * scale for part, scale in zip(parts, scales, strict=True)], axis=2
+            ),
+            variances=variances,
+            freedom=freedom,
+            replicates=np.mean([part.replicates for part in parts], axis=0),
         )
 
     @property
@@ -268,6 +290,16 @@ class Estimates:
             return None
         value = (baseline - float(self.values[i])) / distance
         return self.interval(value, (baseline - self.replicates[i]) / below)
+
+
+def _variances(means: Floats, groups: tuple[str, ...]) -> tuple[Floats, Floats]:
+    """`own_variances` within each group; of a single seed none are known."""
+    variances, freedom = np.zeros(len(means)), np.full(len(means), np.inf)
+    if means.shape[1] > 1:
+        for group in set(groups):
+            inside = [at for at, own in enumerate(groups) if own == group]
+            variances[inside], freedom[inside] = own_variances(means[inside])
+    return variances, freedom
 
 
 def _replicates(

@@ -27,7 +27,6 @@ from winnow.analyze.questions import power as foresight
 from winnow.analyze.questions import scores as trials
 from winnow.analyze.questions.dial import dial
 from winnow.analyze.report import figures, page, removed, tables
-from winnow.analyze.report.drawing import Drawing
 from winnow.analyze.report.values import plain
 from winnow.analyze.study import (
     Study,
@@ -38,6 +37,7 @@ from winnow.analyze.study import (
     read_texts,
 )
 from winnow.core import cards, extensions, files, params
+from winnow.core.drawing import Drawing
 from winnow.core.errors import Refusal
 from winnow.core.experiments import declared_seeds, experiment_names, resolve
 from winnow.core.layout import ANALYSIS, METRICS, RESULTS
@@ -56,8 +56,11 @@ SUMMARISED = (
     "method",
 )
 """What results/experiment_summary.json holds: the documented names, and each experiment."""
+SAID = ("components", "proposal", "composite", "investments")
+"""Whose sentences are printed after the answer's, where there are any."""
 PUBLISHED = ("exp2_quality_vs_quantity", "exp2_training_efficiency", "score_audit")
-"""The documented figures and the score's audit, as PNG; the report holds all of them as SVG."""
+"""The documented figures and the score's audit, as PNG beside those of questions that are listed by
+their import path; the report holds all of them as SVG."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -160,7 +163,8 @@ def _publish(analysis: Analysis) -> None:
     receipt = tables.receipt(study).line()
     with cards.publish_folder(ANALYSIS, card) as folder:
         (folder / "figures").mkdir()
-        for name in PUBLISHED:
+        own = _own(analysis.answers).values()
+        for name in (*PUBLISHED, *(figure for section in own for figure in section.figures)):
             drawings[name].save_png(folder / f"figures/{name}.png", receipt)
         files.write_json(folder / "analysis.json", values)
         tables.write_curves(folder / "curves.csv", study)
@@ -169,6 +173,10 @@ def _publish(analysis: Analysis) -> None:
         (folder / "report.html").write_text(report, encoding="utf-8")
         rows = removed.removed_page(page.environment(), values["curation"], page.light())
         (folder / "removed.html").write_text(rows, encoding="utf-8")
+    for answer in analysis.answers.values():
+        for name, text in answer.files.items():
+            with files.atomic_file(RESULTS / name, "w") as file:
+                file.write(text)
     files.write_json(SUMMARY, {key: values[key] for key in SUMMARISED if key in values})
     files.write_json(METRICS, tables.metrics(values))
 
@@ -209,6 +217,9 @@ def run(
         _publish(analysis)
         record(ANALYSIS)
     print(analysis.answers["answer"].sentence)
+    for name in SAID:
+        if name in analysis.answers and analysis.answers[name].sentence:
+            print(analysis.answers[name].sentence)
     for section in _own(analysis.answers).values():
         print(section.sentence)
     print(f"Report: {ANALYSIS / 'report.html'}")

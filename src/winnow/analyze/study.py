@@ -436,6 +436,43 @@ def read_test_hashes() -> list[str]:
     return hashes
 
 
+@functools.lru_cache(2)
+def by_source(study: Study, settings: AnalyzeConfig) -> dict[str, Estimates]:
+    """The loss of all arms on the test rows of each source, by the source's name.
+
+    A source with fewer than two test rows has no interval, and is left out.
+    """
+    items = study.arms[0].runs[0].folder / metrics.TEST_ITEMS
+    sources = pq.read_table(items, columns=["source"])["source"].to_numpy()
+    losses = np.stack([arm.losses for arm in study.arms])
+    found = {}
+    for source in sorted(set(sources)):
+        rows = np.flatnonzero(sources == source)
+        if len(rows) > 1:
+            found[str(source)] = Estimates.of(
+                {arm.name: arm.model_name for arm in study.arms},
+                losses[:, :, rows],
+                study.tokens[rows],
+                resamples=settings.resamples,
+                confidence=settings.confidence,
+                seed=settings.seed,
+            )
+    return found
+
+
+def token_shares(draw: str, pool: pa.Table) -> dict[str, float]:
+    """The share of a draw's tokens that each source of the pool gives; repeats count.
+
+    Args:
+        draw: of a tier.
+        pool: what `read_pool` gives.
+    """
+    rows = read_draw(draw)
+    names, places = np.unique(pool["source"].to_numpy(), return_inverse=True)
+    tokens = np.bincount(places[rows], pool["num_tokens"].to_numpy()[rows], len(names))
+    return dict(zip(map(str, names), (tokens / tokens.sum()).tolist(), strict=True))
+
+
 def read_draw(draw: str) -> NDArray[np.int64]:
     """The rows of a draw of a tier, as places in the pool."""
     path = SELECTED / scores_name(draw)

@@ -5,8 +5,9 @@ content, so neither the order of rows nor the number of workers changes a tier.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -35,6 +36,8 @@ class Pool:
     """The rows of the tier that this one is matched to, where it names one."""
     seed: int
     """Of all draws."""
+    ledger: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What a rule has to say of each source: statistics.json holds it as `components`."""
 
     def draw(self, salt: str) -> pd.Series:
         """A random key for each row, from its content alone: an id is a place in a file.

@@ -21,7 +21,7 @@ from winnow.core.errors import Refusal
 from winnow.core.experiments import Experiment, Tier, declared_seeds, resolve
 from winnow.core.layout import CURATED, SCORED, SELECTED, scores_name
 from winnow.core.progress import progress
-from winnow.core.records import CURATED_SCHEMA, CUTTING, DIMENSIONS, TierStatistics
+from winnow.core.records import CURATED_SCHEMA, CUTTING, DIMENSIONS, REJECTED, TierStatistics
 from winnow.select.params import SelectConfig
 from winnow.select.tiers import Cuts
 
@@ -61,7 +61,13 @@ def _write_scores(path: Path, rows: pd.DataFrame, scorers: list[str]) -> None:
     csv.write_csv(pa.table(columns), path, csv.WriteOptions(quoting_style="needed"))
 
 
-def _statistics(tier: Tier, rows: pd.DataFrame, pool: int, of: pd.Index | None) -> TierStatistics:
+def _statistics(
+    tier: Tier,
+    rows: pd.DataFrame,
+    pool: int,
+    of: pd.Index | None,
+    components: dict[str, dict[str, Any]],
+) -> TierStatistics:
     score = rows["score"]
     return TierStatistics(
         rule=tier.rule,
@@ -73,7 +79,8 @@ def _statistics(tier: Tier, rows: pd.DataFrame, pool: int, of: pd.Index | None) 
         max=float(score.max()),
         mean=float(score.mean()),
         std=float(score.std(ddof=0)),
-        sources=_by_source(rows) if tier.sources or tier.weights else None,
+        sources=_by_source(rows) if tier.sources or components else None,
+        components=components or None,
         overlap_with_of=None if of is None else float(rows.index.isin(of).mean()),
     )
 
@@ -127,6 +134,7 @@ def run(experiments: list[str]) -> None:
     cards.check_inputs(SCORED, scored, "winnow score")
     cards.read_card(CURATED, "winnow curate", "train.parquet", "validation.parquet")
     scores = pq.read_table(SCORED / "train.parquet").to_pandas()
+    scores["is_pair"] = _are_pairs()
     scorers = scored["scorers"]
     lowest = [name for name in scorers if scorers[name]["best"] == "lowest"]
     cuts = Cuts(settings.tiers, scores, settings.seed, lowest)
@@ -159,8 +167,29 @@ def run(experiments: list[str]) -> None:
             f"{draw}: {one.num_rows} rows, score {one.min:.3f} - {one.max:.3f}, "
             f"mean {one.mean:.3f}, standard deviation {one.std:.3f}"
         )
+        for source, said in (one.components or {}).items():
+            if said["rows"] != said["wanted"] or said["rows"] > said["different"]:
+                print(
+                    f"  {source}: {said['wanted']} rows asked for, {said['rows']} taken, "
+                    f"{said['different']} of them different"
+                )
     number = len({arm.tier_name for arm in arms})
     print(f"select: {number} tiers for {len(arms)} experiments -> {SELECTED}")
+
+
+def _are_pairs() -> Any:
+    """Which curated rows have a rejected answer beside their response."""
+    file = pq.ParquetFile(CURATED / "train.parquet")
+    if REJECTED not in file.schema_arrow.names:
+        return False
+    return pc.not_equal(file.read([REJECTED])[REJECTED], "").to_numpy()
+
+
+def _rows(split: str) -> pa.Table:
+    """Curated rows; of what ingest kept beside them the rejected answer, which a training reads."""
+    file = pq.ParquetFile(CURATED / f"{split}.parquet")
+    pairs = [name for name in file.schema_arrow.names if name == REJECTED]
+    return file.read([*CURATED_SCHEMA.names, *pairs])
 
 
 def _write_draws(
@@ -178,8 +207,7 @@ def _write_draws(
             draws.setdefault(arm.draw(seed), (arm.tier_name, seed))
     for cell in draws.values():  # before any text is in memory
         cuts.rows(*cell)
-    texts = pq.read_table(CURATED / "train.parquet", columns=CURATED_SCHEMA.names)
-    validation = pq.read_table(CURATED / "validation.parquet")
+    texts, validation = _rows("train"), _rows("validation")
     statistics = {}
     for draw, (name, seed) in progress(draws.items(), "select", "draws"):
         tier, index = cuts.tiers[name], cuts.rows(name, seed)
@@ -187,5 +215,5 @@ def _write_draws(
         chosen = cuts.scores.loc[index]
         _save(folder / draw, texts.take(pa.array(index)).combine_chunks(), validation)
         _write_scores(folder / scores_name(draw), chosen, scorers)
-        statistics[draw] = _statistics(tier, chosen, len(cuts.scores), of)
+        statistics[draw] = _statistics(tier, chosen, len(cuts.scores), of, cuts.ledgers[draw])
     return statistics

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -27,16 +28,18 @@ class Cuts:
     tiers: Mapping[str, Tier]
     """All that are declared: one may be matched to another, or a part of it."""
     scores: pd.DataFrame
-    """The score table of the pool."""
+    """The score table of the pool, and which rows are pairs."""
     seed: int
     """Of the draws, with the training's."""
     reversed_columns: Collection[str] = ()
     """Those of scorers of which the lowest score is the best."""
     chosen: dict[str, pd.Index] = field(default_factory=dict)
     """By the name of the draw."""
+    ledgers: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """What rules had to say, by the name of the draw and by source."""
 
     def _candidates(self, tier: Tier) -> pd.DataFrame:
-        """The rows that a tier may take: those of its sources, those with a score.
+        """The rows that a tier may take: those of its sources, pairs, those with a score.
 
         Raises:
             Refusal: a source has no row.
@@ -49,6 +52,8 @@ class Cuts:
                 raise Refusal(f"no row is of source {source!r}: the sources are {known}")
         if named:
             return scores[sources.isin([*named])]
+        if rules.find(tier.rule).is_paired:
+            return scores[scores["is_pair"]]
         column = score_column(tier.scorer)
         if rules.find(tier.rule).is_scored and scores[column].hasnans:
             return scores[scores[column].notna()]
@@ -67,7 +72,7 @@ class Cuts:
             available = self.size(tier.of) if tier.of else len(self._candidates(tier))
         number = tier.count if tier.share is None else round(tier.share * available)
         assert number is not None
-        if not 0 < number <= available:
+        if not 0 < number <= available * (tier.repeat or 1):
             pool = "the curated pool has" if available == len(self.scores) else "it may choose from"
             raise Refusal(f"tier {name} wants {number} rows, {pool} {available}")
         return number
@@ -88,10 +93,11 @@ class Cuts:
         """
         draw = draw_name(name, training_seed if self.tiers[name].is_drawn else None)
         if draw not in self.chosen:
-            self.chosen[draw] = self._choose(name, training_seed)
+            self.ledgers[draw] = {}
+            self.chosen[draw] = self._choose(name, training_seed, self.ledgers[draw])
         return self.chosen[draw]
 
-    def _choose(self, name: str, training_seed: int) -> pd.Index:
+    def _choose(self, name: str, training_seed: int, ledger: dict[str, Any]) -> pd.Index:
         tier, number = self.tiers[name], self.size(name)
         rows, by = self._candidates(tier), score_column(tier.scorer)
         pool = Pool(
@@ -101,12 +107,13 @@ class Cuts:
             scores=-rows[by] if by in self.reversed_columns else rows[by],
             of=None if tier.of is None else self.rows(tier.of, training_seed),
             seed=_draw_seed(self.seed, training_seed) if tier.is_drawn else self.seed,
+            ledger=ledger,
         )
         choose = rules.find(tier.rule).choose
         if choose is None:
             choose = importlib.import_module(f"winnow.select.rules.{tier.rule}").choose
         with at(f"tier {name}"):
             chosen: pd.Index = choose(pool)
-            if len(chosen) != number or not chosen.is_unique:
+            if len(chosen) != number or not (tier.repeat or chosen.is_unique):
                 raise Refusal(f"{tier.rule} chose {len(chosen)} rows, it is to choose {number}")
         return chosen

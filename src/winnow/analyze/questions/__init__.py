@@ -5,9 +5,10 @@ one of your own as `my_package.novelty:ask`. A question that needs another's res
 what is costly is worked out once a study.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from winnow.analyze.report.drawing import Drawing
+from winnow.core.drawing import Drawing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,3 +22,5 @@ class Answer:
     """The answer in words; empty where the page alone puts the values into words."""
     figures: tuple[Drawing, ...] = ()
     """Their names are unique among all figures of the analysis."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Texts of tables that results/ holds beside the summary, by name."""

@@ -26,9 +26,9 @@ from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.questions.headline import headline
 from winnow.analyze.report import figures, numbers
-from winnow.analyze.report.drawing import Drawing
 from winnow.analyze.report.values import plain
 from winnow.analyze.study import Arm, Study, estimates
+from winnow.core.drawing import Drawing
 
 MUCH_SHARED = 0.3
 """A control that shares this much of its rows with its tier is called out."""
@@ -308,9 +308,15 @@ def comparisons(study: Study, judged: Mapping[str, Verdict]) -> list[tuple[str, 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """The headline, the verdicts under it, and the two figures that show them."""
     losses, judged = estimates(study, settings, settings.metric), verdicts(study, settings)
-    said = headline(judged, study, losses.unit)
-    rows = comparisons(study, judged)
-    first = next(iter(judged.values()))
+    # Arms whose weights are drawn explore mixtures: none of them is a choice to be kept.
+    choices = {
+        name: verdict
+        for name, verdict in judged.items()
+        if any(arm.tier.draw is None for arm in study.models()[name])
+    } or judged
+    said = headline(choices, study, losses.unit)
+    rows = comparisons(study, choices)
+    first = next(iter(choices.values()))
     drawn = [_quality_vs_quantity(study, estimates(study, settings), first)]
     if rows:
         drawn.append(figures.margins(rows, losses.confidence, losses.unit))

@@ -62,13 +62,15 @@ def _tasks(verdict: "Verdict", study: Study) -> list[str]:
     shares = {arm: arm.generation("task_completion")[0] for arm in arms}
     known = {arm: share for arm, share in shares.items() if share is not None}
     shown = verdict.kept or verdict.best
-    others = sorted((share for arm, share in known.items() if arm is not shown), reverse=True)
+    others = sorted((share, arm.name) for arm, share in known.items() if arm is not shown)
     if shown not in known or not others:
         return []
+    rows = {arm.name: numbers.rows(arm, share=False) for arm in arms}
+    low, high = (numbers.percent(share) for share, _ in (others[0], others[-1]))
+    ends = low if low == high else f"{low} ({rows[others[0][1]]}) to {high} ({rows[others[-1][1]]})"
     return [
-        f"With {numbers.rows(shown, share=False)} the model completes "
-        f"{numbers.percent(known[shown])} of the tasks that a program checks; the other arms "
-        f"{numbers.percent(others[-1])} to {numbers.percent(others[0])}."
+        f"With {rows[shown.name]} the model completes {numbers.percent(known[shown])} of the tasks "
+        f"that a program checks; the others {ends}."
     ]
 
 
@@ -77,7 +79,9 @@ def _rival(verdict: "Verdict", unit: str) -> list[str]:
     if verdict.kept is not verdict.best or not verdict.margins:
         return []
     name = min(verdict.margins, key=lambda other: verdict.margins[other].value)
-    margin = verdict.margins[name]
+    margin, controls = verdict.margins[name], [*filter(None, verdict.tested.values())]
+    if name in [control.arm.name for control in controls]:
+        return []  # said already, of the score
     return [
         f"The next best arm, {name}, is worse by {numbers.decimal(margin.value)} {unit} "
         f"({numbers.span(margin)})."

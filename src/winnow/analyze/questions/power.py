@@ -15,7 +15,7 @@ from statistics import NormalDist
 import numpy as np
 from scipy import special
 
-from winnow.analyze.intervals import PRIOR, Counts, Floats, quantile
+from winnow.analyze.intervals import PRIOR, Counts, Estimates, Floats, quantile
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
 from winnow.analyze.report import numbers
@@ -207,6 +207,23 @@ def _effect(known: Spread, arms: int, seeds: int, rows: int, confidence: float) 
         headline=headline,
         reasons={} if headline is not None else {"headline": "nothing varied in the pilot"},
     )
+
+
+def least_effect(found: Estimates, arms: Sequence[int]) -> float | None:
+    """The difference of two of some arms that such a grid would see in 80% of cases, at the
+    estimates' confidence; None with one seed.
+
+    Args:
+        found: of a metric.
+        arms: their places in it.
+    """
+    influence, means = found.influence[list(arms)], found.means[list(arms)]
+    number, seeds, rows = influence.shape
+    if seeds < 2:
+        return None
+    # A row's part of a mean, in place of a sum over a sum of its own.
+    known = spread(influence + means[:, :, None], np.ones(rows, np.int64), found.confidence)
+    return Plan.of(known.seed, known, number, seeds, rows, found.confidence).least_effect()
 
 
 def _pilot(arms: Sequence[Arm]) -> tuple[list[Arm], list[int]]:

@@ -174,20 +174,25 @@ def trials(study: Study, settings: AnalyzeConfig) -> dict[str, Trial]:
 
 
 def sentence(by_score: Mapping[str, Trial], unit: str) -> str:
-    """Which score helped the most, and which did not."""
+    """Which scores helped, which hurt, and which did neither for sure."""
     told = {name: trial for name, trial in by_score.items() if trial.worth}
     if not told:
         return "No score was held against random rows."
-    parts = []
+    parts, unsure = [], []
     for name, trial in told.items():
+        if not trial.helped and not trial.hurt:
+            unsure.append(name)
+            continue
         best = max(trial.worth, key=lambda worth: worth.margin.value)
-        verdict = "helps" if trial.helped else "hurts" if trial.hurt else "makes no sure difference"
         parts.append(
-            f"{name} {verdict}: surely better than random rows of the same number in "
+            f"{name} {'helps' if trial.helped else 'hurts'}: surely better than random rows in "
             f"{trial.helped} of {numbers.plural(len(trial.worth), 'tier')} and worse in "
             f"{trial.hurt}, at best {numbers.signed(best.margin.value)} {unit} "
             f"({numbers.span(best.margin)}) with {numbers.percent(best.share)} of the rows"
         )
+    if unsure:
+        makes = "makes" if len(unsure) == 1 else "make"
+        parts.append(f"{numbers.listed(unsure)} {makes} no sure difference")
     return "; ".join(parts) + "."
 
 

@@ -11,9 +11,9 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.report import numbers
-from winnow.analyze.report.drawing import Drawing, Label, Palette, panels, place_labels
 from winnow.analyze.study import Arm, Study
 from winnow.core import rules
+from winnow.core.drawing import Drawing, Label, Palette, panels, place_labels
 
 TIME_UNITS = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 RISE = 0.01
@@ -100,10 +100,11 @@ def quality_vs_quantity(study: Study, losses: Estimates, title: str) -> Drawing:
         _titles(axes, models, palette)
         return figure
 
+    joined = " and all rows" if any(arm.is_unfiltered for arm in study.arms) else ""
     caption = (
-        "Top tiers of a score and all rows are joined; controls stand beside the tier of their "
-        f"size. Bars: {losses.confidence:.0%} intervals, which may overlap where the "
-        "paired difference of two arms is clear. Faint dots: single seeds."
+        f"Top tiers of a score{joined} are joined; controls stand beside the tier of their size. "
+        f"Bars: {losses.confidence:.0%} intervals of one arm each; two arms are compared by the "
+        "margins in the text, not by whether their bars overlap. Faint dots: single seeds."
     )
     return Drawing("exp2_quality_vs_quantity", title, caption, draw)
 

@@ -14,10 +14,10 @@ from markupsafe import Markup
 
 from winnow.analyze import laws
 from winnow.analyze.report import numbers
-from winnow.analyze.report.drawing import LIGHT, Drawing
 from winnow.analyze.report.tables import GENERATION
 from winnow.analyze.study import Arm, Study
 from winnow.core import rules
+from winnow.core.drawing import LIGHT, Drawing
 from winnow.core.records import Sample
 
 TEMPLATE = Path(__file__).with_name("report.html")

@@ -11,9 +11,9 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from winnow.analyze.intervals import Estimates
 from winnow.analyze.laws import LAW, Curve, curves, fit, kind, predicted
 from winnow.analyze.report import numbers
-from winnow.analyze.report.drawing import Drawing, Label, Palette, panels, place_labels
 from winnow.analyze.study import Study
 from winnow.core import rules
+from winnow.core.drawing import Drawing, Label, Palette, panels, place_labels
 
 BEYOND = 2.0
 """How far beyond its support a law is drawn, dashed."""

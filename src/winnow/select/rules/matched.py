@@ -10,12 +10,15 @@ LENGTH_BINS = 50
 
 
 def choose(pool: Pool) -> pd.Index:
-    """Draw rows so that every length bin holds as many of them as it does in the tier."""
+    """Draw rows so that every length bin holds as many of them as it does in the tier; by source,
+    every bin of each source."""
     assert pool.of is not None
     lengths = pool.rows["num_tokens"]
     matched = lengths[pool.of]
     edges = np.unique(np.quantile(matched, np.linspace(0, 1, LENGTH_BINS + 1)[1:-1]))
     bins = pd.Series(np.digitize(lengths, edges), index=pool.rows.index)
+    if pool.tier.by_source:
+        bins += (LENGTH_BINS + 1) * pd.factorize(pool.rows["source"], sort=True)[0]
     inside = lengths.between(matched.min(), matched.max())
     order = pd.DataFrame({"bin": bins, "key": pool.draw("matched"), "id": pool.rows["id"]})[inside]
     order = order.sort_values(["bin", "key", "id"])
