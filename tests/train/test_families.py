@@ -30,7 +30,7 @@ from winnow.core.experiments import Adapter, Pretrained, Recipe
 from winnow.core.records import ROW_SCHEMA
 from winnow.models import family
 from winnow.models.sequences import IGNORED, Sequences
-from winnow.train import loop, stage
+from winnow.train import draws, loop, objectives, stage
 
 PACKS = {"llama": True, "qwen2": True, "gemma2": True, "granite": True, "mistral": True}
 PACKS |= {"gpt_neox": True, "phi": True, "opt": False, "bloom": False, "mamba": False}
@@ -164,8 +164,8 @@ def test_a_model_is_tuned_and_read_back(base: Path, project: Path, adapter: Any)
     weights = load_file(folder / f"{'adapter_' if adapter else ''}model.safetensors")
     assert all("lora" in name for name in weights) is bool(adapter)
     model = family.load(folder)
-    validation = stage.read(stage.resolve(["high_40_base"])[0], 0, model)["validation"]
-    batch = model.sequences(validation, packing=True)
+    batch = draws.Draw(stage.resolve(["high_40_base"])[0], 0, model).validation()
+    assert isinstance(batch, Sequences)
     measured = loss_sum(model, batch) / batch.num_targets
     assert measured == pytest.approx(curve[-1]["validation_loss"], rel=2e-2)
     assert registered_completes_as(model, project)
@@ -208,7 +208,7 @@ def test_a_checkpoint_of_an_adapter_holds_nothing_else(base: Path, tmp_path: Pat
         gradient_checkpointing=True,
     )
     plan = loop.Plan(model.network, recipe, rows_in, rows_in, 0, "bf16", tmp_path, {})
-    loop.train(replace(plan, with_loss=model.with_loss), lambda point: None)
+    loop.train(replace(plan, objective=objectives.of("response", model)), lambda point: None)
     newest = max(tmp_path.glob("step-*"))
     tensors = load_file(newest / "model.safetensors")
     trained = {name for name, p in model.network.named_parameters() if p.requires_grad}
@@ -349,8 +349,8 @@ def test_a_seq2seq_model_is_tuned_and_read_back(t5: Path, project: Path, adapter
     assert curve[0]["validation_loss"] < 7, "an untied one starts at 47"
     assert curve[-1]["validation_loss"] < curve[0]["validation_loss"] - (0.01 if adapter else 0.5)
     model = family.load(folder)
-    validation = stage.read(stage.resolve(["high_40_base"])[0], 0, model)["validation"]
-    batch = model.sequences(validation, packing=True)
+    batch = draws.Draw(stage.resolve(["high_40_base"])[0], 0, model).validation()
+    assert isinstance(batch, Sequences)
     measured = loss_sum(model, batch) / batch.num_targets
     assert measured == pytest.approx(curve[-1]["validation_loss"], rel=2e-2)
     assert registered_completes_as(model, project)

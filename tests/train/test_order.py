@@ -26,7 +26,7 @@ from winnow.core.layout import TOKENIZER
 from winnow.models import gpt2, sequences
 from winnow.models.family import declare
 from winnow.select import stage as select
-from winnow.train import loop, stage
+from winnow.train import draws, loop, stage
 
 SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=40)
 
@@ -66,7 +66,7 @@ def test_every_epoch_goes_by_the_score(project: Path, order: str, sign: int, pac
     make_until("select")
     arm = resolve_one("matched_40_tiny")
     model = declare(arm.model, TOKENIZER)
-    train = stage.sequences(arm, 1, model, stage.read(arm, 1, model)["train"], packing)
+    train = draws.Draw(arm, 1, model).train(packing)
     with Path("artifacts/select/matched_40/1_scores.csv").open() as file:
         scores = [float(row["score"]) for row in csv.DictReader(file)]
     assert len(set(scores)) == 40  # no tie whose order the oracle would have to know

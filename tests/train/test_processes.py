@@ -15,7 +15,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
-from tiny import ROOT, TINY, heeds_sigterm, make_until, write_params
+from tiny import ROOT, TINY, heeds_sigterm, make_until, write_pairs, write_params
 from tiny_models import declare_tiny
 
 from winnow.train import stage
@@ -101,16 +101,20 @@ def _results() -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
     return [{**point, "seconds": 0} for point in curve], weights
 
 
-@pytest.mark.parametrize("config", ["ddp", "fsdp"])
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "t5"])
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [("gpt2", "fsdp"), ("llama", "ddp"), ("t5", "fsdp"), ("kto", "ddp")],
+)
 def test_two_killed_processes_equal_one_undisturbed(project: Path, config: str, kind: str) -> None:
     # Neither a micro-batch nor the last one of an epoch can be halved.
     recipe = {"per_device_train_batch_size": 5, "num_train_epochs": 6, "eval_steps": 3}
+    params: Any = write_pairs(project) if kind == "kto" else copy.deepcopy(TINY)
     make_until("curate")
     # Dropout's random numbers are each process's own.
-    if kind == "gpt2":
-        params: Any = copy.deepcopy(TINY)
+    if kind in ("gpt2", "kto"):
+        params["experiments"] = ["high_40_tiny"]
         params["train"]["models"]["tiny"]["dropout"] = 0.0
+        recipe |= {"objective": {"name": "kto"}} if kind == "kto" else {}
         params["train"]["recipes"]["quick"] |= recipe
     else:
         declare_tiny(project, kind, dropout=0.0, **recipe)

@@ -15,20 +15,31 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import ROOT, TINY, make_until, write_params
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from winnow.__main__ import parser
 from winnow.core import files, params
-from winnow.core.experiments import Budget, Model, Recipe, quantity, resolve_one
+from winnow.core.experiments import Budget, Model, Pretrained, Recipe, quantity, resolve_one
 from winnow.core.layout import SCORING_METRICS, TOKENIZER
 from winnow.models import cost, device, gpt2, sequences
 from winnow.models.family import declare, shape
 from winnow.models.loss import WithLoss
 from winnow.models.tokenizer import Vocabulary
-from winnow.train import loop, stage
+from winnow.train import draws, loop, objectives, stage
 
 SAMPLE, GPT2 = 1024, 50257
 SIZES = {"1M": SAMPLE, "10M": SAMPLE, "50M": GPT2, "150M": GPT2, "500M": GPT2, "1B": GPT2}
 """Every declared model, and the vocabulary at which it has the size of its name."""
+LAYERS: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 256, "n_head": 4, "resid_pdrop": 0, "attn_pdrop": 0, "embd_pdrop": 0}
+    | {"activation_function": "gelu_pytorch_tanh"},
+    "llama": {"hidden_size": 256, "intermediate_size": 700, "num_attention_heads": 4}
+    | {"num_key_value_heads": 2},
+    "qwen2": {"hidden_size": 256, "intermediate_size": 1400, "num_attention_heads": 4}
+    | {"num_key_value_heads": 4},
+    "gpt_neox": {"hidden_size": 256, "intermediate_size": 1024, "num_attention_heads": 4},
+}
+"""Architectures by what their layers keep: plain and gated ones of several widths."""
 TINY_MODEL = Model(num_layers=2, hidden_size=32, num_heads=2, context=32)
 CELL = "models/high_40_tiny/0"
 
@@ -174,7 +185,7 @@ def test_the_loss_of_padded_rows_is_that_of_packed_ones() -> None:
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (9, 12, 5)]
     packed, padded = (
-        loop.loss_sum(WithLoss(model), fill(documents, 32, 0), "fp32").item()
+        objectives.forward(WithLoss(model), fill(documents, 32, 0), "fp32").item()
         for fill in (sequences.pack, sequences.pad)
     )
     assert padded == pytest.approx(packed, abs=1e-4)
@@ -184,7 +195,7 @@ def test_padded_rows_say_what_they_cut(project: Path, capsys: pytest.CaptureFixt
     make_until("select")
     change(project, recipe={"packing": False})
     arm = resolve_one("high_40_tiny")
-    documents = stage.read(arm, 0, declare(arm.model, TOKENIZER))["train"]
+    documents = draws.Draw(arm, 0, declare(arm.model, TOKENIZER)).documents["train"]
     stage.run(["high_40_tiny"], 0, False)
     cut = sum(max(0, len(document.ids) - 64) for document in documents)
     assert f"train: rows of 64 tokens cut {cut} tokens off high_40" in capsys.readouterr().out
@@ -230,8 +241,8 @@ def test_checkpointing_comes_where_memory_asks_for_it(shipped: stage.TrainConfig
         device.device_memory(torch.device("cpu")),
     )
     few = shipped.recipes["ultra"]
-    for kind, width in cost.ACTIVATIONS.items():
-        fits = room // (32 * 24 * 32 * width)
+    for kind in cost.ACTIVATIONS:
+        fits = int(room / (32 * 24 * cost.kept_bytes(model, kind)))
         many = replace(few, per_device_train_batch_size=fits)
         small, large = (cost.estimate(model, r, 1, 9, 1, kind) for r in (few, many))
         assert not small.gradient_checkpointing and small.memory_gb < small.device_gb
@@ -389,3 +400,44 @@ def test_the_commands_for_a_gpu_host_are_commands() -> None:
         parameters = dict(word.split("=") for word in words if word != "-P")
         (command,) = get_entry_point_command(load_project(str(ROOT)), entry, parameters, None)
         assert command.startswith(f"winnow {entry}")
+
+
+@pytest.mark.parametrize(("kind", "settings"), list(LAYERS.items()))
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_layer_keeps_what_is_counted(
+    kind: str, settings: dict[str, Any], precision: str, tmp_path: Path
+) -> None:
+    """Bytes of a position, as the difference of two lengths and of two depths: within a fifth."""
+    shared = {"vocab_size": 64, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    found: dict[tuple[int, int], int] = {}
+    for depth in (1, 3):
+        config = AutoConfig.for_model(kind, **settings | shared, num_hidden_layers=depth)
+        model = AutoModelForCausalLM.from_config(config)
+        model.save_pretrained(tmp_path / str(depth))
+        for length in (32, 96):
+            found[depth, length] = _saved(model, length, precision)
+    per_position = [(found[d, 96] - found[d, 32]) / 64 for d in (1, 3)]
+    spec = Pretrained(family="causal", weights=str(tmp_path / "3"), context=96)
+    counted = cost.kept_bytes(shape(spec, 64), precision)
+    assert (per_position[1] - per_position[0]) / 2 == pytest.approx(counted, rel=1 / 5)
+
+
+def _saved(model: torch.nn.Module, length: int, precision: str) -> int:
+    """Bytes that a forward pass over one sequence leaves for the backward one."""
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    ids, places = torch.zeros(1, length, dtype=torch.long), torch.arange(length)[None] % 16
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+    ):
+        loss = WithLoss(model, plain_head=True)(ids, places, ids)
+    assert loss.requires_grad
+    return sum(storage.nbytes() for storage in kept.values())

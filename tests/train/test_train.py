@@ -21,7 +21,7 @@ from tiny import ROOT, TINY, Winnow, make_until, write_params
 
 from winnow.core.experiments import Model, Recipe
 from winnow.models import gpt2, loss, sequences
-from winnow.train import loop, stage
+from winnow.train import loop, objectives, stage
 
 RECIPE = Recipe(
     learning_rate=0.003,
@@ -77,10 +77,10 @@ def test_packed_documents_do_not_see_each_other() -> None:
     together = sequences.pack(documents, 32, 0)
     assert len(together) == 1
     apart = sum(
-        loop.loss_sum(loss.WithLoss(model), sequences.pack([document], 32, 0), "fp32").item()
+        objectives.forward(loss.WithLoss(model), sequences.pack([document], 32, 0), "fp32").item()
         for document in documents
     )
-    assert loop.loss_sum(loss.WithLoss(model), together, "fp32").item() == pytest.approx(
+    assert objectives.forward(loss.WithLoss(model), together, "fp32").item() == pytest.approx(
         apart, abs=1e-4
     )
 
@@ -153,11 +153,11 @@ def test_the_loss_and_its_gradient_are_those_of_whole_logits(
     documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (30, 45, 9)]
     batch = sequences.pack(documents, 48, 0)
     assert (batch.labels == sequences.IGNORED).any()
-    summed = loop.loss_sum(loss.WithLoss(model), batch, kind)
+    summed = objectives.forward(loss.WithLoss(model), batch, kind)
     (summed / 3).backward()
     found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    inputs, positions, labels = loop.tensors(batch, torch.device("cpu"))
+    inputs, positions, labels = objectives.tensors(batch, torch.device("cpu"))
     with torch.autocast("cpu", torch.bfloat16, enabled=kind == "bf16"):
         logits = model(input_ids=inputs, position_ids=positions, use_cache=False).logits
     whole = torch.nn.functional.cross_entropy(
@@ -189,7 +189,7 @@ def test_a_point_says_the_learning_rate_and_the_norm_of_the_gradient(tmp_path: P
     assert [point["learning_rate"] for point in curve] == rates
     model, packed = _beginning()
     batch = packed[sequences.epoch_order(len(packed), 0, 0)[:4]]
-    (loop.loss_sum(loss.WithLoss(model), batch, "fp32") / batch.num_targets).backward()
+    (objectives.forward(loss.WithLoss(model), batch, "fp32") / batch.num_targets).backward()
     norm = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()
     assert curve[0]["grad_norm"] == pytest.approx(norm.item(), rel=1e-5)
     assert curve[1]["grad_norm"] != curve[0]["grad_norm"]

@@ -8,9 +8,9 @@ import pyarrow as pa
 import torch
 from transformers import AutoModelForCausalLM
 
-from winnow.core.experiments import Objective
+from winnow.core.objectives import Objective
 from winnow.models.loaded import Loaded
-from winnow.models.loss import WithLoss, has_plain_head
+from winnow.models.loss import WithLoss, WithTokenLosses, has_plain_head
 from winnow.models.sequences import Document
 
 PROBE = [9, 6, 12]
@@ -71,6 +71,10 @@ class Causal(Loaded):
     def with_loss(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as a module whose output is the summed loss."""
         return WithLoss(network, packs=self.packs, plain_head=self.plain_head)
+
+    def with_token_losses(self, network: torch.nn.Module) -> torch.nn.Module:
+        """The network as a module whose output is the loss of each token."""
+        return WithTokenLosses(network, packs=self.packs, plain_head=self.plain_head)
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:

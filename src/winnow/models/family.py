@@ -17,9 +17,10 @@ import torch
 
 from winnow.core import files, params
 from winnow.core.errors import Refusal, at
-from winnow.core.experiments import Model, Objective, Pretrained
-from winnow.models import lora, pretrained
-from winnow.models.loss import WithLoss
+from winnow.core.experiments import Model, Pretrained
+from winnow.core.objectives import Objective
+from winnow.models import lora, pretrained, rewards
+from winnow.models.loss import WithLoss, WithTokenLosses
 from winnow.models.sequences import IGNORED, Document, Sequences, pack, pad
 from winnow.models.tokenizer import Vocabulary
 
@@ -51,6 +52,9 @@ class Shape:
     """Rows of the output embeddings."""
     whole_logits: bool = False
     """Whether those of a batch are there at a time."""
+    inner: float = 4.0
+    """Numbers that enter a layer's feed-forward activation, in units of the width, those of a gate
+    too: 4 of GPT-2, 5.3 of SmolLM2."""
     dropout: float
     """Of the attention."""
 
@@ -121,6 +125,12 @@ class Family(abc.ABC):
         if self.spec.adapter:
             lora.add(self.network, self.spec.adapter, self.base, self.task)
 
+    def to_rewards(self) -> None:
+        """Make a reward model of what `build` made: a head that gives a number in the place of the
+        one that says words."""
+        _ = self.packs  # which is measured by the words
+        self.network = rewards.of(self.network, self.vocabulary.end_of_text)
+
     def read(self, folder: Path) -> None:
         """Make the network of what `save` wrote, an adapter merged into the weights beside it.
 
@@ -164,6 +174,14 @@ class Family(abc.ABC):
     def with_loss(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as a module whose output is the summed loss, for DDP or FSDP to wrap."""
         return WithLoss(network, packs=self.packs)
+
+    def with_token_losses(self, network: torch.nn.Module) -> torch.nn.Module:
+        """The network as a module whose output is the loss of each token."""
+        return WithTokenLosses(network, packs=self.packs)
+
+    def with_rewards(self, network: torch.nn.Module) -> torch.nn.Module:
+        """The network of `to_rewards` as a module whose output is the reward of each document."""
+        return rewards.WithRewards(network, packs=self.packs)
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer and, in Hugging Face's formats, the weights: of an adapter its own
@@ -230,16 +248,40 @@ def load(folder: Path) -> Family:
         folder: models/<experiment>/<seed>; the caller checks it against its card.
 
     Raises:
-        Refusal: it is an adapter, and the weights beside it are not there or others.
+        Refusal: it is an adapter, and the weights beside it are not there or others; or it is a
+            reward model.
     """
-    path = folder / "experiment_config.json"
-    declared = files.read_json(path)["model"]
-    spec: Model | Pretrained = params.build(Model | Pretrained, declared, f"{path}: model")
+    if (folder / rewards.REPORT).exists():
+        raise Refusal(
+            f"{folder} is a reward model, which writes no words: name it as `model` of a scorer "
+            "reward"
+        )
+    spec = _trained(folder)
     base = files.read_json(folder / BASE)["weights"] if spec.adapter else "scratch"
     family = _class(spec)(spec, folder, base)
     family.read(folder)
     family.network.eval()
     return family
+
+
+def load_rewards(folder: Path) -> Family:
+    """A reward model that a training published, ready to read, on the CPU.
+
+    Args:
+        folder: models/<experiment>/<seed>; the caller checks it against its card.
+    """
+    spec = _trained(folder)
+    family = _class(spec)(spec, folder, "scratch")
+    family.network = rewards.read(folder).eval()
+    return family
+
+
+def _trained(folder: Path) -> Model | Pretrained:
+    """The model that a training's folder declares."""
+    path = folder / "experiment_config.json"
+    declared = files.read_json(path)["model"]
+    spec: Model | Pretrained = params.build(Model | Pretrained, declared, f"{path}: model")
+    return spec
 
 
 def shape(spec: Model | Pretrained, vocab_size: int) -> Shape:

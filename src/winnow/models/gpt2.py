@@ -12,7 +12,8 @@ from transformers.utils import logging
 
 from winnow.core import cards, files
 from winnow.core.errors import Refusal, at, loading
-from winnow.core.experiments import Model, Objective
+from winnow.core.experiments import Model
+from winnow.core.objectives import Objective
 from winnow.core.records import ROW_SCHEMA, Row, texts
 from winnow.models import lora, pretrained
 from winnow.models.family import Family, Shape

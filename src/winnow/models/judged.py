@@ -33,14 +33,14 @@ class Judged:
         self.context: int = family.spec.context
         """Positions, as params.yaml declares them."""
         self.begin = family.begin
-        self._family = family
+        self.family = family
 
     token_losses = staticmethod(row_losses.causal)
     """How the losses of windows are computed."""
 
     def parts(self, rows: pa.Table) -> list[Parts]:
         """Rows (ROW_SCHEMA) in the form that the model was trained on."""
-        documents = self._family.documents(rows, "response")
+        documents = self.family.documents(rows, "response")
         borders = (len(document.ids) - document.num_targets for document in documents)
         return [
             (document.ids[:border], document.ids[border:])
@@ -111,7 +111,7 @@ class Judged:
 
     @cached_property
     def _shape(self) -> families.Shape:
-        return families.shape(self._family.spec, self.vocabulary.size)
+        return families.shape(self.family.spec, self.vocabulary.size)
 
     @staticmethod
     def num_decoded(window: Window) -> int:
@@ -169,7 +169,7 @@ class JudgedSeq2Seq(Judged):
     def parts(self, rows: pa.Table) -> list[Parts]:
         """Questions and responses of rows (ROW_SCHEMA), with their ends; a question is cut at the
         context, as in training."""
-        documents = self._family.documents(rows, "seq2seq")
+        documents = self.family.documents(rows, "seq2seq")
         return [(document.ids[: self.context], document.labels) for document in documents]
 
     def targets(self, rows: pa.Table) -> Tokens:

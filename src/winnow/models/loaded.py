@@ -88,6 +88,7 @@ class Loaded(Family):
             context=spec.context,
             vocab_size=len(network.get_output_embeddings().weight),
             whole_logits=spec.family == "seq2seq",
+            inner=_inner(network, text),
             dropout=0.0,
         )
 
@@ -142,6 +143,15 @@ class Loaded(Family):
         texts = (questions(batch), batch["response"].cast(pa.large_string()))
         asked, answered = ([ids[:-1] for ids in self.vocabulary.encode(text)] for text in texts)
         return asked, answered
+
+
+def _inner(network: torch.nn.Module, text: Any) -> float:
+    """Outputs of the matrices as wide as the feed-forward part, or twice that where one
+    holds the gate too; GPT-2's where the configuration names no such width."""
+    width = getattr(text, "intermediate_size", None) or getattr(text, "d_ff", None)
+    outputs = [m.out_features for m in network.modules() if isinstance(m, torch.nn.Linear)]
+    found = sum(size for size in outputs if width and size in (width, 2 * width))
+    return found / (text.num_hidden_layers * text.hidden_size) or 4.0
 
 
 def _frame(fast: PreTrainedTokenizerFast) -> tuple[str, str, str]:

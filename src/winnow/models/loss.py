@@ -56,6 +56,58 @@ class _SummedLoss(torch.autograd.Function):
         return slope * scale, None if weight_slope is None else weight_slope * scale, None, None
 
 
+class _TokenLosses(torch.autograd.Function):
+    """Cross-entropy of hidden @ weight.T against each label, in nats.
+
+    What each weighs in a sum is not known before they are: the logits are computed a second time
+    for the gradient, which costs one product of five more.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.kind = hidden.dtype
+        if torch.is_autocast_enabled(hidden.device.type):
+            ctx.kind = torch.get_autocast_dtype(hidden.device.type)
+        ctx.save_for_backward(hidden, weight, labels)
+        losses = torch.empty(len(hidden), device=hidden.device)
+        with torch.autocast(hidden.device.type, enabled=False):
+            cast = weight.to(ctx.kind)
+            for part in _parts(hidden, weight):
+                logs = _log_probs(hidden[part].to(ctx.kind), cast)
+                losses[part] = functional.nll_loss(logs, labels[part], reduction="none")
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, scale: torch.Tensor) -> tuple[Any, ...]:
+        hidden, weight, labels = ctx.saved_tensors
+        cast, slope = weight.to(ctx.kind), torch.empty_like(hidden)
+        weight_slope = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        for part in _parts(hidden, weight):
+            rows = hidden[part].to(ctx.kind)
+            logits_slope = _log_probs(rows, cast).exp_()
+            logits_slope.scatter_add_(
+                1, labels[part][:, None], -torch.ones_like(logits_slope[:, :1])
+            )
+            logits_slope = logits_slope.mul_(scale[part][:, None]).to(ctx.kind)
+            slope[part] = logits_slope @ cast
+            if weight_slope is not None:
+                weight_slope += logits_slope.T @ rows
+        return slope, weight_slope, None
+
+
+def _parts(hidden: torch.Tensor, weight: torch.Tensor) -> list[slice]:
+    """The rows whose logits are there at a time."""
+    logits = LOGITS_CPU if hidden.device.type == "cpu" else LOGITS
+    size = max(1, logits // len(weight))
+    return [slice(start, start + size) for start in range(0, len(hidden), size)]
+
+
+def _log_probs(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return functional.log_softmax(functional.linear(rows, weight).float(), -1)
+
+
 def has_plain_head(model: Any) -> bool:
     """Whether a model's logits are the product of its last hidden states and one matrix."""
     head = model.get_output_embeddings()
@@ -84,19 +136,51 @@ class WithLoss(torch.nn.Module):
         self, inputs: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
         """Summed next-token loss in nats of (sequences, length); the labels are already shifted."""
-        # Without a mask or a cache, positions that start again keep documents apart.
-        given = {"input_ids": inputs, "use_cache": False}
-        given |= {"position_ids": positions} if self.packs else {}
+        outputs = self._outputs(inputs, positions)
         if not self.plain_head:
-            return summed(self.model(**given).logits, labels)
-        hidden = self.model.base_model(**given).last_hidden_state
+            return summed(outputs, labels)
         loss: torch.Tensor = _SummedLoss.apply(  # type: ignore[no-untyped-call]
-            hidden.flatten(0, 1),
+            outputs.flatten(0, 1),
             self.model.get_output_embeddings().weight,
             labels.flatten(),
             torch.is_grad_enabled(),
         )
         return loss
+
+    def _outputs(self, inputs: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """The last hidden states of a model with a plain head, the logits of another one."""
+        # Without a mask or a cache, positions that start again keep documents apart.
+        given = {"input_ids": inputs, "use_cache": False}
+        given |= {"position_ids": positions} if self.packs else {}
+        outputs: torch.Tensor = (
+            self.model.base_model(**given).last_hidden_state
+            if self.plain_head
+            else self.model(**given).logits
+        )
+        return outputs
+
+
+class WithTokenLosses(WithLoss):
+    """A causal language model whose output is the loss of each token, in nats, 0 where the label is
+    IGNORED: (sequences, length)."""
+
+    def forward(
+        self, inputs: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        """Next-token losses in nats of (sequences, length); the labels are already shifted."""
+        flat = labels.flatten()
+        is_target = flat != IGNORED
+        # No logits of questions and padding, which are most of some batches.
+        outputs = self._outputs(inputs, positions).flatten(0, 1)[is_target]
+        found: torch.Tensor
+        if self.plain_head:
+            weight = self.model.get_output_embeddings().weight
+            found = _TokenLosses.apply(  # type: ignore[no-untyped-call]
+                outputs, weight, flat[is_target]
+            )
+        else:
+            found = functional.cross_entropy(outputs.float(), flat[is_target], reduction="none")
+        return found.new_zeros(len(flat)).masked_scatter(is_target, found).view_as(labels)
 
 
 def summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Completions by nucleus sampling, several a prompt and many prompts at a time."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,6 +34,16 @@ class Sampling:
     """Prompts at a time; the keys and values of all their samples are kept in memory."""
     seed: int
     """Of the random numbers."""
+    repetition_penalty: float = 1.0
+    """Divides the positive logits of tokens that the prompt or the completion holds, and multiplies
+    the others (Keskar et al. 2019, arXiv 1909.05858, CTRL)."""
+
+
+Ends = Callable[[Sequence[int]], bool]
+"""Whether a completion's tokens so far hold a text that ends it."""
+LOOK = 8
+"""Tokens after which completions are looked at for such a text: what follows it is computed in
+vain, and cut off by who asked."""
 
 
 def nucleus(
@@ -58,6 +68,40 @@ def nucleus(
     least = ranked.gather(-1, (ranked.cumsum(-1) <= 1 - top_p).sum(-1, keepdim=True))
     sums = chances.masked_fill(chances < least, 0).cumsum(-1)
     return torch.searchsorted(sums, draws[:, None] * sums[:, -1:], right=True)[:, 0]
+
+
+class Repetitions:
+    """Which tokens each text holds, to make them less likely; see `Sampling.repetition_penalty`.
+
+    Args:
+        prompts: token ids of each text up to its completion.
+        shape: (texts, vocabulary).
+        penalty: at least 1, which changes nothing.
+        device: of the logits.
+    """
+
+    def __init__(
+        self, prompts: list[list[int]], shape: tuple[int, int], penalty: float, device: torch.device
+    ) -> None:
+        self._penalty = penalty
+        if penalty == 1:
+            return
+        held = torch.zeros(len(prompts), shape[1], dtype=torch.bool)
+        for row, ids in zip(held, prompts, strict=True):
+            row[torch.tensor(ids)] = True
+        self._held = held.to(device).repeat_interleave(shape[0] // len(prompts), 0)
+
+    def penalise(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """The logits of these texts' next tokens, (rows, vocabulary), those held less likely."""
+        if self._penalty == 1:
+            return logits
+        less = torch.where(logits > 0, logits / self._penalty, logits * self._penalty)
+        return torch.where(self._held[rows], less, logits)
+
+    def add(self, rows: torch.Tensor, tokens: torch.Tensor) -> None:
+        """Note the newest token of each of these texts."""
+        if self._penalty != 1:
+            self._held[rows, tokens] = True
 
 
 class Reserve(DynamicLayer):  # type: ignore[misc]
@@ -233,6 +277,7 @@ def _decode(
     end: int,
     vocab_size: int,
     sampling: Sampling,
+    ends: Ends | None,
 ) -> torch.Tensor:
     """Sample for prompts with draws (prompts, samples, tokens).
 
@@ -250,12 +295,18 @@ def _decode(
     rows = torch.arange(len(draws), device=device)
     ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
     tokens = torch.full(draws.shape, end, device=device)
+    shape = (len(draws), vocab_size)
+    repetitions = Repetitions(prompts, shape, sampling.repetition_penalty, device)
     for step in range(steps):
         # Not the words that only pad the vocabulary.
-        real = logits[:, :vocab_size]
+        real = repetitions.penalise(logits[:, :vocab_size], rows)
         chosen = nucleus(real, draws[rows, step], sampling.temperature, sampling.top_p)
         chosen = chosen.masked_fill(ended, end)
         tokens[rows, step] = chosen
+        repetitions.add(rows, chosen)
+        if ends and (step + 1) % LOOK == 0:
+            said = [ends(ids) for ids in tokens[rows, : step + 1].tolist()]
+            ended |= torch.tensor(said, device=device)
         ended |= (chosen == end) | decoder.full()
         going = len(rows) - int(ended.sum())
         if not going or step == steps - 1:
@@ -275,6 +326,10 @@ def complete(
     end: int,
     vocab_size: int,
     sampling: Sampling,
+    *,
+    seeds: Sequence[int] | None = None,
+    ends: Ends | None = None,
+    shown: bool = True,
 ) -> list[NDArray[np.int64]]:
     """Sample completions of every prompt; what they are does not depend on the batch size.
 
@@ -287,6 +342,9 @@ def complete(
         end: the token that ends a completion.
         vocab_size: ids below it are drawn; those above only pad the model's vocabulary.
         sampling: how.
+        seeds: of each prompt's random numbers; else sampling.seed and the place decide them.
+        ends: ends a completion beside `end`, soon after it says so.
+        shown: whether a bar says how far it is.
 
     Returns:
         For each prompt the ids of its completions, (samples, tokens), in the order given; behind
@@ -295,10 +353,12 @@ def complete(
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     completions: dict[int, NDArray[np.int64]] = {}
     shape, size = (sampling.num_samples, sampling.max_new_tokens), sampling.batch_size
-    for start in progress(range(0, len(order), size), "generate", "batches"):
+    for start in progress(range(0, len(order), size), "complete", "batches", shown=shown):
         places = order[start : start + size]
         draws = [
-            np.random.default_rng([sampling.seed, place]).random(shape, np.float32)
+            np.random.default_rng(seeds[place] if seeds else [sampling.seed, place]).random(
+                shape, np.float32
+            )
             for place in places
         ]
         tokens = _decode(
@@ -308,6 +368,7 @@ def complete(
             end,
             vocab_size,
             sampling,
+            ends,
         )
         completions |= zip(places, tokens.cpu().numpy().reshape(-1, *shape), strict=True)
     return [completions[place] for place in range(len(prompts))]

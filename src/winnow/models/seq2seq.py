@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM
 
 from winnow.core.errors import Refusal
-from winnow.core.experiments import Objective
+from winnow.core.objectives import Objective
 from winnow.models.loaded import Loaded
 from winnow.models.loss import summed
 from winnow.models.sequences import IGNORED, Document, Sequences

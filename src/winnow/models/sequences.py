@@ -1,8 +1,8 @@
 """Documents of token ids -> sequences in which no document sees another one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,9 +52,37 @@ class Sequences:
         return Sequences(self.inputs[chosen], self.labels[chosen], self.positions[chosen])
 
     @property
+    def targets(self) -> npt.NDArray[np.int64]:
+        """Tokens of each sequence that a loss counts."""
+        counts: npt.NDArray[np.int64] = (self.labels != IGNORED).sum(axis=1)
+        return counts
+
+    @property
     def num_targets(self) -> int:
         """Tokens that a loss counts."""
         return int((self.labels != IGNORED).sum())
+
+    def silent(self) -> "Sequences":
+        """The first sequence, without a target."""
+        return replace(self[:1], labels=np.full_like(self.labels[:1], IGNORED))
+
+
+class Units(Protocol):
+    """What the steps of an epoch are made of: sequences, or pairs of answers."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, chosen: npt.NDArray[np.int64] | slice) -> Self: ...
+
+    @property
+    def targets(self) -> npt.NDArray[np.int64]:
+        """Tokens of each that a loss counts."""
+
+    @property
+    def num_targets(self) -> int:
+        """Tokens of all that a loss counts."""
+
+    def silent(self) -> Self:
+        """One that no loss counts, for a process that has no other to compute."""
 
 
 def _bins(sizes: list[int], length: int) -> Iterator[list[int]]:
@@ -136,6 +164,26 @@ def pad(
     return _filled(pieces, [[index] for index in range(len(pieces))], length, end_of_text)
 
 
+def together(
+    documents: list[Document], length: int, end_of_text: int, packing: bool = True
+) -> tuple[Sequences, Tokens]:
+    """Documents of no more than `length` tokens in as few sequences as hold them, as `pack` does
+    it or a row a document, and no wider than the fullest.
+
+    Returns:
+        The sequences, and the place of the document that each label is of, -1 at padding.
+    """
+    ids, labels = ([*part] for part in zip(*documents, strict=True))
+    sizes = list(map(len, ids))
+    bins = list(_bins(sizes, length)) if packing else [[item] for item in range(len(sizes))]
+    width = max(sum(sizes[item] for item in items) for items in bins)
+    pieces = list(zip(ids, labels, [0] * len(sizes), strict=True))
+    owners = np.full((len(bins), width), -1, np.int32)
+    for row, items in zip(owners, bins, strict=True):
+        row[: sum(sizes[item] for item in items)] = np.repeat(items, [sizes[i] for i in items])
+    return _filled(pieces, bins, width, end_of_text), owners
+
+
 def _filled(
     pieces: list[tuple[Tokens, Tokens, int]],
     bins: list[list[int]],
@@ -186,14 +234,14 @@ def epoch_order(
 
 
 def steps_to(
-    sequences: Sequences, tokens: int, sequences_per_step: int, seed: int, in_order: bool = False
+    sequences: Units, tokens: int, sequences_per_step: int, seed: int, in_order: bool = False
 ) -> int:
     """Optimizer steps after which at least so many tokens were targets, in `epoch_order`."""
     epochs, rest = divmod(tokens, sequences.num_targets)
     steps = epochs * -(-len(sequences) // sequences_per_step)
     if rest:
         order = epoch_order(len(sequences), seed, epochs, in_order)
-        targets = (sequences.labels != IGNORED).sum(axis=1)[order]
+        targets = sequences.targets[order]
         seen = np.add.reduceat(targets, np.arange(0, len(order), sequences_per_step)).cumsum()
         steps += int(np.searchsorted(seen, rest)) + 1
     return steps

@@ -37,8 +37,8 @@ class Position:
     seconds: float = 0.0
     """Training time, over all sittings."""
     loss_sum: float = 0.0
-    """Sum of the training loss over tokens since the last point of the curve, in nats."""
-    loss_tokens: int = 0
+    """Sum of the training loss over tokens, or pairs, since the last point of the curve."""
+    loss_count: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
 
 

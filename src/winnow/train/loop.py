@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from winnow.core.errors import Stopped
 from winnow.core.experiments import Recipe
 from winnow.core.progress import progress
 from winnow.models import sequences
-from winnow.models.loss import WithLoss
+from winnow.models.sequences import Units
 from winnow.train import checkpoint, interrupt
+from winnow.train.objectives import Objective, Tokens, Worker, batches
 
 MAX_GRADIENT_NORM = 1.0
 """The default of Hugging Face's Trainer, which the documented recipes leave as it is."""
@@ -33,8 +34,8 @@ class Plan:
 
     model: torch.nn.Module
     recipe: Recipe
-    train: sequences.Sequences
-    validation: sequences.Sequences
+    train: Units
+    validation: Units
     seed: int
     precision: str
     state: Path
@@ -43,8 +44,8 @@ class Plan:
     """What the run is made of; see checkpoint.save."""
     max_steps: int | None = None
     """Optimizer steps, instead of the recipe's epochs."""
-    with_loss: Callable[[torch.nn.Module], torch.nn.Module] = WithLoss
-    """Makes of the model the module whose output is its summed loss."""
+    objective: Objective[Any] = field(default_factory=Tokens)
+    """What the loss is, and of what."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -82,37 +83,6 @@ def optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
-def tensors(batch: sequences.Sequences, device: torch.device) -> list[torch.Tensor]:
-    """Inputs, positions and labels on the device."""
-    arrays = (batch.inputs, batch.positions, batch.labels)
-    return [torch.from_numpy(array).to(device).long() for array in arrays]
-
-
-def loss_sum(model: torch.nn.Module, batch: sequences.Sequences, precision: str) -> torch.Tensor:
-    """Summed next-token loss of a batch, in nats; the model is a WithLoss, wrapped or not."""
-    device = next(model.parameters()).device
-    # Not Accelerate's own autocast: its precision is set once a process, here it is the plan's.
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        loss: torch.Tensor = model(*tensors(batch, device))
-    return loss
-
-
-def batches(sequences: sequences.Sequences, order: Any, size: int) -> Iterator[sequences.Sequences]:
-    for start in range(0, len(order), size):
-        yield sequences[order[start : start + size]]
-
-
-def _share(batch: sequences.Sequences, process: int, processes: int) -> sequences.Sequences:
-    """The sequences of a batch that a process computes: every so many of them.
-
-    Where there is none left, one without targets: all processes must go through the model alike.
-    """
-    own = batch[slice(process, None, processes)]
-    if len(own):
-        return own
-    return replace(batch[:1], labels=np.full_like(batch.labels[:1], sequences.IGNORED))
-
-
 class Run:
     """One training in progress, in one process of it, whose steps may be taken one by one."""
 
@@ -122,11 +92,17 @@ class Run:
         if plan.recipe.gradient_checkpointing is True:
             plan.model.gradient_checkpointing_enable()  # type: ignore[operator]
         self.model, self.optimizer = self.accelerator.prepare(
-            plan.with_loss(plan.model), optimizer(plan.model, plan.recipe)
+            plan.objective.module(plan.model), optimizer(plan.model, plan.recipe)
         )
+        self.worker = Worker(self.accelerator, self.model, plan.precision)
+        units = {"train": plan.train, "validation": plan.validation}
+        size = self.validation_size
+        seconds = plan.objective.begin(self.worker, units, size, plan.state, plan.key)
         # The first process may set aside what it cannot use; the others read what it leaves.
         with self.accelerator.main_process_first():
             self.position = checkpoint.load(plan.state, plan.model, self._inner, plan.key)
+        if self.position.step == 0:
+            self.position.seconds = seconds
         alone = self.accelerator.num_processes == 1 and self.accelerator.device.type == "cpu"
         self.look_steps = 1 if alone else LOOK
         self.unread: list[tuple[list[torch.Tensor], torch.Tensor]] = []
@@ -138,34 +114,30 @@ class Run:
         inner: torch.optim.Optimizer = self.optimizer.optimizer
         return inner
 
-    def _share_loss(self, batch: sequences.Sequences) -> torch.Tensor:
-        """Summed loss of this process's share of a batch."""
-        share = _share(batch, self.accelerator.process_index, self.accelerator.num_processes)
-        return loss_sum(self.model, share, self.plan.precision)
+    @property
+    def validation_size(self) -> int:
+        """Sequences, or pairs, that are computed at a time where nothing is learned."""
+        return 2 * self.plan.recipe.per_device_train_batch_size
 
-    def _whole(self, losses: list[torch.Tensor]) -> list[float]:
-        """Losses of batches, each summed over the processes."""
-        gathered: torch.Tensor = self.accelerator.gather(torch.stack(losses)[None])
-        return gathered.double().sum(0).tolist()
-
-    def step(self, batch: sequences.Sequences) -> None:
-        """One optimizer step: every token of the step weighs the same, however it is cut."""
+    def step(self, batch: Units) -> None:
+        """One optimizer step: every token, or pair, weighs the same, however the step is cut."""
         plan, position = self.plan, self.position
         for group in self._inner.param_groups:
             group["lr"] = learning_rate(position.step, plan.num_steps, plan.recipe)
         # Dropout's numbers are those of the step and the process: a resume needs no other state.
         dice = np.random.default_rng([plan.seed, position.step, self.accelerator.process_index])
         torch.manual_seed(int(dice.integers(2**63)))
-        targets = batch.num_targets
+        targets, counted = batch.num_targets, plan.objective.count(batch)
+        plan.objective.prepare(self.worker, batch, plan.recipe.per_device_train_batch_size)
         order = np.arange(len(batch))
         parts = list(batches(batch, order, plan.recipe.per_device_train_batch_size))
         losses = []
         for part in parts:
             is_last = part is parts[-1]
             with nullcontext() if is_last else self.accelerator.no_sync(self.model):
-                loss = self._share_loss(part)
+                loss = plan.objective.loss(self.worker, part)
                 # The gradients of several processes are averaged, and should be added.
-                self.accelerator.backward(loss * (self.accelerator.num_processes / targets))
+                self.accelerator.backward(loss * (self.accelerator.num_processes / counted))
             losses.append(loss.detach())
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.unread.append((losses, norm))
@@ -173,7 +145,7 @@ class Run:
         self.optimizer.zero_grad()
         position.step += 1
         position.tokens += targets
-        position.loss_tokens += targets
+        position.loss_count += counted
 
     def look(self) -> None:
         """Wait for the steps so far, and add their losses to the position.
@@ -182,7 +154,7 @@ class Run:
             FloatingPointError: a loss or a gradient's norm is not finite; the first one's step.
         """
         position = self.position
-        losses = iter(self._whole([loss for parts, _ in self.unread for loss in parts]))
+        losses = iter(self.worker.added([loss for parts, _ in self.unread for loss in parts]))
         for step, (parts, norm) in enumerate(self.unread, position.step - len(self.unread) + 1):
             for _ in parts:  # one by one: the same bits wherever a run was cut
                 position.loss_sum += self._finite("loss", next(losses), step)
@@ -202,14 +174,15 @@ class Run:
         return int(numbers.max())
 
     @torch.no_grad()
-    def _validation_loss(self) -> float:
-        """Loss per token on the validation rows, in nats."""
+    def _validated(self) -> dict[str, float]:
+        """What the objective says of the validation rows."""
         self.model.eval()
-        rows = self.plan.validation
-        size = 2 * self.plan.recipe.per_device_train_batch_size
-        losses = [self._share_loss(batch) for batch in batches(rows, np.arange(len(rows)), size)]
+        size = self.validation_size
+        found = self.plan.objective.validate(self.worker, self.plan.validation, size)
         self.model.train()
-        return sum(self._whole(losses)) / rows.num_targets
+        name = "validation loss"
+        self._finite(name, found["validation_loss"], self.position.step)
+        return found
 
     def measure(self) -> dict[str, float]:
         """Add a point to the curve: training loss since the last one, validation loss now.
@@ -224,15 +197,12 @@ class Run:
             "step": position.step,
             "tokens": position.tokens,
             "seconds": position.seconds,
-            "train_loss": position.loss_sum / position.loss_tokens,
-            "validation_loss": self._finite(
-                "validation loss", self._validation_loss(), position.step
-            ),
+            "train_loss": position.loss_sum / position.loss_count,
             "learning_rate": self._inner.param_groups[0]["lr"],
             "grad_norm": self.grad_norm,
-        }
+        } | self._validated()
         position.curve.append(point)
-        position.loss_sum, position.loss_tokens = 0.0, 0
+        position.loss_sum, position.loss_count = 0.0, 0
         return point
 
     def save(self) -> None:
@@ -291,7 +261,7 @@ def _begin(run: Run, on_point: Callable[[dict[str, float]], None]) -> Any:
     return bar
 
 
-def _remaining(plan: Plan, position: checkpoint.Position) -> Iterator[sequences.Sequences]:
+def _remaining(plan: Plan, position: checkpoint.Position) -> Iterator[Units]:
     """The batches of the steps that are still to be done."""
     while position.step < plan.num_steps:
         epoch, done = divmod(position.step, plan.steps_per_epoch)

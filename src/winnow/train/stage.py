@@ -14,15 +14,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from accelerate import PartialState
-from numpy.typing import NDArray
-from pyarrow import csv
 
 from winnow.core import cards, files, layout, params, sources
-from winnow.core.errors import Refusal, Stopped
-from winnow.core.experiments import Experiment, declared_seeds, resolve, score_column
+from winnow.core.errors import Refusal, Stopped, at
+from winnow.core.experiments import Experiment, declared_seeds, resolve
 from winnow.core.layout import (
     MODELS,
     SCORING_METRICS,
@@ -31,18 +28,31 @@ from winnow.core.layout import (
     TOKENIZER,
     scores_name,
 )
+from winnow.core.objectives import Policy, Reward, name_of
 from winnow.core.records import ExperimentConfig, TrainResults
 from winnow.models import family as families
-from winnow.models.cost import Estimate, estimate, flops_per_position
+from winnow.models import pretrained, rewards
+from winnow.models.cost import (
+    Estimate,
+    Work,
+    estimate,
+    flops_per_position,
+    policy_work,
+    preference_work,
+)
 from winnow.models.device import environment, precision, watch_memory
-from winnow.models.family import Family, Shape
-from winnow.models.sequences import Document, Sequences, shuffled, steps_to
+from winnow.models.family import Shape
+from winnow.models.pairs import Pairs
+from winnow.models.prompts import Prompts
+from winnow.models.sequences import Units, steps_to
 from winnow.record import NOTES, Unrecorded, record
 from winnow.record.live import Live
-from winnow.train import checkpoint, loop
+from winnow.train import checkpoint, loop, objectives
+from winnow.train.draws import Draw
 from winnow.train.params import TrainConfig
 
 STATE = layout.STATE / "train"
+MORE_SECONDS = "name a larger budget of seconds"
 
 
 def run(experiments: Sequence[str], seed: int | None, skip_existing: bool, init: str = "") -> None:
@@ -102,7 +112,8 @@ def _data_hashes(arm: Experiment, seed: int) -> dict[str, str]:
 
 
 def budget_of(arm: Experiment, settings: TrainConfig, shape: Shape) -> Any:
-    """The steps or tokens that an arm is given instead of its recipe's epochs: one of them.
+    """The steps or tokens that an arm is given instead of its recipe's epochs: one of them. Seconds
+    are steps of full sequences, or FLOPs of an objective whose pairs have any length.
 
     Of seconds, scoring takes what it was measured to take, where the score chose the rows.
 
@@ -125,12 +136,11 @@ def budget_of(arm: Experiment, settings: TrainConfig, shape: Shape) -> Any:
     flops = flops_per_position(shape)
     positions = (arm.budget.amount - scoring) * settings.flops_per_second / flops
     steps = int(positions // (arm.recipe.sequences_per_step * arm.model.context))
-    if steps < 1:
-        raise Refusal(
-            f"{arm.name}: scoring alone took {scoring:.0f} s, which leaves no step: name a larger "
-            "budget of seconds"
-        )
-    return {"steps": steps}
+    is_paired = not isinstance(arm.recipe.objective, str)
+    if positions < 1 or (steps < 1 and not is_paired):
+        took = f"scoring alone took {scoring:.0f} s, which leaves no step"
+        raise Refusal(f"{arm.name}: {took}: {MORE_SECONDS}")
+    return {"flops": positions * flops} if is_paired else {"steps": steps}
 
 
 class _Job:
@@ -149,6 +159,7 @@ class _Job:
         self.model = families.declare(arm.model, TOKENIZER, settings.init)
         self.shape = families.shape(arm.model, self.model.vocabulary.size)
         self.budget = budget_of(arm, settings, self.shape)
+        self.objective = objectives.of(arm.recipe.objective, self.model)
 
     def key(self, hashes: dict[str, str]) -> dict[str, Any]:
         """What the run is made of: two runs of equal keys give equal bytes on one machine."""
@@ -159,44 +170,81 @@ class _Job:
             "recipe": asdict(self.arm.recipe),
             "budget": self.budget,
             "init": self.model.identity(),
+            **self._rewarding(),
             "seed": self.seed,
             "precision": self.precision,
             "code": sources.code_hash("train"),
             "versions": files.versions(*libraries, *(["peft"] if self.arm.model.adapter else [])),
         }
 
-    def prepare(
-        self, documents: dict[str, list[Document]]
-    ) -> tuple[Sequences, Sequences, Estimate]:
-        """The sequences to train and to validate on, and what the run will take; the model is
-        built in between, and where it cannot pack, rows are padded after all.
+    def _rewarding(self) -> dict[str, str]:
+        """The hash of a reward model, where one teaches."""
+        numbers = self.arm.recipe.objective
+        if not isinstance(numbers, Policy) or numbers.model is None:
+            return {}
+        with at("params.yaml: train.recipes: objective.model"):
+            return {"reward": pretrained.identity(numbers.model)}
+
+    def prepare(self) -> tuple[int, Units, Units, Estimate]:
+        """The number of rows, what to train and to validate on, and what the run will take; the
+        model is built in between, and where it cannot pack, rows are padded after all.
 
         Raises:
             Refusal: the run would take more than max_hours, or than the device's memory.
         """
-        model, packing = self.model, self.arm.recipe.packing
-        train = sequences(self.arm, self.seed, model, documents["train"], packing)
+        draw = Draw(self.arm, self.seed, self.model)
+        packing = self.arm.recipe.packing
+        train = draw.train(packing)
         cost = self.preflight(train)
-        model.build(self.seed)
-        if packing and not model.packs:
+        self.model.build(self.seed)
+        if isinstance(self.arm.recipe.objective, Reward):
+            self.model.to_rewards()
+        if packing and not self.model.packs:
             PartialState().print(
                 f"train: {self.arm.model_name} lets documents in one sequence see each other: each "
                 "gets a padded row of its own"
             )
-            train = sequences(self.arm, self.seed, model, documents["train"], packing=False)
+            train = draw.train(packing=False)
             cost = self.preflight(train)
-        return train, model.sequences(documents["validation"], packing=model.packs), cost
+        return draw.num_rows, train, draw.validation(), cost
 
-    def num_steps(self, train: Sequences) -> int:
-        """Optimizer steps by the budget, else by the recipe's epochs."""
+    def work(self, train: Units) -> Work | None:
+        """What is computed of pairs and prompts; of full sequences their number says it."""
+        micro = self.arm.recipe.per_device_train_batch_size
+        if isinstance(train, Prompts):
+            numbers = self.arm.recipe.objective
+            assert isinstance(numbers, Policy)
+            each = np.sort(train.positions * numbers.samples + train.targets_each)
+            return policy_work(self.shape, numbers, int(each.sum()), int(each[-micro:].sum()))
+        if not isinstance(train, Pairs):
+            return None
+        peak = train.peak(micro)
+        positions = int(train.sizes[:, :2].sum())
+        return preference_work(self.shape, name_of(self.arm.recipe.objective), positions, peak)
+
+    def num_steps(self, train: Units) -> int:
+        """Optimizer steps by the budget, else by the recipe's epochs.
+
+        Raises:
+            Refusal: the budget's seconds are not enough for a step.
+        """
         recipe = self.arm.recipe
         given = self.budget or {"tokens": recipe.num_train_epochs * train.num_targets}
         per_step = recipe.sequences_per_step
+        if "flops" in given:
+            return self._steps_of(given["flops"], -(-len(train) // per_step), self.work(train))
         return given.get("steps") or steps_to(
             train, given["tokens"], per_step, self.seed, recipe.is_ordered
         )
 
-    def preflight(self, train: Sequences) -> Estimate:
+    def _steps_of(self, flops: float, per_epoch: int, work: Work | None) -> int:
+        assert work
+        steps = int((flops - work.once) * per_epoch // work.epoch)
+        if steps < 1:
+            raise Refusal(f"{self.arm.name}: the reference leaves no step: {MORE_SECONDS}")
+        return steps
+
+    def preflight(self, train: Units) -> Estimate:
         """Say what the run will take.
 
         Raises:
@@ -204,7 +252,8 @@ class _Job:
         """
         arm, max_hours, steps = self.arm, self.settings.max_hours, self.num_steps(train)
         targets = train.num_targets
-        cost = estimate(self.shape, arm.recipe, len(train), targets, steps, self.precision)
+        work, kind = self.work(train), self.precision
+        cost = estimate(self.shape, arm.recipe, len(train), targets, steps, kind, work)
         where = f"{environment()} in {self.precision}"
         PartialState().print(f"train: {arm.name} seed {self.seed} on {where}: {cost}", flush=True)
         if cost.seconds > max_hours * 3600:
@@ -219,6 +268,23 @@ class _Job:
                 "gradient_accumulation_steps by as much, or use a smaller model"
             )
         return cost
+
+    def ranking(self, last: dict[str, float], pairs: int) -> dict[str, float] | None:
+        """How many of the validation pairs a reward model ranks right, which is said as well; None
+        of another model.
+
+        Args:
+            last: the curve's last point.
+            pairs: that it was measured on.
+        """
+        if not isinstance(self.arm.recipe.objective, Reward):
+            return None
+        found = rewards.report(last["validation_accuracy"], pairs)
+        print(
+            f"train: {self.arm.name} seed {self.seed} ranks {found['accuracy']:.1%} of {pairs} "
+            f"held-out pairs right (95% interval {found['low']:.1%} to {found['high']:.1%})"
+        )
+        return found
 
     def description(self, data: str, rows: int, tokens: int) -> dict[str, Any]:
         """experiment_config.json, but for the run's id."""
@@ -256,13 +322,12 @@ def _train(
             record(job.target, note)
         return
     job.model.check()
-    documents = read(arm, seed, job.model)
-    train, validation, cost = job.prepare(documents)
+    num_rows, train, validation, cost = job.prepare()
     if PartialState().is_main_process:
         checkpoint.claim(job.state, key)
     plan = loop.Plan(
         model=job.model.network,
-        with_loss=job.model.with_loss,
+        objective=job.objective,
         recipe=replace(arm.recipe, gradient_checkpointing=cost.gradient_checkpointing),
         train=train,
         validation=validation,
@@ -275,8 +340,7 @@ def _train(
     if not PartialState().is_main_process:
         _learn(arm, plan, lambda point: None)
         return
-    rows = len(documents["train"])
-    _publish(job, plan, cost, job.description(hashes["data"], rows, train.num_targets))
+    _publish(job, plan, cost, job.description(hashes["data"], num_rows, train.num_targets))
 
 
 def _publish(job: _Job, plan: loop.Plan, cost: Estimate, description: dict[str, Any]) -> None:
@@ -290,58 +354,13 @@ def _publish(job: _Job, plan: loop.Plan, cost: Estimate, description: dict[str, 
             f"{cost.seconds:.0f}; {'unknown' if held is None else f'{held:.2f}'} GB, estimated "
             f"{cost.memory_gb:.2f}"
         )
-        _write(job, plan.key, description | {"run_id": live.close()}, results)
+        ranked = job.ranking(results["curve"][-1], len(plan.validation))
+        _write(job, plan.key, description | {"run_id": live.close()}, results, ranked)
     note = NOTES / f"train-{job.name}"
     with files.atomic_file(note, "w") as file:
         file.write(live.token)
     cards.discard(job.state)
     record(job.target, note)
-
-
-def read(arm: Experiment, seed: int, model: Family) -> dict[str, list[Document]]:
-    """The documents of the tier's draw as tokens by split."""
-    folder, objective = SELECTED / arm.draw(seed), arm.recipe.objective
-    return {
-        split: model.documents(files.read_split(folder / split), objective)
-        for split in ("train", "validation")
-    }
-
-
-def sequences(
-    arm: Experiment, seed: int, model: Family, documents: list[Document], packing: bool
-) -> Sequences:
-    """What is trained on, in its order: packed, or a padded row a document.
-
-    Raises:
-        Refusal: the scores that the recipe orders by are not there.
-    """
-    in_order = arm.recipe.is_ordered
-    train = model.sequences(shuffled(documents, seed, _keys(arm, seed)), packing, in_order)
-    if lost := model.num_cut(documents, train):
-        said = f"train: rows of {arm.model.context} tokens cut {lost} tokens off {arm.tier_name}"
-        PartialState().print(said)
-    return train
-
-
-def _keys(arm: Experiment, seed: int) -> NDArray[np.float64] | None:
-    """What orders the documents of a draw, the lowest first; None where no score does.
-
-    Raises:
-        Refusal: the scores are not there.
-    """
-    if arm.order_scorer is None:
-        return None
-    path, column = SELECTED / scores_name(arm.draw(seed)), score_column(arm.order_scorer)
-    lines = csv.ParseOptions(newlines_in_values=True)
-    kinds = csv.ConvertOptions(column_types={column: pa.float64()})
-    table = csv.read_csv(path, parse_options=lines, convert_options=kinds)
-    if column not in table.column_names:
-        raise Refusal(
-            f"{path} has no scores of {arm.order_scorer}, by which {arm.name} is ordered: name it "
-            f"in score.scorers and run `winnow score && winnow select {arm.name}`"
-        )
-    keys: NDArray[np.float64] = table[column].to_numpy().astype(np.float64)
-    return -keys if arm.recipe.order == "descending" else keys
 
 
 def _learn(
@@ -384,8 +403,10 @@ def _fit(arm: Experiment, plan: loop.Plan, cost: Estimate, live: Live) -> dict[s
     }
 
 
-def _write(job: _Job, key: dict[str, Any], description: Any, results: Any) -> None:
+def _write(job: _Job, key: dict[str, Any], description: Any, results: Any, ranked: Any) -> None:
     with cards.publish_folder(job.target, {"stage": "train", "key": key}) as folder:
         job.model.save(folder)
+        if ranked:
+            files.write_json(folder / rewards.REPORT, ranked)
         files.write_json(folder / "experiment_config.json", ExperimentConfig(**description))
         files.write_json(folder / "train_results.json", TrainResults(**results))
