@@ -57,11 +57,14 @@ ui: .venv  ## look at the runs in MLflow, on this machine only: make ui [PORT=50
 	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec $(BIN)/mlflow server \
 	  --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port $(PORT) --workers 1
 
+# Several files of tests at a time, one a core; those with slow tests begin.
+PYTEST := pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
 test: .venv  ## run the tests that take seconds: make test [ARGS="tests/score -x"]
-	@$(RUN) pytest -m "not slow" $(ARGS)
+	@$(RUN) $(PYTEST) -m "not slow" $(ARGS)
 
 test-all: .venv  ## run all tests, half an hour and more: make test-all [ARGS=tests/faults]
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) $(PYTEST) $(ARGS)
 
 check: .venv  ## look for faults without running anything: style, types, workflows, images
 	@$(BIN)/ruff check .

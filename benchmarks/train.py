@@ -43,7 +43,7 @@ from winnow.core.experiments import Model, Recipe
 from winnow.core.records import texts
 from winnow.models import device, gpt2, loss, sequences
 from winnow.models.tokenizer import Tokens, Vocabulary
-from winnow.train import loop
+from winnow.train import loop, objectives
 
 DATA = Path(os.environ["WINNOW_DATA"])
 DECLARED = yaml.safe_load(Path("params.yaml").read_text())["train"]["models"]
@@ -155,7 +155,7 @@ def ours(work: Work, change: Callable[[Any], Any] = lambda model: None) -> Measu
         seconds = now() - began
     before = CLOCK()
     for part in loop.batches(rows[:size], np.arange(size), work.micro):
-        loop.tensors(part, DEVICE)
+        objectives.tensors(part, DEVICE)
     waited += (CLOCK() - before) * work.steps
     useful = rows[work.warm * size :].num_targets
     return Measured(useful / seconds, waited / seconds, memory())

@@ -13,10 +13,17 @@ from tiny import ROOT, TINY, Winnow, corpus, need, write_jsonl, write_params
 # How long a case takes is for benchmarks to say: a busy machine is no fault of the code.
 settings.register_profile("winnow", deadline=None)
 settings.load_profile("winnow")
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Of several workers each has a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that hold slow tests, so that no worker is left with one at the end."""
+    slow = {item.path for item in items if "slow" in item.keywords}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

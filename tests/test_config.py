@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from tiny import ROOT, TINY, write_params
 
 from winnow import check
+from winnow.analyze.params import Combination, Composite, Link
 from winnow.core import params
 from winnow.core.experiments import (
     Budget,
@@ -27,6 +28,9 @@ from winnow.core.experiments import (
 )
 from winnow.curate.params import STEPS, numbers_of
 from winnow.evaluate.params import Benchmark
+from winnow.generate import params as generation
+from winnow.generate.backends.openai import Price
+from winnow.generate.methods import Unique
 from winnow.score.params import KINDS, settings_of
 from winnow.train.stage import TrainConfig
 
@@ -88,12 +92,17 @@ def test_every_number_and_text_of_params_has_its_range() -> None:
     hints = [(kind.__name__, typing.get_type_hints(kind, include_extras=True)) for kind in classes]
     steps = {step: numbers_of(step, "") for step in STEPS}
     steps |= {kind: settings_of(kind) for kind in KINDS}
+    steps |= {name: generation.class_of("backends", name) for name in generation.BACKENDS}
+    steps |= {name: generation.class_of("methods", name) for name in generation.METHODS}
+    steps |= {"unique": Unique, "checks": generation.Checks, "price": Price}
+    steps["budget"] = generation.Budget
+    steps |= {"composite": Composite, "link": Link, "combination": Combination}
     hints += [
         (step, typing.get_type_hints(kind, include_extras=True)) for step, kind in steps.items()
     ]
 
     def bare(kind: Any) -> bool:
-        if typing.get_origin(kind) is typing.Annotated or kind is typing.Literal:
+        if typing.get_origin(kind) in (typing.Annotated, typing.ClassVar) or kind is typing.Literal:
             return False
         return kind in (int, float, str) or any(map(bare, typing.get_args(kind)))
 

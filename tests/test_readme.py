@@ -30,20 +30,21 @@ NAMES = ("README.md", "docs/documented.md", "docs/runs.md", "CONTRIBUTING.md")
 PAGES = {name: (ROOT / name).read_text() for name in NAMES}
 TEXT = "\n".join(PAGES.values())
 CONTAINER, PIPELINE = "tests/docker/test_container.py", "tests/pipeline/test_pipeline.py"
+MLFLOW = "tests/pipeline/test_mlflow.py"
 
 ELSEWHERE = {
     "make demo": (".ci/run", "make demo"),
-    "make test": ("Makefile", 'pytest -m "not slow" $(ARGS)'),
+    "make test": ("Makefile", '$(PYTEST) -m "not slow" $(ARGS)'),
     "make test-all": (".ci/run", "make test-all"),
     "make check": (".ci/run", "make check"),
-    'make test ARGS="tests/score -x"': ("Makefile", 'pytest -m "not slow" $(ARGS)'),
+    'make test ARGS="tests/score -x"': ("Makefile", '$(PYTEST) -m "not slow" $(ARGS)'),
     "make format": ("Makefile", "ruff format ."),
     ". .venv/bin/activate": ("Makefile", "-m venv --clear .venv"),
     "make full SOURCE=data": ("tests/test_readme.py", '"--dry-run", "full"'),
     "make ui": ("tests/test_readme.py", '"-o", ".venv", "ui"'),
     "docker build -f docker/Dockerfile -t winnow-cuda:0.1.0 .": (CONTAINER, '"docker", "build"'),
     "mlflow run . -e train -P exp=high_100k_1B": (CONTAINER, '"train", "-P", "exp=random_30'),
-    "mlflow run . -e train -P exp=high_300_1M -P seed=0 -b host": (CONTAINER, '["local", "host"]'),
+    "mlflow run . -e train -P exp=high_300_1M -P seed=0 -b host": (MLFLOW, '"-b", "host"'),
     "dvc plots show": (PIPELINE, '"dvc", "plots", "show"'),
     "dvc exp run -S analyze.confidence=0.95": (PIPELINE, '"-S", "analyze.confidence=0.95"'),
     "winnow score --compare": ("tests/analyze/test_scores.py", 'main(["score", "--compare"])'),

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from winnow.core import shingles, texts
 from winnow.core.words import bare, classes, cut
-from winnow.curate import kernels, texts
 from winnow.score import QualityScorer
 
 TEXTS = st.text(
@@ -104,7 +104,7 @@ def test_kernels_cut_as_python_does(responses: list[str], only_letters: bool) ->
     seen: dict[Any, str] = {}
     for start, end in zip(starts, ends, strict=True):
         words = cut(bytes(data[start:end]).decode())
-        count = kernels.shingle(data, start, end, classes(), 1, out)
+        count = shingles.shingle(data, start, end, classes(), 1, out)
         assert count == max(1, len(words))
         for value, word in zip(out[:count], words, strict=False):
             assert seen.setdefault(value, word) == word

@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ruamel.yaml import YAML
@@ -18,6 +18,22 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[1]
 
 Winnow = Callable[..., subprocess.CompletedProcess[str]]
+
+GENERATE = {
+    "backend": {
+        "name": "local",
+        "model": str(ROOT / "base/models/all_100pct_1M/0"),
+        "context": 256,
+        "batch": 8,
+    },
+    "recipes": {
+        "plain": {"method": "magpie", "shards": 4, "requests": 8, "max_tokens": 100}
+        | {"repetition_penalty": 1.0},
+        "new": {"method": "magpie", "shards": 2, "requests": 8, "max_tokens": 100, "seed": 7}
+        | {"repetition_penalty": 1.0, "unique": {"by": "near"}},
+    },
+}
+"""Rows by the sample's base model, in seconds."""
 
 
 def need(condition: bool, reason: str) -> None:
@@ -32,6 +48,7 @@ TINY = {
     "engine": "local",
     "seeds": [0, 1],
     "experiments": ["high_40_tiny", "matched_40_tiny"],
+    "generate": None,
     "ingest": {"source": "data"},
     "curate": {
         "steps": [{"name": "exact"}, {"name": "near", "threshold": 0.8}],
@@ -123,6 +140,25 @@ def write_params(folder: Path, params: dict[str, object]) -> None:
     """Write params.yaml."""
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(json.loads(json.dumps(params)), file)
+
+
+def write_pairs(project: Path, every: int = 1, **recipe: Any) -> dict[str, Any]:
+    """Write a corpus of which each so many-th row has a rejected answer, and the tiny params.yaml
+    with the tier `pairs_40`, whose recipe has other values; returns these params."""
+    rows = corpus()
+    for at, row in enumerate(rows):
+        row["chosen"] = row.pop("output")
+        if at % every == 0:
+            row["rejected"] = " ".join(reversed(row["chosen"].split()[: 3 + at % 7])) + " no"
+    write_jsonl(project / "data/a.jsonl", rows)
+    params: Any = copy.deepcopy(TINY)
+    params["experiments"] = ["pairs_40_tiny"]
+    params["ingest"]["keep"] = ["rejected"]
+    params["curate"]["steps"].append({"name": "pairs", "threshold": 0.8})
+    params["select"]["tiers"]["pairs_40"] = {"rule": "pairs", "count": 40, "recipe": "pairs"}
+    params["train"]["recipes"]["pairs"] = params["train"]["recipes"]["quick"] | recipe
+    write_params(project, params)
+    return cast("dict[str, Any]", params)
 
 
 def change(project: Path, path: str, value: Any) -> None:

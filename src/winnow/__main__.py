@@ -38,6 +38,80 @@ PLACES = {
 
 PLAN = "say what the experiments will take, and what they could see, before they run"
 
+DECLARED = {"nargs": "*", "metavar": "experiment"}
+CELLS: dict[str, dict[str, Any]] = {
+    "experiments": {
+        "nargs": "+",
+        "metavar": "experiment",
+        "help": "declared experiments, or: all",
+    },
+    "--seed": {"type": int, "help": "one seed; without it, those of params.yaml"},
+    "--skip-existing": {"action": "store_true", "help": "leave alone what is done and unchanged"},
+}
+SELECTORS: dict[str, dict[str, dict[str, Any]]] = {
+    "generate": {
+        "--report": {
+            "nargs": "?",
+            "const": "",
+            "metavar": "CORPUS",
+            "dest": "show",
+            "help": "only print how unique a corpus is: a file or folder, else what was made here",
+        },
+        "--forecast": {
+            "type": int,
+            "metavar": "N",
+            "help": "only print how many more shards N unique rows take",
+        },
+        "--sample": {
+            "type": int,
+            "metavar": "N",
+            "help": "only print N requests' rows of every recipe, and what the checks say of each",
+        },
+    },
+    "ingest": {
+        "--max-samples": {
+            "type": int,
+            "metavar": "N",
+            "help": "read no more than N rows, from all files alike",
+        },
+    },
+    "score": {
+        "--explain": {
+            "metavar": "FILE",
+            "help": "say what moved the score of the pair in a JSON file",
+        },
+        "--compare": {
+            "action": "store_true",
+            "help": "print what every score brought over random rows, once its tiers are judged",
+        },
+    },
+    "select": {
+        "experiments": DECLARED | {"help": "also cut the tiers of these declared experiments"},
+    },
+    "train": CELLS
+    | {
+        "--init": {
+            "default": "",
+            "help": "scratch, a folder or a hub id with its commit; else params.yaml's",
+        },
+    },
+    "evaluate": CELLS,
+    "analyze": {
+        "--hours": {
+            "type": float,
+            "metavar": "H",
+            "help": "only say what to keep for H hours of the device",
+        },
+        "--model": {"help": "for which model; else for every one"},
+        "--power": {
+            "action": "store_true",
+            "help": "say what the experiments could see, from the seeds that are finished",
+        },
+    },
+    "plan": {"experiments": DECLARED | {"help": "declared ones; else: all"}},
+}
+"""What each command takes beside its name, as argparse has it; numbers live in params.yaml."""
+
 CHECKED = ("experiments", "seed", "init", "max_samples")
 """Selectors that are checked along with params.yaml."""
 
@@ -53,57 +127,10 @@ def parser() -> argparse.ArgumentParser:
     main = _Parser(prog="winnow", description="How hard should I filter my data?")
     main.add_argument("--version", action="version", version=f"winnow {__version__}")
     stages = main.add_subparsers(dest="command", required=True, metavar="command")
-    commands = {
-        name: stages.add_parser(name, help=text, description=text)
-        for name, text in {**STAGES, "plan": PLAN}.items()
-    }
-    commands["ingest"].add_argument(
-        "--max-samples",
-        type=int,
-        metavar="N",
-        help="read no more than N rows, from all files alike",
-    )
-    commands["score"].add_argument(
-        "--explain", metavar="FILE", help="say what moved the score of the pair in a JSON file"
-    )
-    commands["score"].add_argument(
-        "--compare",
-        action="store_true",
-        help="print what every score brought over random rows, once its tiers are judged",
-    )
-    commands["select"].add_argument(
-        "experiments",
-        nargs="*",
-        metavar="experiment",
-        help="also cut the tiers of these declared experiments",
-    )
-    commands["plan"].add_argument(
-        "experiments", nargs="*", metavar="experiment", help="declared ones; else: all"
-    )
-    for name in ("train", "evaluate"):
-        commands[name].add_argument(
-            "experiments", nargs="+", metavar="experiment", help="declared experiments, or: all"
-        )
-        commands[name].add_argument(
-            "--seed", type=int, help="one seed; without it, those of params.yaml"
-        )
-        commands[name].add_argument(
-            "--skip-existing", action="store_true", help="leave alone what is done and unchanged"
-        )
-    commands["train"].add_argument(
-        "--init",
-        default="",
-        help="scratch, a folder or a hub id with its commit; else params.yaml's",
-    )
-    commands["analyze"].add_argument(
-        "--hours", type=float, metavar="H", help="only say what to keep for H hours of the device"
-    )
-    commands["analyze"].add_argument("--model", help="for which model; else for every one")
-    commands["analyze"].add_argument(
-        "--power",
-        action="store_true",
-        help="say what the experiments could see, from the seeds that are finished",
-    )
+    for name, text in {**STAGES, "plan": PLAN}.items():
+        command = stages.add_parser(name, help=text, description=text)
+        for selector, settings in SELECTORS.get(name, {}).items():
+            command.add_argument(selector, **settings)
     return main
 
 
@@ -122,7 +149,7 @@ def enter_project() -> Path:
 
 def from_project(selectors: dict[str, Any], here: Path) -> None:
     """Let paths of the command line mean what they did where it was given."""
-    for name in ("explain", "init"):
+    for name in ("explain", "init", "show"):
         path = selectors.get(name)
         if path and path != "scratch" and "@" not in path:  # which is of the hub
             selectors[name] = os.path.normpath(here / path)

@@ -17,6 +17,7 @@ from winnow.core.errors import Refusal
 from winnow.core.experiments import declared_seeds, resolve
 from winnow.curate.params import CurateConfig
 from winnow.evaluate.params import EvaluateConfig
+from winnow.generate.params import GenerateConfig
 from winnow.ingest.params import IngestConfig
 from winnow.models.pretrained import check_init
 from winnow.score.params import ScoreConfig
@@ -24,6 +25,7 @@ from winnow.select.params import SelectConfig
 from winnow.train.params import TrainConfig
 
 SECTIONS: dict[str, Any] = {
+    "generate": GenerateConfig,
     "ingest": IngestConfig,
     "curate": CurateConfig,
     "score": ScoreConfig,
@@ -34,6 +36,7 @@ SECTIONS: dict[str, Any] = {
 }
 ENGINES: Any = Literal["local", "ray"]
 ADDRESSES = {
+    "generate": 3,
     "ingest": 0.5,
     "curate": 1.5,
     "score": 3,
@@ -48,7 +51,9 @@ in its own way and some without an exception, while they are loaded or start the
 
 def _check_folders() -> None:
     """Refuse a file in the place of a folder that a stage will make."""
-    artifacts = [f"artifacts/{name}" for name in ("ingest", "curate", "score", "select")]
+    artifacts = [
+        f"artifacts/{name}" for name in ("generate", "ingest", "curate", "score", "select")
+    ]
     for path in map(Path, (".winnow", "artifacts", *artifacts, "models", "results", "analysis")):
         if path.exists() and not path.is_dir():
             raise Refusal(f"{path}: a file is in the place of a folder: move it away")
@@ -120,7 +125,9 @@ def before(
     _check_addresses(stage)
     _check_folders()
     given = params.sections()
-    sections = {name: params.load(name, kind) for name, kind in SECTIONS.items() if name in given}
+    # Where nothing is generated, the section is empty.
+    kinds = SECTIONS | {"generate": GenerateConfig | None}
+    sections = {name: params.load(name, kind) for name, kind in kinds.items() if name in given}
     if "engine" in given:
         params.load("engine", ENGINES)
     if "seeds" in given:

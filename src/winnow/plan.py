@@ -18,9 +18,10 @@ from winnow.core import cards, files, params
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Experiment, declared_seeds, resolve
 from winnow.core.layout import MODELS, STATISTICS, TOKENIZER
+from winnow.core.objectives import Policy
 from winnow.core.records import Row
 from winnow.curate.params import CurateConfig
-from winnow.models.cost import Estimate, estimate
+from winnow.models.cost import Estimate, Work, estimate, policy_work, preference_work
 from winnow.models.device import environment, precision
 from winnow.models.family import shape
 from winnow.models.tokenizer import Vocabulary
@@ -156,8 +157,14 @@ def _vocab_size() -> int:
 
 def _epoch(arm: Experiment, rows: int | None, tokens: int | None) -> tuple[int, int]:
     """Sequences and tokens of an epoch, as if sequences were filled to the last token; of one step
-    where they are not known."""
+    where they are not known. Of pairs, as if rejected answers were as long as chosen ones."""
     context, recipe = arm.model.context, arm.recipe
+    if isinstance(recipe.objective, Policy):
+        prompts = rows or recipe.sequences_per_step
+        return prompts, prompts * recipe.objective.samples * recipe.objective.max_new_tokens
+    if not isinstance(recipe.objective, str):
+        pairs = rows or recipe.sequences_per_step
+        return pairs, 2 * (tokens or pairs * context)
     epoch = tokens or recipe.sequences_per_step * context
     return (rows if rows and not recipe.packing else -(-epoch // context)), epoch
 
@@ -181,6 +188,9 @@ def _steps(
     steps = -(-sequences // arm.recipe.sequences_per_step)
     if budget is None:
         return steps * arm.recipe.num_train_epochs
+    work = _work(arm, vocab_size, sequences, epoch)
+    if work and "flops" in budget:
+        return int((budget["flops"] - work.once) * steps // work.epoch)
     return int(budget.get("steps") or -(-budget["tokens"] * steps // epoch))
 
 
@@ -194,7 +204,21 @@ def _cost(
 ) -> Estimate:
     kind = precision(settings.precision, PartialState().device)
     sequences, epoch = _epoch(arm, rows, tokens)
-    return estimate(shape(arm.model, vocab_size), arm.recipe, sequences, epoch, steps, kind)
+    work, model = _work(arm, vocab_size, sequences, epoch), shape(arm.model, vocab_size)
+    return estimate(model, arm.recipe, sequences, epoch, steps, kind, work)
+
+
+def _work(arm: Experiment, vocab_size: int, pairs: int, epoch: int) -> Work | None:
+    """What is computed of pairs, or of prompts as if each filled the context with its answers."""
+    if isinstance(arm.recipe.objective, Policy):
+        each = arm.recipe.objective.samples * arm.model.context
+        micro = arm.recipe.per_device_train_batch_size
+        model = shape(arm.model, vocab_size)
+        return policy_work(model, arm.recipe.objective, pairs * each, micro * each)
+    if isinstance(arm.recipe.objective, str):
+        return None
+    peak = -(-epoch * arm.recipe.per_device_train_batch_size // pairs)
+    return preference_work(shape(arm.model, vocab_size), arm.recipe.objective.name, epoch, peak)
 
 
 def _table(plans: Sequence[Plan], num_seeds: int) -> list[str]:

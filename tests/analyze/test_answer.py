@@ -61,7 +61,7 @@ def test_a_tier_that_its_control_ties_is_too_close(study: Any) -> None:
     verdict = judge(study(losses))
     assert verdict.kind == "too close" and verdict.score_helped is False
     assert "the top 1,000 rows (17%)" in verdict.sentence
-    assert "1,000 random rows of matched lengths (17%)" in verdict.sentence
+    assert "1,000 random rows with the lengths of high_1k (17%)" in verdict.sentence
     assert "The score itself did not help: the top 1,000 rows cannot" in verdict.score_sentence
 
 
@@ -92,8 +92,9 @@ def test_a_beaten_tier_is_not_among_those_too_close(study: Any) -> None:
     verdict = judge(study(losses))
     assert verdict.kind == "too close" and verdict.is_score_refuted
     assert verdict.sentence.startswith(
-        "Do not filter by this score. Too close to call between 1,000 random rows of matched "
-        "lengths (17%) and all 6,000 rows. With 1,000 random rows of matched lengths (17%) at most "
+        "Do not filter by this score. Too close to call between 1,000 random rows with the lengths "
+        "of high_1k (17%) and all 6,000 rows. With 1,000 random rows with the lengths of high_1k "
+        "(17%) at most "
     )
 
 
@@ -152,8 +153,9 @@ def test_too_close_to_call_names_all_that_are(study: Any) -> None:
     verdict = judge(study(losses))
     assert verdict.kind == "too close"
     assert verdict.sentence.startswith(
-        "Too close to call between 300 random rows of matched lengths (5%), the top 300 rows (5%) "
-        "and the top 1,000 rows (17%). With 300 random rows of matched lengths (5%) at most 0."
+        "Too close to call between 300 random rows with the lengths of ultra_300 (5%), the top 300 "
+        "rows (5%) and the top 1,000 rows (17%). With 300 random rows with the lengths of "
+        "ultra_300 (5%) at most 0."
     )
 
 

@@ -18,7 +18,7 @@ OVERLAP = '''
 from matplotlib.figure import Figure
 
 from winnow.analyze.questions import Answer
-from winnow.analyze.report.drawing import Drawing, Palette, panels
+from winnow.core.drawing import Drawing, Palette, panels
 
 
 def ask(study, settings):

@@ -107,10 +107,8 @@ def clone(checkout: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("backend", ["local", "host"])
-def test_mlflow_runs_the_stages(backend: str, clone: Path, request: pytest.FixtureRequest) -> None:
-    if backend == "local":
-        request.getfixturevalue("image")
+def test_mlflow_runs_the_stages(clone: Path, image: str) -> None:
+    """In the image; tests/pipeline/test_mlflow.py has the backend `host`."""
     import mlflow
     from mlflow import MlflowClient
 
@@ -123,14 +121,14 @@ def test_mlflow_runs_the_stages(backend: str, clone: Path, request: pytest.Fixtu
         ("evaluate", "-P", "exp=random_30_tiny", "-P", "seed=1"),
     ]
     for stage, *parameters in stages:
-        done = mlflow_run(clone, "-e", stage, *parameters, "-b", backend)
+        done = mlflow_run(clone, "-e", stage, *parameters)
         assert done.returncode == 0, f"{stage}: {done.stdout[-2000:]}{done.stderr[-3000:]}"
     made = clone / "results/random_30_tiny"
     assert list(made.rglob("*.json")), "no results"
     for path in clone.rglob("*"):
         assert path.stat().st_uid == os.getuid(), path
 
-    failed = mlflow_run(clone, "-e", "train", "-P", "exp=nothing_1M", "-b", backend)
+    failed = mlflow_run(clone, "-e", "train", "-P", "exp=nothing_1M")
     assert failed.returncode == 1
 
     client = MlflowClient(tracking_uri=f"sqlite:///{clone / 'mlflow.db'}")

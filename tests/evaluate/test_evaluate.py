@@ -27,6 +27,7 @@ from winnow.core.experiments import Model
 from winnow.core.metrics import METRICS
 from winnow.core.metrics import read as read_metric
 from winnow.core.records import ROW_SCHEMA, Row
+from winnow.core.rouge import rouge_l
 from winnow.evaluate import generation, losses, stage
 from winnow.evaluate.tasks import Prompt
 from winnow.models.gpt2 import GPT2
@@ -192,7 +193,7 @@ def test_text_metrics_against_plain_definitions(one: list[str], two: list[str]) 
     precision = common / len(one) if one else 0
     recall = common / len(two) if two else 0
     f1 = 2 * precision * recall / (precision + recall) if common else 0
-    assert generation.rouge_l(first, second) == pytest.approx(f1)
+    assert rouge_l(first, second) == pytest.approx(f1)
     sizes = sorted((len(one), len(two)))
     assert generation.length_ratio(first, second) == (sizes[0] / sizes[1] if sizes[1] else 1.0)
     grams = [tuple(one[i : i + 4]) for i in range(len(one) - 3)]

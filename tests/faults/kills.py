@@ -114,9 +114,9 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
     module = importlib.import_module(f"winnow.{stage}.stage")
     # What every run would do anew is done once, before the forks.
     late = ["pandas"]
-    if stage in ("select", "analyze"):
+    if stage in ("generate", "select", "analyze"):
         late += ["datasets", "matplotlib.pyplot"]
-    if stage in ("evaluate", "analyze"):
+    if stage in ("generate", "evaluate", "analyze"):
         late += ["transformers.models.gpt2.modeling_gpt2", "winnow.record.runs"]
     for name in late:
         importlib.import_module(name)

@@ -82,9 +82,11 @@ def outcome() -> dict[str, Any]:
 
 def record() -> list[Any]:
     """How every run in the database ended, and every metric of it with how often it is there; the
-    curve's losses and tokens with their values, which no clock decides."""
+    curve's losses and tokens with their values, which no clock decides. What the machine did is
+    left out: only a training of 10 seconds or more is watched."""
+    watched = "select run_uuid, key, step, value from metrics where key not like 'system/%'"
     with sqlite3.connect("mlflow.db") as database:
-        rows = database.execute("select run_uuid, key, step, value from metrics").fetchall()
+        rows = database.execute(watched).fetchall()
         ended = database.execute("select name, status from runs order by name").fetchall()
     runs = {name: number for number, name in enumerate(dict.fromkeys(row[0] for row in rows))}
     exact = ("tokens", "train_loss", "validation_loss")
@@ -93,6 +95,20 @@ def record() -> list[Any]:
         for run, key, step, value in rows
     )
     return [*ended, *sorted([*point, times] for point, times in found.items())]
+
+
+def differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """The first entries that only one of two outcomes has, part by part."""
+    lines = []
+    for part in wanted:
+        one, other = ([repr(x) for x in _entries(side[part])] for side in (wanted, found))
+        lines += [f"{part}: missing {entry}" for entry in one if entry not in other][:4]
+        lines += [f"{part}: added {entry}" for entry in other if entry not in one][:4]
+    return lines
+
+
+def _entries(part: Any) -> list[Any]:
+    return list(part.items()) if isinstance(part, dict) else part
 
 
 def kind(passed: bytes, point: int | None) -> str:
@@ -135,7 +151,7 @@ def campaign(points: int, moments: int) -> Iterator[dict[str, Any]]:
         ended, before = kills.attempt(train, point, delay, MORE)
         whole, had = whole_checkpoints(), any(STATE.glob("step-*"))
         resumed, after = (True, b"") if ended else kills.attempt(train, others=MORE)
-        done = before.count(b"s")
+        done, found = before.count(b"s"), outcome() if resumed else {}
         yield {
             "point": point,
             "of": last,
@@ -144,7 +160,8 @@ def campaign(points: int, moments: int) -> Iterator[dict[str, Any]]:
             "had_checkpoint": had,
             "whole": whole,
             "resumed": resumed,
-            "equal": resumed and outcome() == wanted,
+            "equal": resumed and found == wanted,
+            "differs": differences(wanted, found) if resumed else [],
             "debris": [str(p) for p in STATE.glob(".*")],
             "steps": passed.count(b"s"),
             "redone": 0 if ended else done + after.count(b"s") - passed.count(b"s"),

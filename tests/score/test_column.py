@@ -50,7 +50,7 @@ def test_a_column_of_the_corpus_is_carried_to_its_row(
     monkeypatch.setattr(Corpus, "check_ingested", lambda self: None)
     ids = [*(f"a.jsonl:{line}" for line in range(1, 7)), "b.parquet:0"]
     found = scores(Column(column="My score"), ids)
-    assert found == [1.0, 2.5, "no value", "no number", "no value", "no value", 7.25]
+    assert found == [1.0, 2.5, "no value", "no number", "no number", "no value", 7.25]
     assert (
         "My score"
         not in json.loads(Path("artifacts/ingest/card.json").read_text())["columns_not_used"]

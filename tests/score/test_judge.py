@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from winnow.core import chat
 from winnow.core.errors import Refusal
-from winnow.score import chat
 from winnow.score.corpus import Corpus
 from winnow.score.scorers.judge import CANARIES, Judge, verdict
 
@@ -108,6 +108,14 @@ def test_no_answer_is_bought_twice_and_failures_are_tried_again(
     assert all(one["Authorization"] == "Bearer sk-canary-1234567" for one in scripted.headers)
     kept = [path.read_text() for path in Path(".winnow").rglob("*.json")]
     assert len(kept) == 14 and not any("canary" in text for text in kept)
+
+
+def test_equal_rows_at_the_same_time_are_bought_once(service: tuple[Service, str]) -> None:
+    scripted, url = service
+    scripted.pause = 0.05
+    same = pa.RecordBatch.from_pylist([ROWS.to_pylist()[0]] * 40)
+    ready = Judge(url=url, model="m", workers=8).prepare(CORPUS)
+    assert len({*ready(same)}) == 1 and set(scripted.bought.values()) == {1}
 
 
 def gullible(row: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from winnow.core.records import Generation
+from winnow.core.rouge import rouge_l
 from winnow.core.words import cut
 from winnow.evaluate.tasks import Prompt, passes
 
@@ -58,21 +59,6 @@ def self_bleu(texts: Sequence[str]) -> float | None:
         if len(words) >= 4 and len(split) > 1
     ]
     return sum(scores) / len(scores) if scores else None
-
-
-def rouge_l(candidate: str, reference: str) -> float:
-    """F1 of the longest common subsequence of lower-case words: ROUGE-L of Lin 2004."""
-    words, others = cut(candidate.lower()), cut(reference.lower())
-    # Of the words so far and the first others: their longest common subsequence.
-    longest = [0] * (len(others) + 1)
-    for word in words:
-        before = longest[:]
-        for index, other in enumerate(others):
-            if word == other:
-                longest[index + 1] = before[index] + 1
-            else:
-                longest[index + 1] = max(longest[index], before[index + 1])
-    return 2 * longest[-1] / (len(words) + len(others)) if words or others else 0.0
 
 
 def length_ratio(candidate: str, reference: str) -> float:

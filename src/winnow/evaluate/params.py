@@ -24,6 +24,17 @@ class Benchmark:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """Test rows answered greedily, and compared with their right answers."""
+
+    column: Text | None = None
+    """A column of `ingest.keep` with all right answers of a row, as SQuAD lists them; null compares
+    with the response alone."""
+    max_new_tokens: Annotated[int, Range("[1, 100000]")] = 32
+    """Tokens an answer, at most."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateConfig:
     """How a model is judged; the test set is curate's."""
 
@@ -47,6 +58,8 @@ class EvaluateConfig:
     """Of the samples."""
     benchmarks: tuple[Benchmark, ...] = ()
     """Public benchmarks to ask as well; see docs/benchmarks.md."""
+    answers: Answers | None = None
+    """Whether all test rows are answered as well, for exact match, F1 and ROUGE-L."""
     run_code: bool = False
     """Whether Python that a model wrote may be run, in a sandbox: HumanEval's solutions."""
 

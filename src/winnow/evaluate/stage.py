@@ -3,7 +3,7 @@
 Writes results/<experiment>/<seed>: experiment_config.json and train_results.json (the training's
 own), evaluation/ (metrics.json, items.parquet), quality_analysis/strata.json,
 generation_analysis/ (metrics.json, samples.jsonl), benchmarks/ (metrics.json, items.parquet) where
-evaluate.benchmarks asks for any, card.json.
+evaluate.benchmarks asks for any, answers/ (the same) where evaluate.answers does, card.json.
 """
 
 import json
@@ -21,7 +21,7 @@ from winnow.core.errors import Refusal
 from winnow.core.experiments import Experiment, declared_seeds, resolve
 from winnow.core.layout import MODELS, RESULTS, SELECTED
 from winnow.core.records import ITEM_SCHEMA, Row, Sample, TestLosses
-from winnow.evaluate import generation, harness, losses, test_set
+from winnow.evaluate import answers, generation, harness, losses, test_set
 from winnow.evaluate.params import EvaluateConfig
 from winnow.evaluate.tasks import Prompt, passes
 from winnow.evaluate.test_set import TestSet
@@ -99,9 +99,15 @@ def _judge(judged: Judged, draw: str, test: TestSet, folder: Path) -> TestLosses
     pq.write_table(table.replace_schema_metadata(None), folder / "evaluation/items.parquet")
     _generate(judged, test, folder / "generation_analysis")
     if test.benchmarks:
-        answers, by_name = harness.ask(judged, test.benchmarks, settings.batch_size, settings.seed)
+        asked, by_name = harness.ask(judged, test.benchmarks, settings.batch_size, settings.seed)
         files.write_json(folder / "benchmarks/metrics.json", by_name)
-        pq.write_table(answers, folder / "benchmarks/items.parquet")
+        pq.write_table(asked, folder / "benchmarks/items.parquet")
+    if settings.answers:
+        found, means = answers.ask(
+            judged, test.rows, test.rights, settings.answers, settings.batch_size
+        )
+        files.write_json(folder / "answers/metrics.json", means)
+        pq.write_table(found, folder / "answers/items.parquet")
     return figures
 
 

@@ -1,13 +1,13 @@
 """Prompts, and whether a completion does what a program can check."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from winnow.core import params
+from winnow.core.checks import Check, holds
 from winnow.core.errors import Refusal
 from winnow.core.records import Row
 from winnow.evaluate import ifeval
@@ -43,22 +43,12 @@ class Prompt:
 
 
 def passes(prompt: Prompt, completion: str) -> bool:
-    """Whether a completion follows every instruction, or holds the checked answer.
-
-    exact: the completion is the answer. contains: the answer occurs as words, in any case.
-    number: the last number of the completion equals it.
-    """
+    """Whether a completion follows every instruction, or holds the checked answer; see `holds`."""
     if prompt.instructions:
         return all(ifeval.follows(completion, *each) for each in prompt.instructions)
     assert prompt.answer is not None
-    if prompt.check == "exact":
-        return completion.strip() == prompt.answer.strip()
-    if prompt.check == "contains":
-        word = rf"(?<!\w){re.escape(prompt.answer.lower())}(?!\w)"
-        return re.search(word, completion.lower()) is not None
-    if prompt.check == "number":
-        numbers = re.findall(r"-?\d+(?:\.\d+)?", completion.replace(",", ""))
-        return bool(numbers) and float(numbers[-1]) == float(prompt.answer)
+    if prompt.check in get_args(Check):
+        return holds(cast("Check", prompt.check), prompt.answer, completion)
     raise Refusal(f"unknown check {prompt.check!r}: exact, contains or number")
 
 

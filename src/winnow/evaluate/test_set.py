@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from winnow.core import cards, files, sources
 from winnow.core.layout import CURATED, SCORED
 from winnow.core.records import ROW_SCHEMA
-from winnow.evaluate import benchmarks, tasks
+from winnow.evaluate import answers, benchmarks, tasks
 from winnow.evaluate.benchmarks import BenchmarkItems
 from winnow.evaluate.params import EvaluateConfig
 from winnow.evaluate.tasks import Prompt
@@ -29,6 +29,8 @@ class TestSet:
     unchecked: int
     """Tasks that no program here can check."""
     benchmarks: list[BenchmarkItems]
+    rights: list[list[str]]
+    """The right answers of each row, where `evaluate.answers` asks for any."""
     key: dict[str, Any]
     """What the results depend on, beside the model."""
 
@@ -44,7 +46,8 @@ def read(settings: EvaluateConfig) -> TestSet:
     curated = cards.read_card(CURATED, "winnow curate", "test.parquet")["files"]
     scored = cards.read_card(SCORED, "winnow score", "test.parquet")
     cards.check_inputs(SCORED, scored, "winnow score")
-    table = pq.read_table(CURATED / "test.parquet", columns=ROW_SCHEMA.names)
+    whole = pq.read_table(CURATED / "test.parquet")
+    table = whole.select(ROW_SCHEMA.names)
     scores = pq.read_table(SCORED / "test.parquet", columns=["score"])["score"].to_numpy()
     ranks = rankdata(scores, "ordinal") - 1
     prompts, unchecked = tasks.read(settings.tasks, settings.max_tasks)
@@ -65,5 +68,6 @@ def read(settings: EvaluateConfig) -> TestSet:
         tasks=prompts,
         unchecked=unchecked,
         benchmarks=chosen,
+        rights=answers.right_answers(whole, settings.answers) if settings.answers else [],
         key=key,
     )

@@ -22,7 +22,7 @@ def record(folder: Path, note: Path | None = None) -> None:
     and each model version once. Where MLflow is not installed, a line says that there is no record.
 
     Args:
-        folder: what train, evaluate or analyze published.
+        folder: what generate, train, evaluate or analyze published.
         note: removed when the record is complete.
 
     Raises:

@@ -19,7 +19,7 @@ IDENTITY = "winnow.card"
 """The tag that tells a folder's run from all others."""
 QUESTIONS = (
     *("performance_vs_size", "efficiency_metrics", "hypothesis", "confounds", "power"),
-    *("scaling", "proxy"),
+    *("scaling", "proxy", "composite", "investments"),
 )
 """Of analyze, whose numbers become metrics as they stand."""
 Json = dict[str, Any]
@@ -34,8 +34,9 @@ def record(folder: Path, token: str) -> None:
     """
     runs = Runs()
     with reaching():
-        if read_json(folder / CARD)["stage"] == "analyze":
-            _analysis(runs, folder)
+        stage = read_json(folder / CARD)["stage"]
+        if stage in PARTS:
+            PARTS[stage](runs, folder)
         else:
             _cell(runs, folder, token)
 
@@ -157,6 +158,27 @@ def _analysis(runs: Runs, folder: Path) -> None:
         registry.crown(runs.client, name, dict(zip(seeds, arm["loss_by_seed"], strict=True)))
 
 
+def _generation(runs: Runs, folder: Path) -> None:
+    """How unique each recipe's rows are, with the figures."""
+    card, numbers = read_json(folder / CARD), Json()
+    for name, recipe in read_json(folder / "report.json").items():
+        numbers[name] = recipe["duplication"] | {
+            "forecast": {
+                match: said["estimates"][0] if said["estimates"] else {}
+                for match, said in recipe["forecast"].items()
+            }
+        }
+    tag = _identity("generate", card["folder"], card["files"])
+    run_id = runs.the_only(IDENTITY, tag)
+    run_id = run_id or runs.create("generate", {IDENTITY: tag, "stage": "generate"})
+    ended = _published_at(folder)
+    if not runs.is_whole(run_id):
+        with _ending(runs, run_id, ended):
+            runs.log(run_id, [(ended, numbers | {"step": 0})])
+            for name in ("report.json", "figures"):
+                runs.client.log_artifact(run_id, str(folder / name))
+
+
 def _figures(analysis: Json) -> Json:
     """An analysis's numbers by the names of their metrics."""
     figures = {key: analysis[key] for key in QUESTIONS if key in analysis}
@@ -180,3 +202,7 @@ def _figures(analysis: Json) -> Json:
     counts["skipped"] = sum(files["skipped"].values())
     figures["ingest"] = {"files": counts, "rows_dropped": dropped}
     return figures
+
+
+PARTS = {"analyze": _analysis, "generate": _generation}
+"""The stages whose folder is no cell of a grid."""

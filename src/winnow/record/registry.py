@@ -58,12 +58,15 @@ def _logged(client: MlflowClient, run_id: str, folder: Path, description: Mappin
     if not run.outputs.model_outputs:
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     if model.status != LoggedModelStatus.READY:
+        from winnow.models.rewards import REPORT
+
+        is_reward = (folder / REPORT).exists()
         with tempfile.TemporaryDirectory() as partial:
             path = f"{partial}/model"
             mlflow.transformers.save_model(
                 _whole(folder, Path(partial, "whole")),
                 path,
-                task="text-generation",
+                task="text-classification" if is_reward else "text-generation",
                 mlflow_model=Model(model.artifact_location, run_id, model_id=model.model_id),
                 pip_requirements=[f"{p}=={_version(p)}" for p in ("torch", "transformers")],
                 model_card=_card(description),

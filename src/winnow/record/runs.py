@@ -168,14 +168,17 @@ class Runs:
         arms, seeds = experiment_names(), declared_seeds()
         identity = fingerprint([arms, seeds, file_hash(TEST_ROWS)])[:16]
         same = f"tags.stage = 'grid' and tags.grid = '{identity}'"
-        if not self.search(same):
+        if not (found := self.search(same)):
             tags = {"stage": "grid", "grid": identity, MLFLOW_RUN_NOTE: ", ".join(arms)}
             made = self._create(f"grid of {len(arms)} experiments, {len(seeds)} seeds", tags)
-            self.client.set_terminated(made)
             # Another process may have been as quick: the older run is the grid's.
-            if self.search(same)[0] != made:
+            found = self.search(same)
+            if found[0] != made:
                 self.client.delete_run(made)
-        return self.search(same)[0]
+        # The process that made it may have been killed before this.
+        if not self.is_whole(found[0]):
+            self.client.set_terminated(found[0])
+        return found[0]
 
     def describe(self, run_id: str, stage: str, description: Json) -> None:
         """Give a run the params and the input that it does not have yet."""

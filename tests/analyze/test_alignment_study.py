@@ -1,0 +1,226 @@
+"""The study of alignment: what it declares, its pairs, its judge, its table, and two arms of it.
+
+pytest tests/analyze/test_alignment_study.py
+"""
+
+import ast
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+from tiny import ROOT, write_params
+
+from corpora import form
+from corpora.planted.dice import Dice
+from corpora.planted.family import FAMILIES
+from studies.alignment import rows, table
+from winnow.analyze.judges import Answered, Pair
+from winnow.analyze.params import AnalyzeConfig, Preferences
+from winnow.core.experiments import resolve
+from winnow.core.objectives import name_of
+from winnow.core.params import load
+from winnow.core.records import Row, Sample
+from winnow.curate.params import CurateConfig
+from winnow.evaluate.params import EvaluateConfig
+
+STUDY = ROOT / "studies/alignment"
+PLAIN = YAML(typ="safe")
+
+
+@pytest.mark.parametrize("folder", [STUDY, STUDY / "rates"])
+def test_the_study_is_declared_in_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = PLAIN.load(folder / "params.yaml")
+    monkeypatch.chdir(folder)
+    arms = resolve(params["experiments"])
+    assert {arm.recipe_name for arm in arms} == set(params["train"]["recipes"])
+    assert {arm.tier_name for arm in arms} == set(params["select"]["tiers"])
+    settings = load("analyze", AnalyzeConfig)
+    assert settings.preferences and settings.preferences.baseline in params["experiments"]
+    assert Path(params["train"]["init"]).is_dir()
+    curate, tier = load("curate", CurateConfig), params["select"]["tiers"]["pairs_400"]
+    assert curate.validation + curate.test + tier["count"] == rows.PAIRS * len(FAMILIES)
+    number = rows.TASKS if folder == STUDY else rows.RATES
+    assert load("evaluate", EvaluateConfig).max_tasks == number * len(FAMILIES)
+
+
+def test_rates_are_tried_alike_for_all_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, tried = (PLAIN.load(STUDY / name) for name in ("params.yaml", "rates/params.yaml"))
+    assert not set(grid["seeds"]) & set(tried["seeds"])
+    methods, models = tried["train"]["recipes"], tried["train"]["models"]
+    assert tried["experiments"] == [f"pairs_400_{m}_{one}" for one in methods for m in models]
+    for name, recipe in methods.items():
+        declared = grid["train"]["recipes"][name]
+        assert recipe | {"learning_rate": declared["learning_rate"]} == declared
+        scales = [one["learning_rate_scale"] for one in models.values()]
+        ratio = float(declared["learning_rate"]) / float(recipe["learning_rate"])
+        assert min(scales) <= ratio <= max(scales) * 1.001
+    monkeypatch.chdir(STUDY)
+    names = {name_of(arm.recipe.objective) for arm in resolve(grid["experiments"])}
+    assert names == {"response", "dpo", "simpo", "orpo", "kto"}
+
+
+def test_dvc_depends_on_what_the_code_imports() -> None:
+    stages = PLAIN.load(STUDY / "dvc.yaml")["stages"]
+    for script, stage in (("rows.py", "rows"), ("table.py", "grid"), ("table.py", "rates")):
+        home = STUDY / stages[stage].get("wdir", "")
+        deps = [(home / dep).resolve() for dep in stages[stage]["deps"]]
+        assert (STUDY / script).resolve() in deps
+        for node in ast.walk(ast.parse((STUDY / script).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                base = ROOT / "src" if node.module.startswith("winnow") else ROOT
+                path = base.joinpath(*node.module.split("."))
+                path = path if path.exists() else path.with_suffix(".py")
+                if path.exists():
+                    assert any(path.is_relative_to(dep) for dep in deps), (stage, node.module)
+    made = {f"{STUDY}/{out}" for out in stages["rows"]["outs"]}
+    used = {f"{STUDY}/corpus", f"{STUDY}/tasks.jsonl", f"{STUDY}/rates/tasks.jsonl"}
+    assert made == used
+
+
+def test_pairs_are_a_clean_and_a_faulty_answer_and_no_question_stands_twice(tmp_path: Path) -> None:
+    rows.main(tmp_path)
+    read = [
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("corpus/pairs.jsonl", "tasks.jsonl", "rates/tasks.jsonl")
+    ]
+    asked = [(row["instruction"], row["input"]) for part in read for row in part]
+    assert len(set(asked)) == len(asked)
+    faults = [row["fault"] for row in read[0]]
+    counts = {fault: faults.count(fault) for fault in rows.FAULTS}
+    assert min(counts.values()) > len(faults) / len(rows.FAULTS) * 0.9, counts
+    by_name = [*FAMILIES]
+    for at, row in enumerate(read[0]):
+        family = by_name[at % len(by_name)]
+        assert form.is_well_formed(family, row["chosen"]) and row["chosen"] != row["rejected"]
+    assert all(row["family"] in FAMILIES for row in read[1] + read[2])
+
+
+def test_the_form_of_an_answer_tells_faults_but_not_wrong_facts() -> None:
+    shares = form._shares(8)
+    assert shares["clean"] == shares["wrong"] == 1
+    assert max(shares[fault] for fault in ("off_topic", "rambling", "repetitive")) < 0.02
+    assert max(shares["truncated"], shares["shuffled"]) < 0.15
+    assert not any(form.is_well_formed(name, "") for name in FAMILIES)
+
+
+def _tasks(folder: Path, number: int) -> list[dict[str, str]]:
+    dice = Dice(5)
+    items = [*rows.distinct(dice, number, set())]
+    rows.write(folder / "tasks.jsonl", rows.asked(items))
+    good = [item.response for item in items]
+    return [task | {"good": text} for task, text in zip(rows.asked(items), good, strict=True)]
+
+
+def _question(task: dict[str, str]) -> str:
+    return Row("", "", task["instruction"], task["input"], "").question
+
+
+def test_the_judge_wants_the_task_done_and_then_its_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for task in _tasks(tmp_path, 1):
+        done, formed = Answered(f"{task['good']} {task['good']}", 1.0), Answered(task["good"], 0.0)
+        bad, unknown = Answered("", 0.0), Answered("a")
+        pairs = [(done, formed), (formed, done), (formed, bad), (bad, formed), (bad, bad)]
+        question = _question(task)
+        asked = [Pair(question, *each) for each in [*pairs, (bad, unknown)]]
+        assert table.better(asked) == [1.0, 0.0, 1.0, 0.0, 0.5, None]
+
+
+@dataclass(eq=False)
+class Planted:
+    """A study with samples and costs, and nothing else."""
+
+    arms: tuple[Any, ...]
+    seeds: tuple[int, ...]
+
+
+def _planted(tasks: list[dict[str, str]], rates: dict[str, float]) -> Planted:
+    dice, arms = np.random.default_rng(0), []
+    for recipe, rate in rates.items():
+        runs = []
+        for _ in range(3):
+            samples = []
+            for task in tasks:
+                is_done = bool(dice.random() < rate)
+                text = task["good"] if is_done else ""
+                prompt = Row("", "", _question(task), "", "").prompt
+                samples.append(
+                    Sample(
+                        prompt=prompt,
+                        completion=text,
+                        passed=is_done,
+                        reference=None,
+                        answer=task["answer"],
+                    )
+                )
+            cost = SimpleNamespace(flops=1e9 * (1 + len(arms)), train_time=2.0 * (1 + len(arms)))
+            runs.append(SimpleNamespace(samples=samples, train=cost))
+        name = f"pairs_400_1M_{recipe}"
+        arm = {"name": name, "model": "1M", "model_name": f"1M_{recipe}", "recipe": recipe}
+        arms.append(
+            SimpleNamespace(
+                **arm, budget=None, runs=tuple(runs), mean=lambda of, r=runs: sum(map(of, r)) / 3
+            )
+        )
+    return Planted(tuple(arms), (0, 1, 2))
+
+
+def test_the_table_has_a_row_a_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tasks = _tasks(tmp_path, 6)
+    study: Any = _planted(tasks, {"sft": 0.5, "dpo": 0.8, "kto": 0.5})
+    asked = Preferences(baseline="pairs_400_1M_sft", judge="studies.alignment.table:better")
+    settings = AnalyzeConfig(preferences=asked, resamples=100)
+    found = table.methods(study, settings, [arm.name for arm in study.arms])
+    assert [*found] == ["sft", "dpo", "kto"]
+    dpo = found["dpo"]
+    passed = [one.passed for run in study.arms[1].runs for one in run.samples]
+    assert dpo.tasks.value == pytest.approx(np.mean(passed))
+    # An answer here is a clean one or none, so that both figures are the same.
+    assert dpo.well_formed == dpo.tasks and dpo.flops == 2 and dpo.seconds == 2
+    assert dpo.more_tasks and dpo.more_tasks.low > 0.1 and dpo.win_rate and dpo.win_rate.low > 0.55
+    assert found["kto"].more_tasks and found["kto"].more_tasks.holds_zero
+    assert found["sft"].more_tasks is found["sft"].win_rate is None
+    said = table.table(found, "sft").splitlines()
+    assert len(said) == 5 and "win rate against sft" in said[0] and said[3].startswith("| dpo | ")
+    assert said[3].endswith("| 2.00 | 2.0 | 6.5 | 14% | 2 |")
+
+
+@pytest.mark.slow
+def test_two_arms_go_through_the_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the pairs and tasks, one seed; paths of the base are those of the checkout."""
+    for name, value in (("PAIRS", 5), ("TASKS", 1), ("RATES", 1)):
+        monkeypatch.setattr(rows, name, value)
+    rows.main(tmp_path)
+    params = PLAIN.load(STUDY / "params.yaml")
+    base = str(ROOT / "base/models/all_100pct_1M/0")
+    params["curate"] |= {"tokenizer": base, "validation": 4, "test": 4}
+    params["train"] |= {"init": base}
+    tiers = {"pairs_40": params["select"]["tiers"]["pairs_400"] | {"count": 40}}
+    params |= {"seeds": [0], "select": {"tiers": tiers}}
+    params["experiments"] = ["pairs_40_1M_sft", "pairs_40_1M_dpo"]
+    params["evaluate"] |= {"max_new_tokens": 40}
+    params["analyze"]["preferences"]["baseline"] = "pairs_40_1M_sft"
+    params["analyze"]["resamples"] = 100
+    write_params(tmp_path, params)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    for name in ("ingest", "curate", "score", "select", "train", "evaluate", "analyze"):
+        arms: dict[str, list[Any]] = {
+            "select": [[]],
+            "train": [["all"], None, False],
+            "evaluate": [["all"], None, False],
+        }
+        importlib.import_module(f"winnow.{name}.stage").run(*arms.get(name, []))
+    told = json.loads(Path("analysis/analysis.json").read_text())["studies.alignment.table:ask"]
+    assert {*told} == {"sft", "dpo"} and told["dpo"]["flops"] > 1
+    assert 0 <= told["dpo"]["well_formed"]["value"] <= 1 and told["dpo"]["words"]["value"] > 1
+    assert "win rate against sft" in Path("analysis/report.html").read_text()
