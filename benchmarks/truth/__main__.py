@@ -25,7 +25,7 @@ def share(part: int, whole: int) -> str:
     return f"{part}/{whole} ({100 * part / whole:.0f}%)" if whole else "–"
 
 
-def _line(name: str, asked: list[Decision]) -> str:
+def _line(name: str, asked: list[Decision], seeds: int) -> str:
     kept = [d for d in asked if d.answer.kind == "keep"]
     given = [d.truth[_kept(d)] - d.truth[d.best] for d in kept]
     close = [d for d in asked if d.answer.kind == "too close"]
@@ -44,8 +44,8 @@ def _line(name: str, asked: list[Decision]) -> str:
     ]
     margins = [(d, pair) for d in asked for pair in d.margins]
     covered = [1 for d, pair in margins if d.holds(pair, 1.0)]
-    # The truth is itself a mean: of twelve seeds and 1,200 rows three times what was asked.
-    corrected = [1 for d, pair in margins if d.holds(pair, math.sqrt(4 / 3))]
+    # The truth is itself a mean, of so many times the seeds and rows that were asked.
+    corrected = [1 for d, pair in margins if d.holds(pair, math.sqrt(seeds / (seeds - SEEDS)))]
     cells = [
         str(len(asked)),
         share(sum(lost == 0 for lost in given), len(kept)),
@@ -73,7 +73,7 @@ def _named(decision: Decision) -> set[str]:
     return {arm.tier_name for arm in (verdict.best, *verdict.tied)}
 
 
-def _decisions(found: list[Decision]) -> Iterable[str]:
+def _decisions(found: list[Decision], seeds: int) -> Iterable[str]:
     yield (
         "| corpus or budget | decisions | exactly the best where it decides | within the margin "
         "| too close to call | the best is among them | claims on the score that are true "
@@ -82,12 +82,14 @@ def _decisions(found: list[Decision]) -> Iterable[str]:
     yield "| --- " * 9 + "|"
     measured = [decision for decision in found if decision.steps in STEPS]
     for kind in NOISE:
-        yield _line(kind, [d for d in measured if d.kind == kind])
+        yield _line(kind, [d for d in measured if d.kind == kind], seeds)
     for steps in STEPS:
-        yield _line(f"{steps} steps", [d for d in measured if d.steps == steps])
-    yield _line("**all**", measured)
+        yield _line(f"{steps} steps", [d for d in measured if d.steps == steps], seeds)
+    yield _line("**all**", measured, seeds)
     yield _line(
-        f"{BETWEEN} steps, between two that were trained", [d for d in found if d.steps == BETWEEN]
+        f"{BETWEEN} steps, between two that were trained",
+        [d for d in found if d.steps == BETWEEN],
+        seeds,
     )
 
 
@@ -115,7 +117,7 @@ def main() -> None:
     if seeds < 3 * SEEDS:
         parser.error(f"--seeds: expected {3 * SEEDS} or more, found {seeds}")
     train_all(grid(seeds), FOLDER)
-    for line in _decisions(list(decisions(seeds, FOLDER))):
+    for line in _decisions(list(decisions(seeds, FOLDER)), seeds):
         print(line)
     flops = {name: flops_per_position(shape(model, VOCABULARY)) for name, model in MODELS.items()}
     part = flops["replica"] / PART / flops["larger"]

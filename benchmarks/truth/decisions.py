@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.truth.corpora import NOISE, ROWS, TEST_ROWS, corpus
-from benchmarks.truth.trainings import BETWEEN, SHARES, STEPS, TIERS, Training, read
+from benchmarks.truth.trainings import BETWEEN, REPLICA_SEEDS, SHARES, STEPS, TIERS, Training, read
 from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions.dial import Dial, dial
@@ -19,7 +19,7 @@ from winnow.analyze.study import Arm, Run, Study, estimates
 
 SETTINGS = AnalyzeConfig(resamples=100)
 SEEDS, ITEMS = 3, 300
-"""What a user pays for. The truth is that of all other seeds and test rows."""
+"""What a user pays for. The truth is that of all other seeds, and of as many times as many rows."""
 TOPS = tuple(f"top_{share}" for share in SHARES)
 PAIRS = (*combinations(TOPS, 2), *((f"top_{s}", f"matched_{s}") for s in SHARES[:-1]))
 """Whose margins are held against the truth: all tops, and every top against its control."""
@@ -134,7 +134,7 @@ def decisions(num_seeds: int, folder: Path) -> Iterator[Decision]:
         for first in range(0, num_seeds - SEEDS + 1, SEEDS):
             seeds = list(range(first, first + SEEDS))
             order = np.random.default_rng([3, number, first]).permutation(TEST_ROWS)
-            rows, others = order[:ITEMS], order[ITEMS:]
+            rows, others = order[:ITEMS], order[ITEMS : ITEMS * num_seeds // SEEDS]
             study = _study(kind, seeds, rows, folder)
             losses = estimates(study, SETTINGS)
             rest = [seed for seed in range(num_seeds) if seed not in seeds]
@@ -174,10 +174,8 @@ def rankings(num_seeds: int, folder: Path) -> Iterator[Ranking]:
     for kind in NOISE:
         tokens = np.array([len(document) for document in corpus(kind).test], dtype=np.int64)
         for steps in STEPS:
-            larger, proxy = (
-                _losses(kind, model, steps, range(num_seeds), folder)
-                for model in ("larger", "replica")
-            )
+            larger = _losses(kind, "larger", steps, range(num_seeds), folder)
+            proxy = _losses(kind, "replica", steps, range(REPLICA_SEEDS), folder)
             truth = Estimates.of(
                 dict.fromkeys(TIERS, "larger"), larger, tokens, resamples=1, confidence=0.9, seed=0
             )
@@ -185,7 +183,7 @@ def rankings(num_seeds: int, folder: Path) -> Iterator[Ranking]:
             sure = [not truth.margin(names[a], names[b]).holds_zero for a, b in pairs]
             is_lower = np.array([truth.values[a] < truth.values[b] for a, b in pairs])
             same = np.zeros(len(pairs), np.int64)
-            asked = range(0, num_seeds - SEEDS + 1, SEEDS)
+            asked = range(0, REPLICA_SEEDS, SEEDS)
             for first in asked:
                 means = proxy[:, first : first + SEEDS].sum(axis=2).mean(axis=1)
                 same += is_lower == np.array([means[a] < means[b] for a, b in pairs])

@@ -45,6 +45,7 @@ MODELS = {
 RATE = 4e-3
 STEPS = (50, 200, 800)
 """Optimizer steps of the larger model, and of its replica."""
+REPLICA_SEEDS = 6
 BETWEEN = 400
 """Steps that only the truth is known of: the program must answer from those on both sides."""
 
@@ -146,9 +147,9 @@ def _keep(training: Training, folder: Path) -> None:
 
 
 def grid(seeds: int) -> list[Training]:
-    """All trainings, seed by seed; those in between at the end, with half of the seeds."""
-    asked = [(steps, model) for steps in STEPS for model in MODELS]
-    rounds = [(seed, asked) for seed in range(seeds)]
+    """All trainings, seed by seed; the replicas', and half of the seeds in between, at the end."""
+    rounds = [(seed, [(steps, "larger") for steps in STEPS]) for seed in range(seeds)]
+    rounds += [(seed, [(steps, "replica") for steps in STEPS]) for seed in range(REPLICA_SEEDS)]
     rounds += [(seed, [(BETWEEN, "larger")]) for seed in range(seeds // 2)]
     return [
         Training(kind, tier, model, steps, seed)
