@@ -64,7 +64,7 @@ test: .venv  ## run the tests that take seconds: make test [ARGS="tests/score -x
 	@$(RUN) $(PYTEST) -m "not slow" $(ARGS)
 
 test-all: .venv  ## run all tests, half an hour and more: make test-all [ARGS=tests/faults]
-	@$(RUN) $(PYTEST) $(ARGS)
+	@$(RUN) $(PYTEST) --durations 25 $(ARGS)
 
 check: .venv  ## look for faults without running anything: style, types, workflows, images
 	@$(BIN)/ruff check .

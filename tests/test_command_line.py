@@ -272,3 +272,10 @@ def test_a_plan_is_near_what_trainings_then_say(
     assert "0 trainings to come" in said
     assert "FLOP/s, as its fastest finished training reached here" in said
     assert re.search(r"tiny: least visible margin 0\.\d{4} nats a token", said)
+
+
+def test_models_are_loaded_without_packages_that_no_model_uses(tmp_path: Path) -> None:
+    program = "import sys, winnow.models.judged, winnow.models.gpt2; print(*sys.modules)"
+    names = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
+    assert "transformers.generation.candidate_generator" in names.split()
+    assert not {"sklearn", "scipy"} & {*names.split()}

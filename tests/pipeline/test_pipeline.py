@@ -121,7 +121,7 @@ def test_one_number_of_a_recipe_runs_only_its_cells(grid: Grid) -> None:
 
 
 def _kill_in_the_middle_of(folder: Path, cell: str) -> str:
-    """Start `dvc repro`, kill it with all its children at a checkpoint; what it had said by then."""
+    """Start `dvc repro`, kill it and its children at a checkpoint; what it had said by then."""
     state = folder / ".winnow/train" / cell
     before = {*state.glob("step-*")}
     log = folder / ".winnow/killed.log"
