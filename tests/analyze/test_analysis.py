@@ -243,6 +243,14 @@ def test_one_arm_is_refused_in_words(tmp_path: Path, tracker: Any, capsys: Any) 
     assert "Nothing to compare" in page().words
 
 
+def test_what_holds_of_several_models_is_said_once(
+    tmp_path: Path, tracker: Any, capsys: Any
+) -> None:
+    build(tmp_path, ["high_1k_1M", "high_1k_4M"], [0, 1, 2])
+    stage.run()
+    assert capsys.readouterr().out.count("Nothing to compare") == 1
+
+
 def test_no_top_arm_still_makes_a_report(tmp_path: Path, tracker: Any, capsys: Any) -> None:
     build(tmp_path, ["random_1k_1M"], [0, 1, 2])
     stage.run()

@@ -305,15 +305,26 @@ def comparisons(study: Study, judged: Mapping[str, Verdict]) -> list[tuple[str, 
     return rows
 
 
-def ask(study: Study, settings: AnalyzeConfig) -> Answer:
-    """The headline, the verdicts under it, and the two figures that show them."""
-    losses, judged = estimates(study, settings, settings.metric), verdicts(study, settings)
+def _choices(study: Study, judged: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
+    """The verdicts that the headline speaks of, what is said of several models alike once."""
     # Arms whose weights are drawn explore mixtures: none of them is a choice to be kept.
-    choices = {
+    kept = {
         name: verdict
         for name, verdict in judged.items()
         if any(arm.tier.draw is None for arm in study.models()[name])
     } or judged
+    silent = {
+        v.sentence: name
+        for name, v in reversed(list(kept.items()))
+        if v.kind == "nothing to compare"
+    }
+    return {n: v for n, v in kept.items() if silent.get(v.sentence, n) == n}
+
+
+def ask(study: Study, settings: AnalyzeConfig) -> Answer:
+    """The headline, the verdicts under it, and the two figures that show them."""
+    losses, judged = estimates(study, settings, settings.metric), verdicts(study, settings)
+    choices = _choices(study, judged)
     said = headline(choices, study, losses.unit)
     rows = comparisons(study, choices)
     first = next(iter(choices.values()))
