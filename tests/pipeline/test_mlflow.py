@@ -99,6 +99,11 @@ def test_mlflow_run_trains_nothing_twice(untracked: Path) -> None:
     assert len(runs_of(untracked)) == before + 1
 
 
+def test_mlflow_run_runs_the_pipeline_of_another_folder(untracked: Path) -> None:
+    said = shell(untracked, MLFLOW, "run", ".", "-e", "main", "-P", "study=base", "-b", "host")
+    assert "Stage 'base' didn't change, skipping" in said
+
+
 @pytest.mark.parametrize("engine", ["none", "away"])
 def test_without_an_image_mlflow_run_says_what_to_do_and_leaves_no_run(
     engine: str, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
