@@ -8,14 +8,15 @@ alpaca_claude_t45.parquet. labels.csv is that of every other row, for the scorer
 target.jsonl are the 175 tasks that people wrote for Self-Instruct, for `dsir`.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import pandas as pd
 
 FIELDS = ["instruction", "input", "response"]
 HERE = Path(__file__).parent
+SETS = ("alpaca_random_9k", "alpaca_claude_t45", "self_instruct_seed_tasks")
 
 
 def main(sets: Path, count: int) -> None:
@@ -42,4 +43,12 @@ def write(path: Path, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 3000)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("sets", type=Path, help="folder of the sets")
+    parser.add_argument("rows", type=int, nargs="?", default=3000)
+    given = parser.parse_args()
+    if missing := [name for name in SETS if not (given.sets / f"{name}.parquet").is_file()]:
+        parser.error(
+            f"{given.sets}: expected {', '.join(SETS)} as .parquet, {missing[0]} is missing"
+        )
+    main(given.sets, given.rows)
