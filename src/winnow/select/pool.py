@@ -1,23 +1,20 @@
 """What a rule chooses from, and the orders that it chooses by.
 
 Every order ends in the content hash and the id, and every draw is an order by a hash of seed and
-content, so neither the order of rows nor the number of workers changes a tier.
+content, so the order of rows does not change a tier.
 """
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.core import engine
 from winnow.core.experiments import Tier
-
-PART_ROWS = 2**18
-"""Rows of which a core finds the first ones at once: a matter of memory, not of results."""
+from winnow.select.compact import PART_ROWS, digits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -26,8 +23,8 @@ class Pool:
 
     tier: Tier
     rows: pd.DataFrame
-    """The score table: of the named sources alone where the tier names some, and without the rows
-    that have no score where one chooses."""
+    """The compact score table: of the named sources alone where the tier names some, and without
+    the rows that have no score where one chooses."""
     scores: pd.Series
     """By which a scored rule chooses: more is better."""
     number: int
@@ -48,22 +45,18 @@ class Pool:
         salt = f"{salt}/{self.seed}"
         # pandas asks for 16 characters.
         key = hashlib.blake2b(salt.encode(), digest_size=8).hexdigest()
-        hashes = self.rows["hash"].to_numpy(object)
-        keys = pd.util.hash_array(hashes, hash_key=key, categorize=False)
+        keys, hashes = np.empty(len(self.rows), np.uint64), self.rows["hash"]
+        for start in range(0, len(keys), PART_ROWS):
+            part = np.array([*digits(hashes.iloc[start : start + PART_ROWS])], object)
+            found = pd.util.hash_array(part, hash_key=key, categorize=False)
+            keys[start : start + PART_ROWS] = found
         return pd.Series(keys, self.rows.index)
 
     def first(self, by: pd.Series, number: int, descending: bool = False) -> pd.Index:
         """Labels of the first rows by a key of some or all rows, in their order."""
-        rows = self.rows if len(by) == len(self.rows) else self.rows.loc[by.index]
-        table = pa.table({"by": by, "hash": rows["hash"], "id": rows["id"], "at": by.index})
-        parts = (table.slice(start, PART_ROWS) for start in range(0, len(table), PART_ROWS))
-        find = partial(_first, number, "descending" if descending else "ascending")
-        if number < PART_ROWS:
-            table = pa.concat_tables(engine.each(find, parts))
-        return pd.Index(find(table)["at"].to_numpy())
-
-
-def _first(number: int, order: str, rows: pa.Table) -> pa.Table:
-    """The first rows in an order that ends in hash and id; all of them where there are no more."""
-    keys = [("by", order), ("hash", "ascending"), ("id", "ascending")]
-    return rows.take(pc.select_k_unstable(rows, number, keys))
+        ties = self.rows["tie"]
+        ties = ties if len(by) == len(ties) else ties.loc[by.index]
+        order = "descending" if descending else "ascending"
+        table = pa.table({"by": by, "tie": ties})
+        places = pc.sort_indices(table, [("by", order), ("tie", "ascending")])[:number]
+        return by.index[places.to_numpy()]

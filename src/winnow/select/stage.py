@@ -5,76 +5,43 @@ Writes artifacts/select: <tier>/ (a dataset with train and the shared validation
 every seed; statistics.json, histogram.png, experiments/<experiment>.json, card.json.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import csv
 
-from winnow.core import cards, engine, files, params
+from winnow.core import cards, files, params, rules
 from winnow.core.errors import Refusal
-from winnow.core.experiments import Experiment, Tier, declared_seeds, resolve
+from winnow.core.experiments import Experiment, Tier, declared_seeds, resolve, score_column
 from winnow.core.layout import CURATED, SCORED, SELECTED, scores_name
-from winnow.core.progress import progress
-from winnow.core.records import CURATED_SCHEMA, CUTTING, DIMENSIONS, REJECTED, TierStatistics
+from winnow.core.records import CUTTING, REJECTED, TierStatistics
+from winnow.select import draws
+from winnow.select.arranged import BLOCK_ROWS
+from winnow.select.compact import compact, digits
 from winnow.select.params import SelectConfig
 from winnow.select.tiers import Cuts
 
-
-def _fingerprint(hashes: pa.ChunkedArray) -> str:
-    """The SHA-256 of rows by their content hashes, in their order."""
-    return files.bytes_hash("".join(hashes.to_pylist()).encode())
-
-
-def _save(path: Path, train: pa.Table, validation: pa.Table) -> None:
-    from datasets import Dataset, DatasetDict
-
-    # A fingerprint from the content: the default one is random, and would change equal bytes.
-    parts = {"train": train, "validation": validation}
-    DatasetDict(
-        {
-            name: Dataset(table, fingerprint=_fingerprint(table["hash"])[:16])
-            for name, table in parts.items()
-        }
-    ).save_to_disk(path)
-
-
-def _spreadsheet_safe(texts: pa.Array) -> pa.Array:
-    """Cells that no spreadsheet takes for a formula (OWASP ASVS 1.2.10)."""
-    formulas = pc.match_substring_regex(texts, r"^[=+\-@\t\r\x00]")
-    return pc.if_else(formulas, pc.binary_join_element_wise("'", texts, ""), texts)
-
-
-def _write_scores(path: Path, rows: pd.DataFrame, scorers: list[str]) -> None:
-    names = ("id", "score", *DIMENSIONS, *(name for name in scorers if name in rows))
-    columns = {name: pa.array(rows[name], from_pandas=True) for name in names}
-    columns = (
-        {"idx": pa.array(rows.index)}
-        | columns
-        | {"id": _spreadsheet_safe(columns["id"].cast(pa.string()))}
-    )
-    csv.write_csv(pa.table(columns), path, csv.WriteOptions(quoting_style="needed"))
+COUNTS = ("score", "num_tokens", "num_response_words")
+"""What every cut may read, beside what its tier names."""
 
 
 def _statistics(
-    tier: Tier,
-    rows: pd.DataFrame,
-    pool: int,
-    of: pd.Index | None,
-    components: dict[str, dict[str, Any]],
+    cuts: Cuts, name: str, seed: int, components: dict[str, dict[str, Any]]
 ) -> TierStatistics:
-    score = rows["score"]
+    tier, rows = cuts.tiers[name], cuts.scores.loc[cuts.rows(name, seed)]
+    of, score = cuts.rows(tier.of, seed) if tier.of else None, rows["score"]
     return TierStatistics(
         rule=tier.rule,
-        sha256=_fingerprint(pa.chunked_array([rows["hash"]])),
+        sha256=draws.fingerprint(digits(rows["hash"])),
         num_rows=len(rows),
         num_tokens=int(rows["num_tokens"].sum()),
-        share=len(rows) / pool,
+        share=len(rows) / len(cuts.scores),
         min=float(score.min()),
         max=float(score.max()),
         mean=float(score.mean()),
@@ -86,7 +53,8 @@ def _statistics(
 
 
 def _by_source(rows: pd.DataFrame) -> dict[str, int]:
-    return {str(name): int(number) for name, number in rows["source"].value_counts().items()}
+    numbers = rows["source"].value_counts()
+    return {str(name): int(number) for name, number in numbers.items() if number}
 
 
 def _histogram(path: Path, scores: dict[str, pd.Series]) -> None:
@@ -98,7 +66,9 @@ def _histogram(path: Path, scores: dict[str, pd.Series]) -> None:
 
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     for name, values in scores.items():
-        axes.hist(values, bins=60, range=(0, 1), histtype="step", linewidth=1.5, label=name)
+        # Counted before: matplotlib takes the rows' own memory several times.
+        counts, edges = np.histogram(values, 60, (0, 1))
+        axes.hist(edges[:-1], edges, weights=counts, histtype="step", linewidth=1.5, label=name)
     axes.set(xlabel="quality score", ylabel="rows", yscale="log", title="Scores by tier")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120, metadata={"Software": None})
@@ -133,11 +103,9 @@ def run(experiments: list[str]) -> None:
     scored = cards.read_card(SCORED, "winnow score")
     cards.check_inputs(SCORED, scored, "winnow score")
     cards.read_card(CURATED, "winnow curate", "train.parquet", "validation.parquet")
-    scores = pq.read_table(SCORED / "train.parquet").to_pandas()
-    scores["is_pair"] = _are_pairs()
     scorers = scored["scorers"]
     lowest = [name for name in scorers if scorers[name]["best"] == "lowest"]
-    cuts = Cuts(settings.tiers, scores, settings.seed, lowest)
+    cuts = Cuts(settings.tiers, _scores(settings.tiers.values()), settings.seed, lowest)
     for arm in arms:
         _check_scorers(arm, scorers)
         cuts.size(arm.tier_name)
@@ -146,13 +114,12 @@ def run(experiments: list[str]) -> None:
         "params": {"seed": settings.seed},
         "inputs": {str(SCORED): files.fingerprint(scored["files"])},
     }
-    with cards.lock("select"), engine.running(), cards.publish_folder(SELECTED, card) as folder:
+    with cards.lock("select"), cards.publish_folder(SELECTED, card) as folder:
         statistics = _write_draws(folder, cuts, arms, seeds, [*scorers])
         files.write_json(folder / "statistics.json", statistics)
-        _histogram(
-            folder / "histogram.png",
-            {arm.tier_name: scores["score"][cuts.rows(arm.tier_name, seeds[0])] for arm in arms},
-        )
+        shown = {arm.tier_name: cuts.rows(arm.tier_name, seeds[0]) for arm in arms}
+        scores = {name: cuts.scores["score"][rows] for name, rows in shown.items()}
+        _histogram(folder / "histogram.png", scores)
         for arm in arms:
             # What dvc.yaml lets a training depend on: another number in a recipe changes the cards
             # of the arms that use it, and no others.
@@ -177,43 +144,44 @@ def run(experiments: list[str]) -> None:
     print(f"select: {number} tiers for {len(arms)} experiments -> {SELECTED}")
 
 
+def _scores(tiers: Iterable[Tier]) -> pd.DataFrame:
+    """The compact score table, with the columns that tiers are cut by: all where the rule is a
+    user's own, which may read any."""
+    path = SCORED / "train.parquet"
+    tiers = [*tiers]
+    is_own = any(rules.find(tier.rule).choose for tier in tiers)
+    needed = {*COUNTS, *(score_column(tier.scorer) for tier in tiers)}
+    names = [
+        field.name
+        for field in pq.read_schema(path)
+        if not pa.types.is_string(field.type) and (is_own or field.name in needed)
+    ]
+    scores = compact(lambda name: pq.read_table(path, columns=[name])[name], names)
+    scores["is_pair"] = _are_pairs()
+    return scores
+
+
 def _are_pairs() -> Any:
     """Which curated rows have a rejected answer beside their response."""
     file = pq.ParquetFile(CURATED / "train.parquet")
     if REJECTED not in file.schema_arrow.names:
         return False
-    return pc.not_equal(file.read([REJECTED])[REJECTED], "").to_numpy()
-
-
-def _rows(split: str) -> pa.Table:
-    """Curated rows; of what ingest kept beside them the rejected answer, which a training reads."""
-    file = pq.ParquetFile(CURATED / f"{split}.parquet")
-    pairs = [name for name in file.schema_arrow.names if name == REJECTED]
-    return file.read([*CURATED_SCHEMA.names, *pairs])
+    parts = file.iter_batches(BLOCK_ROWS, columns=[REJECTED])
+    return np.concatenate([pc.not_equal(part[REJECTED], "").to_numpy(False) for part in parts])
 
 
 def _write_draws(
-    folder: Path,
-    cuts: Cuts,
-    arms: Sequence[Experiment],
-    seeds: Sequence[int],
-    scorers: list[str],
+    folder: Path, cuts: Cuts, arms: Sequence[Experiment], seeds: Sequence[int], scorers: list[str]
 ) -> dict[str, TierStatistics]:
     """Write the rows and scores of every draw that a training learns; returns what they are like,
     by the name of the draw."""
-    draws: dict[str, tuple[str, int]] = {}
+    cells: dict[str, tuple[str, int]] = {}
     for arm in arms:
         for seed in seeds:
-            draws.setdefault(arm.draw(seed), (arm.tier_name, seed))
-    for cell in draws.values():  # before any text is in memory
-        cuts.rows(*cell)
-    texts, validation = _rows("train"), _rows("validation")
-    statistics = {}
-    for draw, (name, seed) in progress(draws.items(), "select", "draws"):
-        tier, index = cuts.tiers[name], cuts.rows(name, seed)
-        of = cuts.rows(tier.of, seed) if tier.of else None
-        chosen = cuts.scores.loc[index]
-        _save(folder / draw, texts.take(pa.array(index)).combine_chunks(), validation)
-        _write_scores(folder / scores_name(draw), chosen, scorers)
-        statistics[draw] = _statistics(tier, chosen, len(cuts.scores), of, cuts.ledgers[draw])
+            cells.setdefault(arm.draw(seed), (arm.tier_name, seed))
+    orders = {draw: cuts.rows(*cell).to_numpy() for draw, cell in cells.items()}
+    statistics = {
+        draw: _statistics(cuts, *cell, cuts.ledgers[draw]) for draw, cell in cells.items()
+    }
+    draws.write(folder, orders, {draw: one.sha256 for draw, one in statistics.items()}, scorers)
     return statistics

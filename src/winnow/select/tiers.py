@@ -28,7 +28,7 @@ class Cuts:
     tiers: Mapping[str, Tier]
     """All that are declared: one may be matched to another, or a part of it."""
     scores: pd.DataFrame
-    """The score table of the pool, and which rows are pairs."""
+    """The compact score table of the pool, and which rows are pairs."""
     seed: int
     """Of the draws, with the training's."""
     reversed_columns: Collection[str] = ()
@@ -44,20 +44,24 @@ class Cuts:
         Raises:
             Refusal: a source has no row.
         """
-        scores = self.scores
-        sources, named = scores.get("source"), tier.sources or tier.weights or ()
+        scores, named = self.scores, tier.sources or tier.weights or ()
+        sources = scores["source"]
         for source in named:
             if not (sources == source).any():
                 known = ", ".join(sorted(sources.unique())[:6])
                 raise Refusal(f"no row is of source {source!r}: the sources are {known}")
-        if named:
-            return scores[sources.isin([*named])]
-        if rules.find(tier.rule).is_paired:
-            return scores[scores["is_pair"]]
         column = score_column(tier.scorer)
-        if rules.find(tier.rule).is_scored and scores[column].hasnans:
-            return scores[scores[column].notna()]
-        return scores
+        if named:
+            is_there = sources.isin([*named])
+        elif rules.find(tier.rule).is_paired:
+            is_there = scores["is_pair"]
+        elif rules.find(tier.rule).is_scored and scores[column].hasnans:
+            is_there = scores[column].notna()
+        else:
+            return scores
+        rows = scores[is_there]
+        # A source without a row is none.
+        return rows.assign(source=rows["source"].cat.remove_unused_categories())
 
     def size(self, name: str) -> int:
         """How many rows a tier takes.

@@ -19,9 +19,9 @@ def choose(pool: Pool) -> pd.Index:
     bins = pd.Series(np.digitize(lengths, edges), index=pool.rows.index)
     if pool.tier.by_source:
         bins += (LENGTH_BINS + 1) * pd.factorize(pool.rows["source"], sort=True)[0]
-    inside = lengths.between(matched.min(), matched.max())
-    order = pd.DataFrame({"bin": bins, "key": pool.draw("matched"), "id": pool.rows["id"]})[inside]
-    order = order.sort_values(["bin", "key", "id"])
-    rank = order.groupby("bin").cumcount()
-    quota = bins[pool.of].value_counts()
-    return order.index[rank < order["bin"].map(quota).fillna(0)]
+    inside = np.flatnonzero(lengths.between(matched.min(), matched.max()))
+    by = [column.to_numpy()[inside] for column in (pool.rows["tie"], pool.draw("matched"), bins)]
+    order, ordered = inside[np.lexsort(by)], np.sort(by[-1])
+    rank = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
+    quota = np.bincount(bins[pool.of], minlength=bins.max() + 1)
+    return pool.rows.index[order[rank < quota[ordered]]]
