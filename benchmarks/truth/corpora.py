@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from winnow.models.tokenizer import Tokens
+from winnow.select.compact import compact
 
 TOPICS, WORDS, VOCABULARY = 4, 64, 69
 """Token 0 ends a text, then come the topics and the words."""
@@ -78,8 +80,12 @@ def corpus(kind: str) -> Corpus:
     if kind == "one topic":
         score = quality + np.array([document[0] == 1 for document in documents])
     names = [f"{index:08}" for index in range(ROWS)]
-    table = {"id": names, "hash": names, "score": score, "num_tokens": lengths + 1}
+    table = {"id": names, "hash": names, "source": ["planted"] * ROWS} | {
+        "score": score,
+        "num_tokens": lengths + 1,
+    }
+    scores = compact(pa.table(table).column, ("score", "num_tokens"))
     dice = np.random.default_rng(2)
     lengths = dice.integers(SHORTEST, LONGEST + 1, size=TEST_ROWS)
     test = _walks(lengths, np.zeros(TEST_ROWS), dice)
-    return Corpus(documents, pd.DataFrame(table), test)
+    return Corpus(documents, scores, test)

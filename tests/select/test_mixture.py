@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,8 @@ from tiny import TINY, change, corpus, make_until, write_jsonl
 
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Tier, resolve_one
-from winnow.select import tiers
+from winnow.select import stage, tiers
+from winnow.select.compact import compact
 from winnow.select.rules.mixture import capped, quotas
 
 SIZES = {"a": 60, "b": 30, "c": 10}
@@ -44,7 +46,8 @@ def table() -> pd.DataFrame:
 def cuts(rows: pd.DataFrame | None = None, **named: dict[str, Any]) -> tiers.Cuts:
     base = {"base_20": {"rule": "mixture", "weights": BASE, "count": 20}}
     declared = {name: Tier(**tier, recipe="r") for name, tier in (base | named).items()}
-    return tiers.Cuts(declared, table() if rows is None else rows, 0)
+    column = pa.Table.from_pandas(table() if rows is None else rows).column
+    return tiers.Cuts(declared, compact(column, stage.COUNTS), 0)
 
 
 def sources(found: tiers.Cuts, name: str, seed: int = 0) -> dict[str, int]:
@@ -95,7 +98,7 @@ def test_rows_repeat_up_to_the_cap_and_all_before_any_again() -> None:
     )
     rows = found.rows("thrice_30")
     assert sources(found, "thrice_30") == {"b": 3, "c": 27}
-    counts = Counter(found.scores.loc[rows].loc[lambda part: part.source == "c", "id"])
+    counts = Counter(rows[found.scores.loc[rows, "source"] == "c"])
     assert sorted(counts.values()) == [2] * 3 + [3] * 7
     assert rows[:13].is_unique and found.ledgers["thrice_30/0"]["c"]["different"] == 10
     assert sources(found, "twice_30") == {"b": 10, "c": 20}

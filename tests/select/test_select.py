@@ -18,7 +18,8 @@ from tiny import TINY, change, make_until, write_jsonl
 
 from winnow.core.errors import Refusal
 from winnow.core.experiments import Tier
-from winnow.select import stage, tiers
+from winnow.select import draws, stage, tiers
+from winnow.select.compact import compact
 from winnow.select.rules.diverse import farthest_first
 from winnow.select.rules.mixture import quotas
 
@@ -39,11 +40,16 @@ def pool(scores: list[float], lengths: list[int] | None = None) -> pd.DataFrame:
         {
             "id": [f"x:{n}" for n in range(number)],
             "hash": [f"{n * 7919 % 104729:06}" for n in range(number)],
+            "source": "x",
             "score": scores,
             "num_tokens": lengths,
             "num_response_words": lengths,
         }
     )
+
+
+def cuts_of(named: dict[str, Tier], table: pd.DataFrame, seed: int) -> tiers.Cuts:
+    return tiers.Cuts(named, compact(pa.Table.from_pandas(table).column, stage.COUNTS), seed)
 
 
 POOLS = st.lists(
@@ -59,15 +65,13 @@ def test_rules_hold_for_any_order_of_rows(rows, random) -> None:  # type: ignore
     random.shuffle(order)
     mixed = table.iloc[order].reset_index(drop=True)
     for name in TIERS:
-        ids = table.loc[tiers.Cuts(TIERS, table, 0).rows(name), "id"].tolist()
-        again = mixed.loc[tiers.Cuts(TIERS, mixed, 0).rows(name), "id"].tolist()
+        ids = table.loc[cuts_of(TIERS, table, 0).rows(name), "id"].tolist()
+        again = mixed.loc[cuts_of(TIERS, mixed, 0).rows(name), "id"].tolist()
         assert sorted(ids) == sorted(again)
-        assert len(set(ids)) == len(ids) == tiers.Cuts(TIERS, table, 0).size(name)
+        assert len(set(ids)) == len(ids) == cuts_of(TIERS, table, 0).size(name)
     slow = sorted(table.itertuples(), key=lambda row: (-row.score, row.hash, row.id))[:10]
-    assert table.loc[tiers.Cuts(TIERS, table, 0).rows("top_10"), "id"].tolist() == [
-        r.id for r in slow
-    ]
-    low = table.loc[tiers.Cuts(TIERS, table, 0).rows("low_10"), "score"].max()
+    assert table.loc[cuts_of(TIERS, table, 0).rows("top_10"), "id"].tolist() == [r.id for r in slow]
+    low = table.loc[cuts_of(TIERS, table, 0).rows("low_10"), "score"].max()
     assert low <= table["score"].sort_values().iloc[9]
 
 
@@ -80,7 +84,7 @@ def test_a_matched_control_has_the_tiers_lengths_but_not_its_scores() -> None:
         "top_500": Tier(rule="top", count=500, recipe="r"),
         "matched_500": Tier(rule="matched", of="top_500", recipe="r"),
     }
-    top, matched = (table.loc[tiers.Cuts(named, table, 0).rows(name)] for name in named)
+    top, matched = (table.loc[cuts_of(named, table, 0).rows(name)] for name in named)
     assert abs(top["num_tokens"].mean() / matched["num_tokens"].mean() - 1) < 0.01
     quantiles = np.linspace(0.05, 0.95, 10)
     gap = top["num_tokens"].quantile(quantiles) - matched["num_tokens"].quantile(quantiles)
@@ -107,9 +111,9 @@ def test_sources_and_mixtures_hold_for_any_order(sources, random) -> None:  # ty
         "mix_10": Tier(rule="mixture", weights=weights, count=10, recipe="r"),
         "matched_10": Tier(rule="matched", of="mix_10", recipe="r"),
     }
-    rows = {name: table.loc[tiers.Cuts(named, table, 0).rows(name)] for name in named}
+    rows = {name: table.loc[cuts_of(named, table, 0).rows(name)] for name in named}
     for name in named:
-        other = mixed.loc[tiers.Cuts(named, mixed, 0).rows(name), "id"]
+        other = mixed.loc[cuts_of(named, mixed, 0).rows(name), "id"]
         assert rows[name]["id"].tolist() == other.tolist() or name == "matched_10"
         assert rows[name]["id"].is_unique
     assert set(rows["ab_9"]["source"]) <= {"a", "b"}
@@ -147,13 +151,13 @@ def test_a_share_that_is_whole_but_for_rounding_is_met() -> None:
 def test_a_source_without_rows_enough_is_refused(tier: dict[str, Any], message: str) -> None:
     table = pool([0.5] * 20).assign(source=["a"] * 15 + ["b"] * 5)
     with pytest.raises(Refusal, match=message):
-        tiers.Cuts({"x_8": Tier(**tier, count=8, recipe="r")}, table, 0).rows("x_8")
+        cuts_of({"x_8": Tier(**tier, count=8, recipe="r")}, table, 0).rows("x_8")
 
 
 def test_another_seed_draws_other_rows() -> None:
     dice = np.random.default_rng(0)
     table = pool(dice.random(200).tolist(), dice.integers(1, 9, 200).tolist())
-    one, two = (tiers.Cuts(TIERS, table, seed) for seed in (0, 1))
+    one, two = (cuts_of(TIERS, table, seed) for seed in (0, 1))
     for name in ("random_10", "matched_10"):
         draws = [one.rows(name, 0), one.rows(name, 1), two.rows(name, 0), two.rows(name, 1)]
         assert len({frozenset(draw) for draw in draws}) == 4
@@ -174,9 +178,9 @@ def test_a_part_is_drawn_from_its_tier_anew_for_each_seed() -> None:
         "top_9pct": Tier(rule="part", of="top_200", share=0.09, recipe="r"),
         "top_300": Tier(rule="part", of="top_200", count=300, recipe="r"),
     }
-    cuts = tiers.Cuts(named, table, 0)
+    cuts = cuts_of(named, table, 0)
     mixed = table.sample(frac=1, random_state=1).reset_index(drop=True)
-    other = tiers.Cuts(named, mixed, 0)
+    other = cuts_of(named, mixed, 0)
     for name, of, number in (
         ("top_12.5pct", "top_200", 25),
         ("matched_25", "matched_200", 25),
@@ -200,7 +204,7 @@ def test_a_control_of_a_draw_is_of_the_same_seeds_draw() -> None:
         "random_10": Tier(rule="random", count=10, recipe="r"),
         "matched_10": Tier(rule="matched", of="random_10", recipe="r"),
     }
-    cuts = tiers.Cuts(named, table, 0)
+    cuts = cuts_of(named, table, 0)
     for seed in (0, 1):
         lengths = table.loc[cuts.rows("random_10", seed), "num_tokens"]
         drawn = table.loc[cuts.rows("matched_10", seed), "num_tokens"]
@@ -314,7 +318,7 @@ def test_another_order_of_the_corpus_gives_the_same_tiers(project: Path) -> None
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\0"])
 def test_no_cell_is_a_formula(start: str) -> None:
-    cells = stage._spreadsheet_safe(pa.array([f"{start}cmd()", "data/x.jsonl:1"]))
+    cells = draws.spreadsheet_safe(pa.array([f"{start}cmd()", "data/x.jsonl:1"]))
     assert cells.to_pylist() == [f"'{start}cmd()", "data/x.jsonl:1"]
 
 

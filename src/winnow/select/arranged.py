@@ -20,15 +20,16 @@ BLOCK_ROWS = 2**16
 """Rows of a block, and of a part: what is in memory at once."""
 
 
-def cut(tables: Iterable[pa.Table], sizes: Iterable[int]) -> Iterator[pa.Table]:
-    """The rows of tables, in tables of these sizes."""
-    rest, held = iter(tables), list[pa.Table]()
+def cut(tables: Iterable[pa.Table], sizes: Iterable[int], ahead: int = 0) -> Iterator[pa.Table]:
+    """The rows of tables, in tables of these sizes: slices of arrays that go on behind them for so
+    many rows `ahead`, where there are as many."""
+    rest = iter(tables)
+    held = next(rest, None)
     for size in sizes:
-        while sum(map(len, held)) < size:
-            held.append(next(rest))
-        table = pa.concat_tables(held)
-        yield table.slice(0, size)
-        held = [table.slice(size)]
+        while len(held) < size + ahead and (more := next(rest, None)):
+            held = pa.concat_tables([held, more]).combine_chunks()
+        yield held.slice(0, size)
+        held = held.slice(size)
 
 
 class Arranged:

@@ -12,6 +12,9 @@ from winnow.select.arranged import cut
 
 SHARD_BYTES, BATCH_BYTES, BATCH_ROWS = 500_000_000, 100_000_000, 1000
 """The library's: of a file, and of a record batch."""
+AHEAD_ROWS = 2**14
+"""Rows in memory behind a batch: Arrow fills up what it writes with the bytes behind it, up to 63,
+which are the same ones only if they are there."""
 STATE = {
     "_format_columns": None,
     "_format_kwargs": {},
@@ -48,7 +51,7 @@ def save(
     )
     batch = max(1, min(BATCH_ROWS, number * BATCH_BYTES // max(1, num_bytes)))
     sizes = [_batches(len(range(shard, number, shards)), batch) for shard in range(shards)]
-    tables = cut(rows, itertools.chain.from_iterable(sizes))
+    tables = cut(rows, itertools.chain.from_iterable(sizes), AHEAD_ROWS)
     for name, parts in zip(names, sizes, strict=True):
         with (folder / name).open("wb") as file, pa.ipc.new_stream(file, schema) as writer:
             for table in itertools.islice(tables, len(parts)):
