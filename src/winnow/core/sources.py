@@ -78,6 +78,7 @@ def kernels_hash() -> str:
     """The SHA-256 of the sources that compiled kernels are made of."""
     files = [path for folder in ("curate", "score") for path in (ROOT / folder).rglob("*.py")]
     files += [ROOT / "core" / name for name in ("shingles.py", "utf8.py", "words.py")]
+    files.append(ROOT / "models/packing.py")
     return _hash(path.relative_to(ROOT) for path in files)
 
 

@@ -21,7 +21,7 @@ from winnow.core.experiments import Model, Pretrained
 from winnow.core.objectives import Objective
 from winnow.models import lora, pretrained, rewards
 from winnow.models.loss import WithLoss, WithTokenLosses
-from winnow.models.sequences import IGNORED, Document, Sequences, pack, pad
+from winnow.models.sequences import Document, Documents, Sequences, pack, pad
 from winnow.models.tokenizer import Vocabulary
 
 BASE = "base.json"
@@ -109,7 +109,7 @@ class Family(abc.ABC):
         """The network whose weights `save` wrote whole."""
 
     @abc.abstractmethod
-    def documents(self, rows: pa.Table, objective: Objective) -> list[Document]:
+    def documents(self, rows: pa.Table, objective: Objective) -> Documents | list[Document]:
         """Rows (ROW_SCHEMA) as token ids, each with its end, and which of them are targets."""
 
     @property
@@ -147,7 +147,7 @@ class Family(abc.ABC):
         lora.merge(self.network)
 
     def sequences(
-        self, documents: list[Document], packing: bool, in_order: bool = False
+        self, documents: Documents | list[Document], packing: bool, in_order: bool = False
     ) -> Sequences:
         """What a step is made of; sequences without a target are left out.
 
@@ -160,16 +160,15 @@ class Family(abc.ABC):
             Refusal: no sequence holds a target.
         """
         fill = partial(pack, in_order=in_order) if packing else pad
-        ids, labels = ([*part] for part in zip(*documents, strict=True))
-        filled = fill(ids, self.spec.context, self.begin, labels)
-        has_target = (filled.labels != IGNORED).any(axis=1)
+        filled = fill(documents, self.spec.context, self.begin)
+        has_target = filled.targets > 0
         if not has_target.any():
             raise Refusal(f"no response begins within the context of {self.spec.context} tokens")
         return filled if has_target.all() else filled[np.flatnonzero(has_target)]
 
-    def num_cut(self, documents: list[Document], made: Sequences) -> int:
+    def num_cut(self, documents: Documents | list[Document], made: Sequences) -> int:
         """Tokens of documents that are not in the sequences made of them."""
-        return sum(document.num_targets for document in documents) - made.num_targets
+        return Documents.of(documents).num_targets - made.num_targets
 
     def with_loss(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as a module whose output is the summed loss, for DDP or FSDP to wrap."""

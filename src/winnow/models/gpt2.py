@@ -1,10 +1,12 @@
 """The GPT-2 family (Radford et al. 2019): fresh weights, or a start that is a GPT-2 as well."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -15,11 +17,12 @@ from winnow.core.errors import Refusal, at, loading
 from winnow.core.experiments import Model
 from winnow.core.objectives import Objective
 from winnow.core.records import ROW_SCHEMA, Row, texts
+from winnow.core.scratch import mapped
 from winnow.models import lora, pretrained
 from winnow.models.family import Family, Shape
 from winnow.models.pretrained import check_init
-from winnow.models.sequences import Document
-from winnow.models.tokenizer import Vocabulary
+from winnow.models.sequences import Document, Documents
+from winnow.models.tokenizer import Tokens, Vocabulary
 
 IDENTITY = ("config.json", "*.safetensors", pretrained.INDEX)
 """What of a folder decides what a training from it becomes."""
@@ -40,6 +43,9 @@ SHAPE = (
     "eos_token_id",
 )
 """What is taken of a start's config.json: what the model computes, and nothing else."""
+
+PART_ROWS = 20_000
+"""Rows whose texts are in memory at once."""
 
 # A bar for each file of weights that is read or written says nothing beside the training's own.
 logging.disable_progress_bar()
@@ -254,12 +260,22 @@ class GPT2(Family):
             folder, trust_remote_code=False, use_safetensors=True
         )
 
-    def documents(self, rows: pa.Table, objective: Objective) -> list[Document]:
-        """The text of every row as one, `Row.text`."""
+    def documents(self, rows: pa.Table, objective: Objective) -> Documents | list[Document]:
+        """The text of every row as one, `Row.text`; tokens that are all targets lie on the disk."""
         if objective == "next_token":
-            return [Document(ids, ids) for ids in self.vocabulary.encode(texts(rows))]
+            sizes: list[NDArray[np.int64]] = []
+            ids = mapped(self._encoded(rows, sizes), np.int32)
+            return Documents.cut(ids, ids, np.concatenate(sizes))
         columns = rows.select(ROW_SCHEMA.names).to_pylist()
         return [self._response(Row(**row)) for row in columns]
+
+    def _encoded(self, rows: pa.Table, sizes: list[NDArray[np.int64]]) -> Iterator[Tokens]:
+        """The tokens of rows, a part at a time; the number of each row's is appended."""
+        for start in range(0, len(rows), PART_ROWS):
+            part = rows.slice(start, PART_ROWS).combine_chunks()
+            ids, ends = self.vocabulary.joined(texts(part))
+            sizes.append(np.diff(ends, prepend=0))
+            yield ids
 
     def _response(self, row: Row) -> Document:
         """A row of whose tokens those that end in the response are targets."""

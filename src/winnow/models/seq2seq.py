@@ -12,7 +12,7 @@ from winnow.core.errors import Refusal
 from winnow.core.objectives import Objective
 from winnow.models.loaded import Loaded
 from winnow.models.loss import summed
-from winnow.models.sequences import IGNORED, Document, Sequences
+from winnow.models.sequences import IGNORED, Document, Documents, Sequences
 from winnow.models.tokenizer import Tokens
 
 
@@ -31,7 +31,7 @@ class Seq2Seq(Loaded):
         ]
 
     def sequences(
-        self, documents: list[Document], packing: bool, in_order: bool = False
+        self, documents: Documents | list[Document], packing: bool, in_order: bool = False
     ) -> Sequences:
         """A row a document, whatever the recipe says: an encoder sees all of its input. Source and
         target are cut at the context, and padded to the longest."""
@@ -48,10 +48,10 @@ class Seq2Seq(Loaded):
             row[: len(ids)] = ids[:width]
         return rows
 
-    def num_cut(self, documents: list[Document], made: Sequences) -> int:
+    def num_cut(self, documents: Documents | list[Document], made: Sequences) -> int:
         """Tokens of sources and targets that are beyond the context."""
-        sources = sum(len(document.ids) for document in documents)
-        return super().num_cut(documents, made) + sources - int((made.positions >= 0).sum())
+        tokens = sum(len(document.ids) + document.num_targets for document in documents)
+        return tokens - made.num_targets - int((made.positions >= 0).sum())
 
     def with_loss(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as a module whose output is the summed loss."""

@@ -1,19 +1,21 @@
 """Documents of token ids -> sequences in which no document sees another one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from winnow.core.scratch import mapped
 from winnow.models.tokenizer import Tokens
 
 IGNORED = -100
 """The label of padding, which no loss counts (PyTorch's default ignore_index)."""
+ROWS = 4096
+"""Sequences that are filled, or looked through, at a time."""
 
-
-T = TypeVar("T")
+D = TypeVar("D", "Documents", list[Any])
 
 
 class Document(NamedTuple):
@@ -34,6 +36,62 @@ class Document(NamedTuple):
         return int((self.labels != IGNORED).sum())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Documents:
+    """Documents whose tokens lie in one array, in an order of their own: 16 bytes a document beside
+    its tokens."""
+
+    ids: Tokens
+    labels: Tokens
+    """See Document; the same array where all tokens are targets."""
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    """The places of each document's tokens."""
+
+    @classmethod
+    def of(cls, documents: "Written") -> "Documents":
+        """Documents, or token ids with their ends that are all targets, in one array."""
+        if isinstance(documents, Documents):
+            return documents
+        pairs = [one if isinstance(one, Document) else Document(one, one) for one in documents]
+        empty = np.zeros(0, np.int32)
+        ids = labels = np.concatenate([empty, *(pair.ids for pair in pairs)])
+        if any(pair.labels is not pair.ids for pair in pairs):
+            labels = np.concatenate([empty, *(pair.labels for pair in pairs)])
+        return cls.cut(ids, labels, np.array([len(pair.ids) for pair in pairs], np.int64))
+
+    @classmethod
+    def cut(cls, ids: Tokens, labels: Tokens, sizes: npt.NDArray[np.int64]) -> "Documents":
+        """Documents of these sizes, one behind the other."""
+        ends = np.cumsum(sizes)
+        return cls(ids, labels, ends - sizes, ends)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, at: int) -> Document:
+        place = slice(self.starts[at], self.ends[at])
+        return Document(self.ids[place], self.labels[place])
+
+    def __iter__(self) -> Iterator[Document]:
+        return map(self.__getitem__, range(len(self)))
+
+    def taken(self, order: npt.NDArray[np.int64]) -> "Documents":
+        """Some of the documents, in another order; no token is copied."""
+        return replace(self, starts=self.starts[order], ends=self.ends[order])
+
+    @property
+    def num_targets(self) -> int:
+        """Tokens that a loss counts."""
+        if self.labels is self.ids:
+            return int((self.ends - self.starts).sum())
+        return sum(document.num_targets for document in self)
+
+
+Written = Documents | Sequence[Document] | Sequence[Tokens]
+"""Documents in any form."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sequences:
     """Documents in rows; each array is (sequences, length)."""
@@ -45,6 +103,11 @@ class Sequences:
     """Counted from 0 in every document, which is how the model's attention tells them apart; of a
     seq2seq model -1 at the source's padding."""
 
+    @classmethod
+    def of(cls, arrays: Tokens) -> "Sequences":
+        """Inputs, labels and positions in one array, (sequences, 3, length)."""
+        return cls(arrays[:, 0], arrays[:, 1], arrays[:, 2])
+
     def __len__(self) -> int:
         return len(self.inputs)
 
@@ -54,13 +117,14 @@ class Sequences:
     @property
     def targets(self) -> npt.NDArray[np.int64]:
         """Tokens of each sequence that a loss counts."""
-        counts: npt.NDArray[np.int64] = (self.labels != IGNORED).sum(axis=1)
-        return counts
+        parts = (self.labels[at : at + ROWS] for at in range(0, len(self), ROWS))
+        counts = [np.count_nonzero(part != IGNORED, axis=1) for part in parts]
+        return np.concatenate([np.zeros(0, np.int64), *counts])
 
     @property
     def num_targets(self) -> int:
         """Tokens that a loss counts."""
-        return int((self.labels != IGNORED).sum())
+        return int(self.targets.sum())
 
     def silent(self) -> "Sequences":
         """The first sequence, without a target."""
@@ -85,87 +149,93 @@ class Units(Protocol):
         """One that no loss counts, for a process that has no other to compute."""
 
 
-def _bins(sizes: list[int], length: int) -> Iterator[list[int]]:
-    """Best-fit decreasing: every item goes where it leaves the least room (Ding et al. 2024,
-    arXiv 2404.10830). Yields the items of each bin, by index."""
-    bins: list[list[int]] = []
-    by_room: list[list[int]] = [[] for _ in range(length + 1)]
-    rooms = 0  # the rooms that some bin has, as bits
-    for item in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
-        fitting = rooms >> sizes[item]
-        if fitting:
-            room = sizes[item] + (fitting & -fitting).bit_length() - 1
-            index = by_room[room].pop()
-            if not by_room[room]:
-                rooms ^= 1 << room
-        else:
-            room, index = length, len(bins)
-            bins.append([])
-        bins[index].append(item)
-        left = room - sizes[item]
-        by_room[left].append(index)
-        rooms |= 1 << left
-    yield from bins
+class _Pieces(NamedTuple):
+    """Documents, or windows of them, in the order of the sequences that hold them."""
+
+    order: npt.NDArray[np.int64]
+    """Their places before."""
+    places: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    is_first: npt.NDArray[np.bool_]
+    """See `packing.pieces`."""
+    borders: npt.NDArray[np.int64]
+    """Where those of each sequence begin, and the last ones end."""
+
+    @classmethod
+    def of(cls, sequences: Any, order: Any, *pieces: Any) -> "_Pieces":
+        """The pieces by their sequences; those of one stay in an order."""
+        order = order[np.argsort(sequences[order], kind="stable")]
+        borders = np.append(0, np.cumsum(np.bincount(sequences)))
+        return cls(order, *(column[order] for column in pieces), borders)
+
+    def filled(
+        self, documents: Documents, start: int, end: int, length: int, end_of_text: int
+    ) -> Tokens:
+        """Inputs, labels and positions of some of the sequences: (sequences, 3, length)."""
+        from winnow.models import packing
+
+        borders = self.borders[start : end + 1]
+        made = np.zeros((len(borders) - 1, 3, length), np.int32)
+        made[:, 0], made[:, 1] = end_of_text, IGNORED
+        pieces = (self.places, self.sizes, self.is_first)
+        packing.fill(documents.ids, documents.labels, *pieces, borders, made)
+        return made
+
+    def mapped(self, documents: Documents, length: int, end_of_text: int) -> Sequences:
+        """All sequences, in arrays that lie on the disk."""
+        starts = range(0, len(self.borders) - 1, ROWS)
+        parts = (self.filled(documents, at, at + ROWS, length, end_of_text) for at in starts)
+        return Sequences.of(mapped(parts, np.int32).reshape(-1, 3, length))
 
 
-def _bins_in_order(sizes: list[int], length: int) -> Iterator[list[int]]:
-    """Next fit: items go in their order into one bin after the other."""
-    items: list[int] = []
-    room = length
-    for item, size in enumerate(sizes):
-        if size > room:
-            yield items
-            items, room = [], length
-        items.append(item)
-        room -= size
-    yield items
-
-
-def pack(
-    documents: list[Tokens],
-    length: int,
-    end_of_text: int,
-    labels: list[Tokens] | None = None,
-    in_order: bool = False,
-) -> Sequences:
+def pack(documents: Written, length: int, end_of_text: int, in_order: bool = False) -> Sequences:
     """Fill sequences of `length` tokens with whole documents.
 
     Every document starts behind an end-of-text at position 0 and sees nothing else, as it does
     when the model is evaluated; one longer than `length` is cut into windows that start anew.
 
     Args:
-        documents: token ids, each with its end-of-text.
+        documents: each with its end-of-text; of token ids alone all are targets.
         length: of a sequence; the model's context.
         end_of_text: the token before a document, and the padding.
-        labels: of each document the same ids, IGNORED where a token is no target; None where all
-            tokens are.
         in_order: keep the order of documents, at the price of more padding; else the fullest
             sequences that are easily found.
+
+    Returns:
+        Arrays that lie on the disk; in memory are some 40 bytes a document beside its tokens.
     """
-    pairs = zip(documents, labels or documents, strict=True)
-    pieces = [(*pair, at) for pair in pairs for at in range(0, len(pair[0]), length)]
-    sizes = [min(length, len(document) - at) for document, _, at in pieces]
-    bins = _bins_in_order if in_order else _bins
-    return _filled(pieces, list(bins(sizes, length)), length, end_of_text)
+    flat = Documents.of(documents)
+    return _fitted(flat, length, in_order).mapped(flat, length, end_of_text)
 
 
-def pad(
-    documents: list[Tokens],
-    length: int,
-    end_of_text: int,
-    labels: list[Tokens] | None = None,
-) -> Sequences:
+def _fitted(documents: Documents, length: int, in_order: bool = False) -> _Pieces:
+    from winnow.models import packing
+
+    places, sizes, is_first = packing.pieces(documents.starts, documents.ends, length)
+    order = np.arange(len(sizes)) if in_order else np.argsort(-sizes, kind="stable")
+    found = packing.next_fit(sizes, length) if in_order else packing.best_fit(sizes, order, length)
+    return _Pieces.of(found, order, places, sizes, is_first)
+
+
+def pad(documents: Written, length: int, end_of_text: int) -> Sequences:
     """One row of `length` tokens a document, as the documented recipe reads literally.
 
     Behind an end-of-text like the packed ones; what is beyond `length` is cut off, and the rest of
-    a shorter one's row is padding.
+    a shorter one's row is padding. See `pack`.
     """
-    pieces = [(*pair, 0) for pair in zip(documents, labels or documents, strict=True)]
-    return _filled(pieces, [[index] for index in range(len(pieces))], length, end_of_text)
+    flat = Documents.of(documents)
+    return _alone(flat, length).mapped(flat, length, end_of_text)
+
+
+def _alone(documents: Documents, length: int) -> _Pieces:
+    """Each document, cut at a length, in a sequence of its own."""
+    each = np.arange(len(documents))
+    sizes = np.minimum(documents.ends - documents.starts, length)
+    return _Pieces.of(each, each, documents.starts, sizes, np.ones(len(each), bool))
 
 
 def together(
-    documents: list[Document], length: int, end_of_text: int, packing: bool = True
+    documents: Sequence[Document], length: int, end_of_text: int, packing: bool = True
 ) -> tuple[Sequences, Tokens]:
     """Documents of no more than `length` tokens in as few sequences as hold them, as `pack` does
     it or a row a document, and no wider than the fullest.
@@ -173,53 +243,24 @@ def together(
     Returns:
         The sequences, and the place of the document that each label is of, -1 at padding.
     """
-    ids, labels = ([*part] for part in zip(*documents, strict=True))
-    sizes = list(map(len, ids))
-    bins = list(_bins(sizes, length)) if packing else [[item] for item in range(len(sizes))]
-    width = max(sum(sizes[item] for item in items) for items in bins)
-    pieces = list(zip(ids, labels, [0] * len(sizes), strict=True))
-    owners = np.full((len(bins), width), -1, np.int32)
-    for row, items in zip(owners, bins, strict=True):
-        row[: sum(sizes[item] for item in items)] = np.repeat(items, [sizes[i] for i in items])
-    return _filled(pieces, bins, width, end_of_text), owners
+    flat = Documents.of(documents)
+    pieces = _fitted(flat, length) if packing else _alone(flat, length)
+    filled = np.add.reduceat(pieces.sizes, pieces.borders[:-1])
+    owners = np.full((len(filled), filled.max()), -1, np.int32)
+    is_filled = np.arange(owners.shape[1]) < filled[:, None]
+    owners[is_filled] = np.repeat(pieces.order, pieces.sizes)
+    made = pieces.filled(flat, 0, len(filled), owners.shape[1], end_of_text)
+    return Sequences.of(made), owners
 
 
-def _filled(
-    pieces: list[tuple[Tokens, Tokens, int]],
-    bins: list[list[int]],
-    length: int,
-    end_of_text: int,
-) -> Sequences:
-    """A sequence for each bin of pieces; a piece is a document and its labels from a token on."""
-    ramp = np.arange(length, dtype=np.int32)
-    shape = (len(bins), length)
-    packed = Sequences(
-        np.full(shape, end_of_text, np.int32),
-        np.full(shape, IGNORED, np.int32),
-        np.zeros(shape, np.int32),
-    )
-    for row, items in enumerate(bins):
-        place = 0
-        for item in items:
-            document, labels, at = pieces[item]
-            size = min(length, len(document) - at)
-            end = place + size
-            packed.labels[row, place:end] = labels[at : at + size]
-            packed.inputs[row, place + 1 : end] = document[at : at + size - 1]
-            if at:
-                packed.inputs[row, place] = document[at - 1]
-            packed.positions[row, place:end] = ramp[:size]
-            place = end
-        packed.positions[row, place:] = ramp[: length - place]
-    return packed
-
-
-def shuffled(documents: list[T], seed: int, keys: npt.NDArray[np.float64] | None = None) -> list[T]:
+def shuffled(documents: D, seed: int, keys: npt.NDArray[np.float64] | None = None) -> D:
     """The documents in the order of a seed; with keys the lowest first, of equal ones by the seed,
     and those whose key is NaN last."""
     order = np.random.default_rng(seed).permutation(len(documents))
     if keys is not None:
         order = order[np.argsort(keys[order], kind="stable")]
+    if isinstance(documents, Documents):
+        return documents.taken(order)
     return [documents[index] for index in order]
 
 

@@ -88,14 +88,20 @@ class Vocabulary:
         found: list[Encoding] = self.tokenizer.encode_batch(texts, add_special_tokens=False)
         return found
 
-    def encode(self, texts: pa.Array) -> list[Tokens]:
-        """Each text's ids (large strings), with end-of-text behind it."""
+    def joined(self, texts: pa.Array) -> tuple[Tokens, npt.NDArray[np.int64]]:
+        """The ids of all texts (large strings) in a row, each with end-of-text behind it, and where
+        each ends."""
         if isinstance(texts, pa.ChunkedArray):
             texts = texts.combine_chunks()
         ids, offsets = self.engine(texts)
-        ends = offsets[1:] + np.arange(len(texts))
+        ends = offsets[1:] + np.arange(1, len(texts) + 1)
         tokens = np.full(len(ids) + len(texts), self.end_of_text, np.int32)
         is_text = np.ones(len(tokens), bool)
-        is_text[ends] = False
+        is_text[ends - 1] = False
         tokens[is_text] = ids
-        return np.split(tokens, ends[:-1] + 1)
+        return tokens, ends
+
+    def encode(self, texts: pa.Array) -> list[Tokens]:
+        """Each text's ids (large strings), with end-of-text behind it."""
+        tokens, ends = self.joined(texts)
+        return np.split(tokens, ends[:-1])

@@ -20,7 +20,7 @@ from winnow.core.records import REJECTED, questions
 from winnow.models.family import Family
 from winnow.models.pairs import Answers, Pairs
 from winnow.models.prompts import Prompt, Prompts
-from winnow.models.sequences import Document, Units, shuffled
+from winnow.models.sequences import Document, Documents, Units, shuffled
 
 
 class Draw:
@@ -59,11 +59,13 @@ class Draw:
         return isinstance(self.arm.recipe.objective, Preference)
 
     @cached_property
-    def documents(self) -> dict[str, list[Any]]:
+    def documents(self) -> dict[str, Any]:
         """Each row as tokens, or each pair, by split."""
         return {split: self._documents(table) for split, table in self.rows.items()}
 
-    def _documents(self, table: pa.Table) -> list[Document] | list[Answers] | list[Prompt]:
+    def _documents(
+        self, table: pa.Table
+    ) -> Documents | list[Document] | list[Answers] | list[Prompt]:
         objective = self.arm.recipe.objective
         if isinstance(objective, str):
             return self.model.documents(table, objective)
