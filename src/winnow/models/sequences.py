@@ -166,7 +166,8 @@ class _Pieces(NamedTuple):
         """The pieces by their sequences; those of one stay in an order."""
         order = order[np.argsort(sequences[order], kind="stable")]
         borders = np.append(0, np.cumsum(np.bincount(sequences)))
-        return cls(order, *(column[order] for column in pieces), borders)
+        places, sizes, is_first = (column[order] for column in pieces)
+        return cls(order, places, sizes, is_first, borders)
 
     def filled(
         self, documents: Documents, start: int, end: int, length: int, end_of_text: int

@@ -6,15 +6,14 @@ block and puts its rows in order.
 """
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from winnow.core.layout import STATE
+from winnow.core.scratch import scratch
 
 BLOCK_ROWS = 2**16
 """Rows of a block, and of a part: what is in memory at once."""
@@ -24,9 +23,9 @@ def cut(tables: Iterable[pa.Table], sizes: Iterable[int], ahead: int = 0) -> Ite
     """The rows of tables, in tables of these sizes: slices of arrays that go on behind them for so
     many rows `ahead`, where there are as many."""
     rest = iter(tables)
-    held = next(rest, None)
+    held: Any = next(rest, None)
     for size in sizes:
-        while len(held) < size + ahead and (more := next(rest, None)):
+        while len(held) < size + ahead and (more := next(rest, None)) is not None:
             held = pa.concat_tables([held, more]).combine_chunks()
         yield held.slice(0, size)
         held = held.slice(size)
@@ -44,13 +43,10 @@ class Arranged:
         """
         self.orders, self.num_bytes = orders, dict.fromkeys(orders, 0)
         """Of the texts of each order's rows, in memory."""
-        STATE.mkdir(exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=STATE)  # noqa: SIM115
+        self._file = scratch()
         starts = [(name, at) for name in orders for at in range(0, len(orders[name]), BLOCK_ROWS)]
-        self._segments: dict[tuple[str, int], list[tuple[int, int]]] = {
-            block: [] for block in starts
-        }
         blocks = {(name, at): np.sort(orders[name][at : at + BLOCK_ROWS]) for name, at in starts}
+        self._segments = {block: list[tuple[int, int]]() for block in starts}
         first = 0
         for part in parts:
             for block, places in blocks.items():

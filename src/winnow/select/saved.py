@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ SHARD_BYTES, BATCH_BYTES, BATCH_ROWS = 500_000_000, 100_000_000, 1000
 AHEAD_ROWS = 2**14
 """Rows in memory behind a batch: Arrow fills up what it writes with the bytes behind it, up to 63,
 which are the same ones only if they are there."""
-STATE = {
+STATE: dict[str, Any] = {
     "_format_columns": None,
     "_format_kwargs": {},
     "_format_type": None,

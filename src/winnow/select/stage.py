@@ -68,7 +68,9 @@ def _histogram(path: Path, scores: dict[str, pd.Series]) -> None:
     for name, values in scores.items():
         # Counted before: matplotlib takes the rows' own memory several times.
         counts, edges = np.histogram(values, 60, (0, 1))
-        axes.hist(edges[:-1], edges, weights=counts, histtype="step", linewidth=1.5, label=name)
+        axes.hist(
+            edges[:-1], edges.tolist(), weights=counts, histtype="step", linewidth=1.5, label=name
+        )
     axes.set(xlabel="quality score", ylabel="rows", yscale="log", title="Scores by tier")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120, metadata={"Software": None})
