@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from winnow.core.scratch import scratch
 
-BLOCK_ROWS = 2**16
+BLOCK_ROWS = 2**14
 """Rows of a block, and of a part: what is in memory at once."""
 
 

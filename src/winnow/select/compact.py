@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 PART_ROWS = 2**16
+"""Rows whose hashes are texts at once: a matter of memory, not of results."""
 ORDER = [("hash", "ascending"), ("id", "ascending")]
 
 
@@ -24,7 +25,8 @@ def compact(column: Callable[[str], pa.ChunkedArray], names: Iterable[str]) -> p
         keys are ordered.
     """
     rows = {name: column(name).to_pandas() for name in dict.fromkeys(names)}
-    hashes = pa.chunked_array([_bytes(chunk) for chunk in column("hash").chunks])
+    parts = pa.table({"hash": column("hash")}).to_batches(PART_ROWS)
+    hashes = pa.chunked_array([_bytes(part["hash"]) for part in parts])
     order = pc.sort_indices(pa.table({"hash": hashes, "id": column("id")}), ORDER)
     ties = np.empty(len(order), np.int32)
     ties[order] = np.arange(len(order), dtype=np.int32)

@@ -13,7 +13,7 @@ from winnow.select.arranged import cut
 
 SHARD_BYTES, BATCH_BYTES, BATCH_ROWS = 500_000_000, 100_000_000, 1000
 """The library's: of a file, and of a record batch."""
-AHEAD_ROWS = 2**14
+AHEAD_ROWS = 2**12
 """Rows in memory behind a batch: Arrow fills up what it writes with the bytes behind it, up to 63,
 which are the same ones only if they are there."""
 STATE: dict[str, Any] = {
