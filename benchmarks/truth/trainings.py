@@ -45,7 +45,7 @@ MODELS = {
 RATE = 4e-3
 STEPS = (50, 200, 800)
 """Optimizer steps of the larger model, and of its replica."""
-REPLICA_SEEDS = 6
+REPLICA_SEEDS = 3
 BETWEEN = 400
 """Steps that only the truth is known of: the program must answer from those on both sides."""
 
