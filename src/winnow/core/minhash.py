@@ -9,21 +9,24 @@ Two rows are similar if their sets are, by the Jaccard similarity, and if no par
 as similar as is asked of the whole: a long text that many rows share makes them no duplicates.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from winnow.core import engine
+from winnow.core.mapped import empty, unnamed
 from winnow.core.progress import progress
 from winnow.core.shingles import NUM_PARTS, bands_of, join, sets_of, unite
 from winnow.core.texts import Texts, each
 from winnow.core.words import classes
 
 
-def _buckets(band: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def buckets(band: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The indices that share a value with another, value by value, and where each value starts."""
     order = np.argsort(band, kind="stable")
     values = band[order]
@@ -32,7 +35,7 @@ def _buckets(band: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.in
     return order[np.repeat(sizes > 1, sizes)], np.cumsum(np.append(0, sizes[sizes > 1]))
 
 
-def _sharing(bands: NDArray[np.uint64]) -> NDArray[np.int64]:
+def sharing(bands: NDArray[np.uint64]) -> NDArray[np.int64]:
     """The texts that share a band with another, and a few that do not: a sieve before the sort."""
     bits = np.uint64(64 - len(bands).bit_length() - 4)
     shares = np.zeros(len(bands), bool)
@@ -81,9 +84,69 @@ def _joined(
     """
     band, before = part
     parent = before.copy()
-    join(*_buckets(band), shingles, starts, sizes, threshold, parent)
+    join(*buckets(band), shingles, starts, sizes, threshold, parent)
     later = np.flatnonzero(parent != before)
     return later, parent[later]
+
+
+def _signing(threshold: float, permutations: int, ngram: int) -> tuple[partial[Any], int]:
+    """The work that hashes the bands of texts, and how many there are."""
+    num_bands, width = shape(threshold, permutations)
+    # Shingles are well mixed already: to multiply by an odd number modulo 2**32 permutes them.
+    factors = np.random.default_rng(1).integers(0, 2**32, num_bands * width, np.uint32) | 1
+    # Else the rows of one long context would all be compared with each other.
+    own = int(width > 2 * NUM_PARTS)
+    return partial(_hash_bands, ngram=ngram, factors=factors, bands=num_bands, own=own), num_bands
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """The bands of some rows' signatures, in a file: of each part of the rows, band by band."""
+
+    file: IO[bytes]
+    number: int
+    """Of the bands."""
+    counts: list[int]
+    """The rows of every part."""
+    sizes: NDArray[np.int64]
+    """The shingles of every row."""
+
+    def __iter__(self) -> Iterator[NDArray[np.uint64]]:
+        """Every band, a number a row."""
+        for band in range(self.number):
+            values, at = np.empty(len(self.sizes), np.uint64), 0
+            for count in self.counts:
+                self.file.seek(8 * (at * self.number + band * count))
+                self.file.readinto(values[at : at + count])  # type: ignore[attr-defined]
+                at += count
+            yield values
+
+
+def sign(
+    table: pa.Table,
+    positions: NDArray[np.int64],
+    *,
+    threshold: float,
+    permutations: int,
+    ngram: int,
+) -> Bands:
+    """Hash the bands of the rows at ascending positions: rows that are alike share one of them.
+
+    On the disk are 8 bytes a row and band, in memory 8 a row. The other numbers are those of
+    `clusters`.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    hash_bands, number = _signing(threshold, permutations, ngram)
+    bands = Bands(unnamed(), number, [], np.empty(len(positions), np.int64))
+    at = 0
+    for found, sizes in each(table, positions, hash_bands, "near duplicates"):
+        bands.file.write(np.ascontiguousarray(found.T))
+        bands.sizes[at : at + len(sizes)], at = sizes, at + len(sizes)
+        bands.counts.append(len(sizes))
+    bands.file.flush()
+    return bands
 
 
 def clusters(
@@ -93,6 +156,7 @@ def clusters(
     threshold: float,
     permutations: int,
     ngram: int,
+    budget: int | None = None,
 ) -> NDArray[np.int64]:
     """Find which of the rows at `positions` belong together.
 
@@ -102,16 +166,12 @@ def clusters(
         threshold: of the Jaccard similarity, in (0, 1].
         permutations: length of a MinHash signature.
         ngram: words a shingle.
+        budget: bytes above which the sets are in a file instead of memory.
 
     Returns:
         For every position the index of the first one in its cluster: its own where it is alone.
     """
-    num_bands, width = shape(threshold, permutations)
-    # Shingles are well mixed already: to multiply by an odd number modulo 2**32 permutes them.
-    factors = np.random.default_rng(1).integers(0, 2**32, num_bands * width, np.uint32) | 1
-    # Else the rows of one long context would all be compared with each other.
-    own = int(width > 2 * NUM_PARTS)
-    hash_bands = partial(_hash_bands, ngram=ngram, factors=factors, bands=num_bands, own=own)
+    hash_bands, num_bands = _signing(threshold, permutations, ngram)
     # What comes in the order of the table is put in the order of hashes.
     order = np.argsort(positions)
     bands = np.empty((len(positions), num_bands), np.uint64)
@@ -120,9 +180,9 @@ def clusters(
         places, at = order[at : at + len(counts)], at + len(counts)
         bands[places], sizes[places] = found, counts
 
-    chosen = _sharing(bands)
+    chosen = sharing(bands)
     bands, order = bands[chosen], np.argsort(positions[chosen])
-    shingles, at, end = np.empty(sizes[chosen].sum(), np.uint64), 0, 0
+    shingles, at, end = empty(int(sizes[chosen].sum()), np.uint64, budget), 0, 0
     sizes = np.empty((len(chosen), NUM_PARTS), np.int64)
     make_sets = partial(_make_sets, ngram=ngram)
     for found, counts in each(table, positions[chosen][order], make_sets, "verify"):

@@ -312,3 +312,16 @@ def unite(parent, ones, others):
     for k in range(len(ones)):
         a, b = root_of(parent, ones[k]), root_of(parent, others[k])
         parent[max(a, b)] = min(a, b)
+
+
+@njit(cache=True, nogil=True)
+def pack(weights, budget):
+    """Put things, one after the other, into partitions of at most a budget; a heavier one alone."""
+    found = np.empty(len(weights), np.int64)
+    number, used = 0, 0
+    for index in range(len(weights)):
+        if used and used + weights[index] > budget:
+            number, used = number + 1, 0
+        used += weights[index]
+        found[index] = number
+    return found

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from winnow.core import engine, words
+from winnow.core import engine, mapped, words
 from winnow.core.progress import progress
 from winnow.core.records import INVISIBLE, JOINERS, normalise, prose
 from winnow.core.shingles import fold_rows
@@ -24,7 +24,8 @@ from winnow.core.utf8 import Bytes, Places, buffers
 PARTS = ("instruction", "input", "response")
 CHUNK_ROWS = 2048
 """Rows that a thread works on at once: a matter of memory, not of results."""
-
+RELEASED = 32
+"""Chunks that are read before a mapped table is let go of: as little."""
 
 Texts = tuple[Bytes, Places, Places]
 """UTF-8 bytes, and where each row's text starts and ends in them."""
@@ -76,22 +77,35 @@ def fold(batch: pa.RecordBatch, bare: bool = False) -> Texts:
 
 
 Part = tuple[pa.RecordBatch, NDArray[np.int64]]
-"""A stretch of the table's texts, and which of its rows are meant."""
+"""A stretch of a table, and which of its rows are meant."""
 
 
 def parts(table: pa.Table, positions: NDArray[np.int64]) -> Iterator[Part]:
-    """The rows at ascending positions, in parts for the engine."""
-    batches = table.select(PARTS).to_batches(max_chunksize=CHUNK_ROWS)
-    bounds = np.cumsum([0, *(len(batch) for batch in batches)])
-    places = np.searchsorted(positions, bounds)
-    for index, batch in enumerate(batches):
-        yield batch, positions[places[index] : places[index + 1]] - bounds[index]
+    """The rows at ascending positions, in parts for the engine; stretches without any are none."""
+    if not len(positions):
+        return
+    first = int(positions[0])
+    table = table.slice(first, int(positions[-1]) + 1 - first)
+    start = first
+    for index, batch in enumerate(table.to_batches(max_chunksize=CHUNK_ROWS)):
+        among = slice(*np.searchsorted(positions, (start, start + len(batch))))
+        if among.start < among.stop:
+            yield batch, positions[among] - start
+        if index % RELEASED == 0:
+            mapped.release()
+        start += len(batch)
 
 
 def taken(part: Part) -> pa.RecordBatch:
     """The rows of a part."""
     batch, inside = part
     return batch if len(inside) == len(batch) else batch.take(inside)
+
+
+def rows_at(table: pa.Table, positions: NDArray[np.int64]) -> pa.Table:
+    """The rows at ascending positions, copied."""
+    # Not by `take` of the table, which joins its chunks first and fails above 2 GiB of text.
+    return pa.Table.from_batches(map(taken, parts(table, positions)), table.schema)
 
 
 def _on_part(work: Callable[[Texts], T], bare: bool, part: Part) -> tuple[int, T]:
@@ -111,7 +125,7 @@ def each(
     """
     on_part = functools.partial(_on_part, work, bare)
     with progress(None, name, "rows", len(positions)) as bar:
-        for rows, result in engine.each(on_part, parts(table, positions)):
+        for rows, result in engine.each(on_part, parts(table.select(PARTS), positions)):
             bar.update(rows)
             yield result
 
@@ -122,12 +136,22 @@ def _digests(texts: Texts) -> str:
 
 
 def plain(table: pa.Table, positions: NDArray[np.int64]) -> pa.Array:
-    """`records.prose` of some rows."""
-    return prose(table.select(PARTS).take(positions)).combine_chunks()
+    """`records.prose` of rows at ascending positions."""
+    return prose(rows_at(table.select(PARTS), positions)).combine_chunks()
+
+
+def hash_chunks(table: pa.Table) -> Iterator[pa.Array]:
+    """`records.content_hash` of every row, by the chunks of the table."""
+    found = each(table, np.arange(len(table)), _digests, "hash")
+    for chunk in table["response"].chunks:
+        digits = ""
+        while len(digits) < 32 * len(chunk):
+            digits += next(found)
+        offsets = np.arange(0, len(digits) + 1, 32, dtype=np.int32)
+        content = pa.py_buffer(digits.encode())
+        yield pa.StringArray.from_buffers(len(chunk), pa.py_buffer(offsets), content)
 
 
 def content_hashes(table: pa.Table) -> pa.Array:
     """`records.content_hash` of every row."""
-    hashes = "".join(each(table, np.arange(len(table)), _digests, "hash")).encode()
-    offsets = np.arange(0, len(hashes) + 1, 32, dtype=np.int32)
-    return pa.StringArray.from_buffers(len(table), pa.py_buffer(offsets), pa.py_buffer(hashes))
+    return pa.chunked_array(hash_chunks(table), pa.string()).combine_chunks()

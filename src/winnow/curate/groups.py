@@ -16,8 +16,11 @@ from winnow.core import cards, files
 from winnow.core.errors import Refusal
 from winnow.core.mapping.fields import plain_name
 from winnow.core.records import KEPT
-from winnow.curate.duplicates import codes
-from winnow.curate.verdict import Positions
+from winnow.core.texts import parts
+from winnow.core.texts import taken as taken_from
+from winnow.curate.columns import codes
+from winnow.curate.steps import replaced
+from winnow.curate.verdict import Positions, marks
 
 COMMAND = "winnow curate"
 
@@ -54,9 +57,7 @@ def joined(table: pa.Table, rows: Positions, group: str) -> pa.Table:
     first = np.full(number, -1)
     first[component[order[::-1]]] = order[::-1]
     names = by_cluster.dictionary.take(pa.array(first[component[clusters]]))
-    among = np.isin(np.arange(len(table)), rows, assume_unique=True)
-    column = pc.replace_with_mask(table["cluster"], pa.array(among), names)
-    return table.set_column(table.column_names.index("cluster"), "cluster", column)
+    return replaced(table, "cluster", marks(len(table), rows), names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ def taken(source: str, table: pa.Table, rows: Positions, splits: list[str]) -> T
     card = cards.read_card(folder, f"{COMMAND} in {folder}")
     held = {name: pq.read_table(folder / f"{name}.parquet", columns=["hash"]) for name in splits}
     hashes = pa.concat_arrays([part["hash"].combine_chunks() for part in held.values()])
-    both = pc.is_in(table["hash"].take(rows), value_set=hashes)
-    if number := pc.sum(both).as_py():
+    own = (taken_from(part)["hash"] for part in parts(table.select(["hash"]), rows))
+    if number := sum(pc.is_in(part, value_set=hashes).true_count for part in own):
         raise Refusal(
             f"params.yaml: curate.held_out: {number} of the rows to be trained on are held out in "
             f"{source}: make the corpus of its train.parquet"

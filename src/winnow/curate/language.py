@@ -9,7 +9,7 @@ from winnow.core import engine
 from winnow.core.errors import Refusal
 from winnow.core.languages import check_codes, detect, reason
 from winnow.core.progress import progress
-from winnow.core.texts import Part, parts, taken
+from winnow.core.texts import PARTS, Part, parts, taken
 from winnow.curate.numbers import Language
 from winnow.curate.verdict import Positions, Verdict, step
 
@@ -35,15 +35,15 @@ def language(table: pa.Table, rows: Positions, numbers: Language) -> Verdict:
     if not numbers.keep:
         raise Refusal("params.yaml: curate.steps language.keep: expected a language or more")
     check_codes("params.yaml: curate.steps language.keep", numbers.keep, numbers.model)
-    found = list[tuple[str, float]]()
+    gone, reasons, because, at = [], list[str](), list[str](), 0
+    texts = parts(table.select(PARTS), rows)
     with progress(None, "language", "rows", len(rows)) as bar:
-        for languages in engine.each(partial(_detect_rows, numbers.model), parts(table, rows)):
-            found += languages
+        for languages in engine.each(partial(_detect_rows, numbers.model), texts):
+            for place, (code, share) in enumerate(languages, at):
+                if why := reason(code, share, numbers.keep, numbers.threshold):
+                    gone.append(place)
+                    reasons.append(why)
+                    because.append(f"{code} {share:.2f}")
+            at += len(languages)
             bar.update(len(languages))
-    reasons = [reason(*one, numbers.keep, numbers.threshold) for one in found]
-    gone = [at for at, why in enumerate(reasons) if why]
-    return Verdict(
-        rows[gone],
-        [why for why in reasons if why],
-        pa.array([f"{found[at][0]} {found[at][1]:.2f}" for at in gone], pa.string()),
-    )
+    return Verdict(rows[gone], reasons, pa.array(because, pa.string()))

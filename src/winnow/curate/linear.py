@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from winnow.core.errors import Refusal
 from winnow.core.ngrams import unit_vectors
 from winnow.core.progress import progress
-from winnow.core.texts import CHUNK_ROWS, PARTS, content_hashes, plain
+from winnow.core.records import prose
+from winnow.core.texts import PARTS, content_hashes, parts, plain, taken
 from winnow.curate.numbers import Linear
 from winnow.curate.verdict import Positions, Verdict, step
 
@@ -97,10 +98,18 @@ def probabilities(model: Any, table: pa.Table, rows: Positions) -> NDArray[np.fl
     """Of some rows, that their label would be true."""
     found = [np.zeros(0)]
     with progress(None, "linear", "rows", len(rows)) as bar:
-        for start in range(0, len(rows), CHUNK_ROWS):
-            chosen = rows[start : start + CHUNK_ROWS]
-            found.append(model.predict_proba(unit_vectors(plain(table, chosen).to_pylist()))[:, 1])
-            bar.update(len(chosen))
+        for part in parts(table.select(PARTS), rows):
+            texts = prose(taken(part)).to_pylist()
+            found.append(model.predict_proba(unit_vectors(texts))[:, 1])
+            bar.update(len(texts))
+    return np.concatenate(found)
+
+
+def _places(table: pa.Table, rows: Positions, hashes: pa.Array) -> NDArray[np.int32]:
+    """By row its content's place among some hashes, or -1."""
+    found = [np.zeros(0, np.int32)]
+    for part in parts(table.select(["hash"]), rows):
+        found.append(pc.index_in(taken(part)["hash"], hashes).fill_null(-1).to_numpy())
     return np.concatenate(found)
 
 
@@ -121,8 +130,7 @@ def linear(table: pa.Table, rows: Positions, numbers: Linear) -> Verdict:
     """
     known, labels = read_labelled(Path(numbers.labelled))
     found = probabilities(fit(known, labels, numbers.seed), table, rows)
-    places = pc.index_in(table["hash"].take(rows), known["hash"].combine_chunks())
-    given = places.fill_null(-1).to_numpy()
+    given = _places(table, rows, known["hash"].combine_chunks())
     gone = np.where(given < 0, found < numbers.minimum, ~labels[given])
     reasons = [
         f"linear model below {numbers.minimum:g}" if place < 0 else "labelled false"

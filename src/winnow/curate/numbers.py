@@ -6,7 +6,7 @@ Apart from the steps, as to import what they work with would take seconds.
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from winnow.core.params import Probability, Range, Seed, Share, Text
+from winnow.core.params import Count, Probability, Range, Seed, Share, Text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +22,17 @@ class Extract:
     """See `extract.to_text`."""
 
 
+PARTITION_MB = 256
+"""See `params.CurateConfig.partition_mb`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exact:
+    """Numbers of `exact`."""
+
+    partition_mb: Count = PARTITION_MB
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Near:
     """Numbers of `near`."""
@@ -35,6 +46,7 @@ class Near:
     keep: Literal["one", "all"] = "one"
     """one: all but one row of a cluster go. all: clusters are only marked, which keeps them on one
     side of the hold-out."""
+    partition_mb: Count = PARTITION_MB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

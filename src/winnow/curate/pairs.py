@@ -1,14 +1,14 @@
 """Pairs of a chosen and a rejected answer that say nothing, or the contrary, of what is better."""
 
-import numpy as np
 import pyarrow as pa
 
 from winnow.core import words
 from winnow.core.errors import Refusal
 from winnow.core.mapping.fields import plain_name
 from winnow.core.records import KEPT, REJECTED, normalise
+from winnow.core.texts import parts, taken
 from winnow.curate.numbers import Pairs
-from winnow.curate.verdict import BATCH_ROWS, Positions, Verdict, step
+from winnow.curate.verdict import Positions, Verdict, step
 
 
 def _shingles(text: str, ngram: int) -> set[tuple[str, ...]]:
@@ -66,15 +66,15 @@ def pairs(table: pa.Table, rows: Positions, numbers: Pairs) -> Verdict:
     if len(numbers.scores) not in (0, 2):
         raise Refusal(f"scores: expected two columns, found {len(numbers.scores)}")
     columns = _columns(table, [REJECTED.removeprefix(KEPT), *numbers.scores])
-    gone, reasons, start, left = [], [], 0, set(rows.tolist())
-    for batch in columns.to_batches(BATCH_ROWS):
-        cells = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        for at, (chosen, rejected, *scores) in enumerate(cells, start):
-            if at not in left or not rejected:
-                continue
-            why = _why(chosen, rejected, numbers) or (_by_scores(*scores) if scores else None)
+    gone, reasons, at = [], [], 0
+    for part in parts(columns, rows):
+        cells = zip(*(column.to_pylist() for column in taken(part).columns), strict=True)
+        for place, (chosen, rejected, *scores) in enumerate(cells, at):
+            why = _why(chosen, rejected, numbers) if rejected else None
+            if rejected and not why and scores:
+                why = _by_scores(*scores)
             if why:
-                gone.append(at)
+                gone.append(place)
                 reasons.append(why)
-        start += len(batch)
-    return Verdict(np.array(gone, np.int64), reasons, pa.nulls(len(gone), pa.string()))
+        at += len(part[1])
+    return Verdict(rows[gone], reasons, pa.nulls(len(gone), pa.string()))

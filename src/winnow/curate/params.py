@@ -55,8 +55,15 @@ class CurateConfig:
     """Of bpe: no fewer than the 256 bytes and the end of text."""
     tokenizer_rows: Count = 20000
     """Kept rows that bpe is trained on, at most; they are drawn by hash."""
+    partition_mb: Count = numbers.PARTITION_MB
+    """What `exact` and `near` hold at once of the rows that they compare; no number of a result."""
     alarm_share: Share = 0.5
     """A step that drops more than this share of a source, or of all rows, is warned of."""
+
+    def recipe(self) -> list[dict[str, Any]]:
+        """The steps, each with the section's numbers that it takes."""
+        shared = {"partition_mb": self.partition_mb}
+        return [shared | step if step["name"] in ("exact", "near") else step for step in self.steps]
 
     def check(self) -> None:
         """Refuse steps that there are not, or their numbers, and files that are missing."""

@@ -6,6 +6,8 @@ artifacts/curate_metrics.json with what every step took.
 """
 
 import time
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +16,51 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from winnow.core import cards, engine, files, params
+from winnow.core import cards, engine, files, mapped, params
 from winnow.core.layout import CURATED, CURATION_METRICS, INGESTED
 from winnow.core.records import CURATED_SCHEMA, DROPPED_SCHEMA, KEPT, ROW_SCHEMA, Row
-from winnow.core.texts import content_hashes
+from winnow.core.texts import hash_chunks, rows_at
 from winnow.curate import draws, groups, steps, tokenizer, topics
 from winnow.curate.params import CurateConfig
-from winnow.curate.verdict import Positions, Verdict
+from winnow.curate.verdict import Positions, Verdict, marks
 
 ROW_GROUP = 20_000
 """Rows that a reader of train.parquet has to hold at once."""
 
 
+def _shards(folder: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
+    for name in names:
+        yield from pq.read_table(folder / name).to_batches()
+
+
 def _read() -> tuple[pa.Table, dict[str, Any]]:
+    """The table of all rows, which lies in files, with their content hashes."""
     card = cards.read_card(INGESTED, "winnow ingest")
     shards = sorted(name for name in card["files"] if name.endswith(".parquet"))
-    table = pa.concat_tables(pq.read_table(INGESTED / name) for name in shards)
-    hashes = content_hashes(table)
+    schema = pq.read_schema(INGESTED / shards[0])
+    table = mapped.written(schema, _shards(INGESTED, shards))
+    name = pa.schema([("hash", pa.string())])
+    batches = (pa.record_batch([chunk], schema=name) for chunk in hash_chunks(table))
+    hashes = mapped.written(name, batches)["hash"]
     return table.append_column("hash", hashes).append_column("cluster", hashes), card
 
 
 def _dropped(table: pa.Table, step: int, verdict: Verdict) -> pa.Table:
-    """The rows that a step drops, as it was given them, as DROPPED_SCHEMA."""
-    # Not `take`, which joins all chunks first and fails above 2 GiB of text.
-    among = np.isin(np.arange(len(table)), verdict.gone, assume_unique=True)
-    gone = table.select([*ROW_SCHEMA.names, "hash"]).filter(pa.array(among))
-    number = pa.array(np.full(len(gone), step, np.int32))
-    columns = [*gone.columns, number, pa.array(verdict.reasons, pa.string()), verdict.because]
-    return pa.table(columns, schema=DROPPED_SCHEMA)
+    """The rows that a step drops, as it was given them, as DROPPED_SCHEMA, in a file."""
+    among = marks(len(table), verdict.gone)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        start = at = 0
+        for batch in table.select([*ROW_SCHEMA.names, "hash"]).to_batches():
+            gone = batch.filter(pa.array(among[start : start + len(batch)]))
+            here = slice(at, at + len(gone))
+            number = pa.array(np.full(len(gone), step, np.int32))
+            columns = [number, pa.array(verdict.reasons[here], pa.string()), verdict.because[here]]
+            found = pa.table([*gone.columns, *columns], schema=DROPPED_SCHEMA)
+            yield from found.combine_chunks().to_batches()
+            start, at = start + len(batch), at + len(gone)
+
+    return mapped.written(DROPPED_SCHEMA, batches())
 
 
 def _write_rows(file: Path, table: pa.Table, rows: Positions) -> None:
@@ -51,9 +70,9 @@ def _write_rows(file: Path, table: pa.Table, rows: Positions) -> None:
     with pq.ParquetWriter(file, table.schema, compression="zstd") as writer:
         for start in range(0, len(rows), ROW_GROUP):
             group = rows[start : start + ROW_GROUP]
-            among = np.zeros(group[-1] + 1 - group[0], bool)
-            among[group - group[0]] = True
+            among = marks(group[-1] + 1 - group[0], group - group[0])
             writer.write_table(table.slice(group[0], len(among)).filter(pa.array(among)))
+            mapped.release()
 
 
 def _hold_out(
@@ -70,9 +89,7 @@ def _hold_out(
 
 def _tokenizer_texts(table: pa.Table, rows: Positions, number: int, seed: int) -> Any:
     drawn = draws.sample(table, rows, number, seed)
-    # Not `take` of all, which joins the chunks first and fails above 2 GiB of text.
-    among = np.isin(np.arange(len(table)), drawn, assume_unique=True)
-    texts = table.select(ROW_SCHEMA.names).filter(pa.array(among))
+    texts = rows_at(table.select(ROW_SCHEMA.names), np.sort(drawn))
     for row in texts.take(np.argsort(np.argsort(drawn))).to_pylist():
         yield Row(**row).text
 
@@ -94,12 +111,13 @@ def _curate(settings: CurateConfig, warnings: list[str]) -> None:
     asked = {"validation": settings.validation, "test": settings.test}
     table, source = _read()
     rows = np.arange(len(table))
-    for step in settings.steps:  # a faulty file is named before the others work for an hour
+    recipe = settings.recipe()
+    for step in recipe:  # a faulty file is named before the others work for an hour
         steps.apply(step, table.slice(0, 0), rows[:0])
     ledger = cards.Ledger(rows_in=len(rows))
     card: dict[str, Any] = {
         "stage": "curate",
-        "params": settings,
+        "params": {key: value for key, value in asdict(settings).items() if key != "partition_mb"},
         "inputs": {str(INGESTED): files.fingerprint(source["files"])},
         "warnings": warnings,
     }
@@ -107,7 +125,7 @@ def _curate(settings: CurateConfig, warnings: list[str]) -> None:
         costs = []
         path = folder / "dropped.parquet"
         with pq.ParquetWriter(path, DROPPED_SCHEMA, compression="zstd") as file:
-            for number, step in enumerate(settings.steps):
+            for number, step in enumerate(recipe):
                 began = time.perf_counter()
                 given, before = table, rows
                 table, rows, verdict = steps.apply(step, given, before)

@@ -1,13 +1,15 @@
 """The steps a recipe can list: each takes the rows that are left and says which go, and why.
 
 A step is a function of the table, the positions of the rows that are left in it, and its numbers.
-It returns a `Verdict` and never changes a row: only `extract` gives new texts, and without it they
-are never copied until they are written. A user's own is a `Step` of another package, which a recipe
+It returns a `Verdict` and never changes a row: only `extract` gives new texts. The table lies in a
+file, see core/mapped.py, and so does a column that a step changed: what a step holds of it in memory
+is for the step to say. A user's own is a `Step` of another package, which a recipe
 names as `package.module:name`: see `verdict.step` and `verdict.per_row`.
 """
 
 import importlib
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,36 +19,51 @@ from numpy.typing import NDArray
 
 from winnow.core import extensions
 from winnow.core.errors import Refusal
+from winnow.core.mapped import written
 from winnow.core.texts import content_hashes
-from winnow.curate.duplicates import codes
+from winnow.curate.columns import codes
 from winnow.curate.params import STEPS
-from winnow.curate.verdict import Positions, Step, Verdict
+from winnow.curate.verdict import Positions, Step, Verdict, marks
 
 NAMED = 5
 """Sources that a warning names, at most: a corpus may have one a row."""
 
 
-def _replace(
-    column: pa.ChunkedArray, among: NDArray[np.bool_], values: pa.ChunkedArray
-) -> pa.ChunkedArray:
-    """A column with other values in some rows, chunk by chunk: one may not exceed 2 GiB of text."""
-    chunks, start, used = [], 0, 0
-    for chunk in column.chunks:
-        inside = among[start : start + len(chunk)]
-        new = values.slice(used, inside.sum()).combine_chunks()
-        chunks.append(pc.replace_with_mask(chunk, pa.array(inside), new))
-        start, used = start + len(chunk), used + len(new)
-    return pa.chunked_array(chunks)
+def replaced(
+    table: pa.Table, name: str, among: NDArray[np.bool_], values: pa.Array | pa.ChunkedArray
+) -> pa.Table:
+    """The table with other values of a column in some rows; the column lies in a file.
+
+    Args:
+        table: the chunks of the column are in memory one at a time.
+        name: of the column.
+        among: whether a row is one of them.
+        values: of those rows.
+    """
+    schema = pa.schema([table.schema.field(name)])
+    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    values = pa.chunked_array(chunks, schema[0].type)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        start = used = 0
+        for chunk in table[name].chunks:
+            inside = among[start : start + len(chunk)]
+            new = values.slice(used, inside.sum()).combine_chunks()
+            column = pc.replace_with_mask(chunk, pa.array(inside), new)
+            start, used = start + len(chunk), used + len(new)
+            yield pa.record_batch([column], schema=schema)
+
+    column = written(schema, batches())[name]
+    return table.set_column(table.column_names.index(name), schema[0], column)
 
 
 def _rewrite(table: pa.Table, rows: Positions, responses: pa.ChunkedArray) -> pa.Table:
     """The table with other responses in some rows, whose hashes and clusters are made anew."""
-    among = np.isin(np.arange(len(table)), rows, assume_unique=True)
+    among = marks(len(table), rows)
     changed = table.select(["instruction", "input"]).filter(pa.array(among))
-    hashes = pa.chunked_array([content_hashes(changed.append_column("response", responses))])
+    hashes = content_hashes(changed.append_column("response", responses))
     for name, values in (("response", responses), ("hash", hashes), ("cluster", hashes)):
-        place = table.column_names.index(name)
-        table = table.set_column(place, name, _replace(table[name], among, values))
+        table = replaced(table, name, among, values)
     return table
 
 
@@ -87,10 +104,8 @@ def apply(
     if verdict.responses is not None:
         table = _rewrite(table, *verdict.responses)
     if verdict.clusters is not None:
-        given = np.isin(np.arange(len(table)), rows, assume_unique=True)
-        names = pc.replace_with_mask(table["cluster"], pa.array(given), verdict.clusters)
-        table = table.set_column(table.column_names.index("cluster"), "cluster", names)
-    return table, np.setdiff1d(rows, verdict.gone, assume_unique=True), verdict
+        table = replaced(table, "cluster", marks(len(table), rows), verdict.clusters)
+    return table, rows[~marks(len(table), verdict.gone)[rows]], verdict
 
 
 def warnings(

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from winnow.core.texts import PARTS
 from winnow.core.words import bare
 from winnow.curate.numbers import Topics
 from winnow.curate.semantic import buckets
-from winnow.curate.verdict import Positions
+from winnow.curate.steps import replaced
+from winnow.curate.verdict import Positions, marks
 
 READ, WORDS, LETTERS = 2000, 3, 3
 """Rows of a topic that its name is made of, words of a name, and the least letters of a word."""
@@ -39,10 +39,8 @@ def by_topic(table: pa.Table, rows: Positions, numbers: Topics) -> pa.Table:
     number = min(numbers.clusters, len(rows))
     order, _, labels = buckets(table, rows, number, numbers)
     names = _names(table, rows[order], labels, number)
-    among = np.isin(np.arange(len(table)), rows, assume_unique=True)
     found = pa.array([names[topic] for topic in labels[np.argsort(order)]], pa.string())
-    column = pc.replace_with_mask(table["source"].combine_chunks(), pa.array(among), found)
-    return table.set_column(table.column_names.index("source"), "source", column)
+    return replaced(table, "source", marks(len(table), rows), found)
 
 
 def _names(table: pa.Table, rows: Positions, labels: NDArray[np.int64], number: int) -> list[str]:

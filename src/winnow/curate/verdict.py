@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from winnow.core.errors import Refusal
 from winnow.core.params import PARAMS
 from winnow.core.records import ROW_SCHEMA, Row
+from winnow.core.texts import parts, taken
 from winnow.curate.numbers import NoNumbers
 
 Positions = NDArray[np.int64]
@@ -28,7 +29,7 @@ class Verdict:
     """Why, for each of them."""
     because: pa.Array
     """What each of them collided with; see `records.DROPPED_SCHEMA`."""
-    clusters: pa.Array | None = None
+    clusters: pa.Array | pa.ChunkedArray | None = None
     """New names of clusters for all rows that the step was given, where it found clusters."""
     responses: tuple[Positions, pa.ChunkedArray] | None = None
     """Rows that stay with another response, and these, where it changed any."""
@@ -38,8 +39,13 @@ class Verdict:
 
 NONE = Verdict(np.arange(0), [], pa.array([], pa.string()))
 """No row goes."""
-BATCH_ROWS = 2048
-"""Rows that are in memory at once where each is judged by itself."""
+
+
+def marks(size: int, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """By place, of so many, whether it is one of the positions."""
+    found = np.zeros(size, bool)
+    found[positions] = True
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +98,13 @@ def per_row(function: Callable[..., str | None]) -> Step:
 
     def judge(table: pa.Table, rows: Positions, values: Any) -> Verdict:
         given = () if numbers is NoNumbers else (values,)
-        gone, reasons, start, left = [], list[str](), 0, set(rows.tolist())
-        for batch in table.select(ROW_SCHEMA.names).to_batches(BATCH_ROWS):
-            for at, row in enumerate(batch.to_pylist(), start):
-                if at in left and (reason := function(Row(**row), *given)):
-                    gone.append(at)
+        gone, reasons, at = [], list[str](), 0
+        for part in parts(table.select(ROW_SCHEMA.names), rows):
+            for place, row in enumerate(taken(part).to_pylist(), at):
+                if reason := function(Row(**row), *given):
+                    gone.append(place)
                     reasons.append(reason)
-            start += len(batch)
-        return Verdict(np.array(gone, np.int64), reasons, pa.nulls(len(gone), pa.string()))
+            at += len(part[1])
+        return Verdict(rows[gone], reasons, pa.nulls(len(gone), pa.string()))
 
     return Step(function.__name__, numbers, judge)
