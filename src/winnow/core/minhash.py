@@ -142,7 +142,7 @@ def sign(
     bands = Bands(unnamed(), number, [], np.empty(len(positions), np.int64))
     at = 0
     for found, sizes in each(table, positions, hash_bands, "near duplicates"):
-        bands.file.write(np.ascontiguousarray(found.T))
+        bands.file.write(found.T.tobytes())
         bands.sizes[at : at + len(sizes)], at = sizes, at + len(sizes)
         bands.counts.append(len(sizes))
     bands.file.flush()

@@ -97,7 +97,7 @@ def hold_out(
             f"params.yaml: curate: {total} rows to hold out of {len(rows)} is more than half; "
             "lower curate.validation and curate.test"
         )
-    # A cluster is its key: of 10**8 names two are alike once in 3,700 corpora, and then go together.
+    # A cluster is its key: of 10**8 two are alike once in 3,700 corpora, and then go together.
     drawn, cluster = np.unique(keys_at(table, "cluster", rows, seed), return_inverse=True)
     source = codes_at(table, "source", rows)
     by_name = pc.rank(source.dictionary, tiebreaker="first").to_numpy().astype(np.int64) - 1

@@ -1,10 +1,10 @@
 """The steps a recipe can list: each takes the rows that are left and says which go, and why.
 
 A step is a function of the table, the positions of the rows that are left in it, and its numbers.
-It returns a `Verdict` and never changes a row: only `extract` gives new texts. The table lies in a
-file, see core/mapped.py, and so does a column that a step changed: what a step holds of it in memory
-is for the step to say. A user's own is a `Step` of another package, which a recipe
-names as `package.module:name`: see `verdict.step` and `verdict.per_row`.
+It returns a `Verdict` and never changes a row: only `extract` gives new texts. The table lies in
+files, see core/mapped.py, and so does a column that a step changed. A user's own is a `Step` of
+another package, which a recipe names as `package.module:name`: see `verdict.step` and
+`verdict.per_row`.
 """
 
 import importlib
