@@ -108,6 +108,15 @@ def rows_at(table: pa.Table, positions: NDArray[np.int64]) -> pa.Table:
     return pa.Table.from_batches(map(taken, parts(table, positions)), table.schema)
 
 
+def marked(table: pa.Table, among: NDArray[np.bool_]) -> Iterator[pa.RecordBatch]:
+    """The rows that are marked, copied, by the chunks of the table."""
+    start = 0
+    for batch in table.to_batches():
+        yield batch.filter(pa.array(among[start : start + len(batch)]))
+        mapped.release()
+        start += len(batch)
+
+
 def _on_part(work: Callable[[Texts], T], bare: bool, part: Part) -> tuple[int, T]:
     rows = taken(part)
     return len(rows), work(fold(rows, bare))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from winnow.core import cards, engine, files, mapped, params
 from winnow.core.layout import CURATED, CURATION_METRICS, INGESTED
 from winnow.core.records import CURATED_SCHEMA, DROPPED_SCHEMA, KEPT, ROW_SCHEMA, Row
-from winnow.core.texts import hash_chunks, rows_at
+from winnow.core.texts import hash_chunks, marked, rows_at
 from winnow.curate import draws, groups, steps, tokenizer, topics
 from winnow.curate.params import CurateConfig
 from winnow.curate.verdict import Positions, Verdict, marks
@@ -48,17 +48,17 @@ def _read() -> tuple[pa.Table, dict[str, Any]]:
 def _dropped(table: pa.Table, step: int, verdict: Verdict) -> pa.Table:
     """The rows that a step drops, as it was given them, as DROPPED_SCHEMA, in a file."""
     among = marks(len(table), verdict.gone)
+    table = table.select([*ROW_SCHEMA.names, "hash"])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        start = at = 0
-        for batch in table.select([*ROW_SCHEMA.names, "hash"]).to_batches():
-            gone = batch.filter(pa.array(among[start : start + len(batch)]))
+        at = 0
+        for gone in marked(table, among):
             here = slice(at, at + len(gone))
             number = pa.array(np.full(len(gone), step, np.int32))
             columns = [number, pa.array(verdict.reasons[here], pa.string()), verdict.because[here]]
             found = pa.table([*gone.columns, *columns], schema=DROPPED_SCHEMA)
             yield from found.combine_chunks().to_batches()
-            start, at = start + len(batch), at + len(gone)
+            at += len(gone)
 
     return mapped.written(DROPPED_SCHEMA, batches())
 
@@ -71,8 +71,8 @@ def _write_rows(file: Path, table: pa.Table, rows: Positions) -> None:
         for start in range(0, len(rows), ROW_GROUP):
             group = rows[start : start + ROW_GROUP]
             among = marks(group[-1] + 1 - group[0], group - group[0])
-            writer.write_table(table.slice(group[0], len(among)).filter(pa.array(among)))
-            mapped.release()
+            batches = marked(table.slice(group[0], len(among)), among)
+            writer.write_table(pa.Table.from_batches(batches, table.schema))
 
 
 def _hold_out(
