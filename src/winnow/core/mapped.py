@@ -9,7 +9,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterable
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from winnow.core.layout import STATE
 
+T = TypeVar("T", bound=np.generic)
 _maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 
@@ -63,6 +64,15 @@ def empty(size: int, kind: type, budget: int | None) -> NDArray[Any]:
         place = mmap.mmap(file.fileno(), wanted)
     _maps.add(place)
     return np.frombuffer(place, kind)
+
+
+def on_disk(parts: Iterable[NDArray[T]], dtype: type[T]) -> NDArray[T]:
+    """Flat arrays, one behind the other, as one; what is written into it stays in memory."""
+    with unnamed() as file:
+        for part in parts:
+            file.write(np.ascontiguousarray(part, dtype).data)
+        file.flush()
+        return np.asarray(np.memmap(file, dtype, "c")) if file.tell() else np.zeros(0, dtype)
 
 
 def release() -> None:

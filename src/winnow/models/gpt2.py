@@ -15,9 +15,9 @@ from transformers.utils import logging
 from winnow.core import cards, files
 from winnow.core.errors import Refusal, at, loading
 from winnow.core.experiments import Model
+from winnow.core.mapped import on_disk
 from winnow.core.objectives import Objective
 from winnow.core.records import ROW_SCHEMA, Row, texts
-from winnow.core.scratch import mapped
 from winnow.models import lora, pretrained
 from winnow.models.family import Family, Shape
 from winnow.models.pretrained import check_init
@@ -264,7 +264,7 @@ class GPT2(Family):
         """The text of every row as one, `Row.text`; tokens that are all targets lie on the disk."""
         if objective == "next_token":
             sizes: list[NDArray[np.int64]] = []
-            ids = mapped(self._encoded(rows, sizes), np.int32)
+            ids = on_disk(self._encoded(rows, sizes), np.int32)
             return Documents.cut(ids, ids, np.concatenate(sizes))
         columns = rows.select(ROW_SCHEMA.names).to_pylist()
         return [self._response(Row(**row)) for row in columns]

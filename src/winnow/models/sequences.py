@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from winnow.core.scratch import mapped
+from winnow.core.mapped import on_disk
 from winnow.models.tokenizer import Tokens
 
 IGNORED = -100
@@ -186,7 +186,7 @@ class _Pieces(NamedTuple):
         """All sequences, in arrays that lie on the disk."""
         starts = range(0, len(self.borders) - 1, ROWS)
         parts = (self.filled(documents, at, at + ROWS, length, end_of_text) for at in starts)
-        return Sequences.of(mapped(parts, np.int32).reshape(-1, 3, length))
+        return Sequences.of(on_disk(parts, np.int32).reshape(-1, 3, length))
 
 
 def pack(documents: Written, length: int, end_of_text: int, in_order: bool = False) -> Sequences:

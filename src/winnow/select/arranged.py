@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from winnow.core.scratch import scratch
+from winnow.core.mapped import unnamed
 
 BLOCK_ROWS = 2**14
 """Rows of a block, and of a part: what is in memory at once."""
@@ -43,7 +43,7 @@ class Arranged:
         """
         self.orders, self.num_bytes = orders, dict.fromkeys(orders, 0)
         """Of the texts of each order's rows, in memory."""
-        self._file = scratch()
+        self._file = unnamed()
         starts = [(name, at) for name in orders for at in range(0, len(orders[name]), BLOCK_ROWS)]
         blocks = {(name, at): np.sort(orders[name][at : at + BLOCK_ROWS]) for name, at in starts}
         self._segments = {block: list[tuple[int, int]]() for block in starts}
