@@ -80,7 +80,7 @@ def near(table: pa.Table, rows: Positions, numbers: Near) -> Verdict:
     part of them (instruction, input, response) has one below half of it.
 
     Words are those of the normalised text. Every cluster is named by its smallest content hash;
-    how clusters are found is said in core/minhash.py. In memory are about 50 bytes a row and one
+    how clusters are found is said in core/minhash.py. In memory are about 75 bytes a row and one
     partition at a time, of rows that may be alike; all else is in files.
 
     Args:
