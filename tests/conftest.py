@@ -55,7 +55,7 @@ def winnow(project: Path) -> Winnow:
             env=os.environ | environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
 
     return run
