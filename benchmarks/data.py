@@ -77,7 +77,8 @@ def project(folder: Path, rows: int, engine: str) -> None:
     params = yaml.load(ROOT / "params.yaml")
     params["experiments"] = list(EXPERIMENTS)
     params["engine"] = engine
-    params["ingest"] |= {"source": str(corpus(folder, rows))}
+    params["ingest"] |= {"source": str(corpus(folder, rows)), "keep": []}
+    params["score"]["scorers"] = [{"name": "documented"}]
     params["curate"] |= {"tokenizer": str(DATA / "tokenizers/gpt2")}
     params["curate"] |= {"validation": min(1000, rows // 20), "test": min(2000, rows // 10)}
     params["train"]["init"] = "scratch"
