@@ -13,7 +13,7 @@ SPARED = {
 
 class _Spared(importlib.abc.MetaPathFinder):
     """Says to those modules that the package is not there: it would take every process that loads
-    a model three seconds to import both."""
+    a model about two seconds to import both."""
 
     def find_spec(self, name: str, *_: object) -> None:
         """Find nothing, and leave the finding to others."""
