@@ -113,6 +113,28 @@ def test_a_draw_inverts_the_cumulative_nucleus(
     assert low - 1e-6 <= draw <= high + 1e-6
 
 
+@pytest.mark.parametrize("sharpness", [0.0, 1.0, 3.0, 8.0])
+@pytest.mark.parametrize("top_p", [1e-9, 0.5, 0.9, 1.0])
+def test_a_draw_from_many_words_is_that_of_the_plain_sort(sharpness: float, top_p: float) -> None:
+    randomness = np.random.default_rng(0)
+    logits = sharpness * randomness.standard_normal((3 * sampling.AT_ONCE + 1, 5000))
+    draws = randomness.random(len(logits), np.float32)
+    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    ranked = np.sort(chances)
+    least = ranked[range(len(ranked)), (np.cumsum(ranked, 1) <= 1 - top_p).sum(1)]
+    if sharpness == 0:  # every word is like every other, and so all are kept
+        least[:] = 0
+    sums = np.cumsum(np.where(chances < least[:, None], 0, chances), 1)
+    expected = (sums <= draws[:, None] * sums[:, -1:]).sum(1)
+    found = sampling.nucleus(torch.from_numpy(logits), torch.from_numpy(draws), 1.0, top_p)
+    assert found.tolist() == expected.tolist()
+
+
+def test_a_model_that_gives_no_numbers_draws_no_word() -> None:
+    logits = torch.tensor([[0.0, float("nan"), 1.0], [0.0, 9.0, 1.0]])
+    assert sampling.nucleus(logits, torch.tensor([0.5, 0.5]), 1.0, 0.9).tolist() == [-1, 1]
+
+
 def test_samples_depend_on_the_seed_and_not_on_the_batch() -> None:
     model = _model(VOCABULARY.size, 64)
     prompts = ["stone " * n for n in (1, 9, 2, 12, 4, 4, 7)] + ["What is a river?"]
