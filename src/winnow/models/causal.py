@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from transformers import AutoModelForCausalLM
+from transformers.integrations import sdpa_attention
 
 from winnow.core.objectives import Objective
 from winnow.models.loaded import Loaded
@@ -17,6 +18,20 @@ PROBE = [9, 6, 12]
 """Tokens of the documents by which a model shows whether it keeps them apart."""
 NOISE = 1e-3
 """Of the largest logit: what rounding may move one by."""
+
+_may_share = sdpa_attention.use_gqa_in_sdpa
+
+
+def _share(mask: torch.Tensor | None, key: torch.Tensor, value: torch.Tensor) -> bool:
+    """Whether heads of one key go into attention together, or each with a copy of it.
+
+    transformers copies where there is a mask, as CUDA's fast kernels know no groups with one. The
+    CPU's does, gives the same bits, and takes a fifth of the time for a token behind 500 others.
+    """
+    return (key.device.type == "cpu" and not key.requires_grad) or _may_share(mask, key, value)
+
+
+sdpa_attention.use_gqa_in_sdpa = _share
 
 
 class Causal(Loaded):

@@ -10,7 +10,7 @@ from winnow.core.experiments import Recipe
 from winnow.core.objectives import REFERENCED, Policy
 from winnow.models.device import device_memory, matrix_rate
 from winnow.models.family import Shape
-from winnow.models.loss import LOGITS, LOGITS_CPU
+from winnow.models.loss import LOGITS, LOGITS_CPU, ROWS
 
 EFFICIENCY = 0.35
 """Share of the measured matrix rate that a training step is expected to reach: an assumption."""
@@ -134,7 +134,8 @@ def memory_needed(
     activations = kept if checkpointing else layer * shape.num_layers
     logits = positions * shape.vocab_size
     if not shape.whole_logits:
-        logits = min(logits, LOGITS_CPU if on_cpu else LOGITS)
+        at_once = LOGITS_CPU if on_cpu else LOGITS
+        logits = min(logits, max(at_once, ROWS * shape.vocab_size))
     return parameters + activations + 12.0 * logits + 4.0 * shape.vocab_size * shape.hidden_size
 
 

@@ -14,6 +14,8 @@ from winnow.models.sequences import IGNORED
 
 LOGITS, LOGITS_CPU = 2**27, 2**18
 """Logits at a time: 0.5 GB in fp32, which fills a GPU, and 1 MB, which a core's cache holds."""
+ROWS = 128
+"""But so many rows of them at least: all of the head's weights are read for each part."""
 
 
 class _SummedLoss(torch.autograd.Function):
@@ -30,20 +32,15 @@ class _SummedLoss(torch.autograd.Function):
         slope = torch.empty_like(hidden)
         # Beside an adapter the output head is frozen.
         weight_slope = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        logits = LOGITS_CPU if hidden.device.type == "cpu" else LOGITS
-        size = max(1, logits // len(weight))
         with torch.autocast(hidden.device.type, enabled=False):
-            for start in range(0, len(hidden), size):
-                rows, wanted = hidden[start : start + size].to(kind), labels[start : start + size]
-                logs = functional.log_softmax(functional.linear(rows, cast).float(), -1)
-                total += functional.nll_loss(logs, wanted, ignore_index=IGNORED, reduction="sum")
+            for part in _parts(hidden, weight):
+                rows, wanted = hidden[part].to(kind), labels[part]
+                logs = _log_probs(rows, cast)
+                total += functional.nll_loss(logs, wanted, reduction="sum")
                 if not train:
                     continue
-                is_target = (wanted != IGNORED)[:, None]
-                at = wanted.clamp(min=0)[:, None]
-                logits_slope = logs.exp_().scatter_add_(1, at, -torch.ones_like(logs[:, :1]))
-                logits_slope = logits_slope.mul_(is_target).to(kind)
-                slope[start : start + size] = logits_slope @ cast
+                logits_slope = _less_one(logs.exp_(), wanted).to(kind)
+                slope[part] = logits_slope @ cast
                 if weight_slope is not None:
                     weight_slope += logits_slope.T @ rows
         if train:
@@ -86,10 +83,7 @@ class _TokenLosses(torch.autograd.Function):
         weight_slope = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for part in _parts(hidden, weight):
             rows = hidden[part].to(ctx.kind)
-            logits_slope = _log_probs(rows, cast).exp_()
-            logits_slope.scatter_add_(
-                1, labels[part][:, None], -torch.ones_like(logits_slope[:, :1])
-            )
+            logits_slope = _less_one(_log_probs(rows, cast).exp_(), labels[part])
             logits_slope = logits_slope.mul_(scale[part][:, None]).to(ctx.kind)
             slope[part] = logits_slope @ cast
             if weight_slope is not None:
@@ -100,12 +94,17 @@ class _TokenLosses(torch.autograd.Function):
 def _parts(hidden: torch.Tensor, weight: torch.Tensor) -> list[slice]:
     """The rows whose logits are there at a time."""
     logits = LOGITS_CPU if hidden.device.type == "cpu" else LOGITS
-    size = max(1, logits // len(weight))
+    size = max(ROWS, logits // len(weight))
     return [slice(start, start + size) for start in range(0, len(hidden), size)]
 
 
 def _log_probs(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return functional.log_softmax(functional.linear(rows, weight).float(), -1)
+
+
+def _less_one(chances: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The gradient of losses by logits: chances, in place, less 1 at each label."""
+    return chances.scatter_add_(1, labels[:, None], -torch.ones_like(chances[:, :1]))
 
 
 def has_plain_head(model: Any) -> bool:
@@ -136,16 +135,22 @@ class WithLoss(torch.nn.Module):
         self, inputs: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
         """Summed next-token loss in nats of (sequences, length); the labels are already shifted."""
-        outputs = self._outputs(inputs, positions)
         if not self.plain_head:
-            return summed(outputs, labels)
+            return summed(self._outputs(inputs, positions), labels)
+        outputs, wanted = self._targets(inputs, positions, labels)
         loss: torch.Tensor = _SummedLoss.apply(  # type: ignore[no-untyped-call]
-            outputs.flatten(0, 1),
-            self.model.get_output_embeddings().weight,
-            labels.flatten(),
-            torch.is_grad_enabled(),
+            outputs, self.model.get_output_embeddings().weight, wanted, torch.is_grad_enabled()
         )
         return loss
+
+    def _targets(
+        self, inputs: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The outputs whose labels count, and these: no logits of questions and padding, which are
+        most of some batches."""
+        flat = labels.flatten()
+        is_target = flat != IGNORED
+        return self._outputs(inputs, positions).flatten(0, 1)[is_target], flat[is_target]
 
     def _outputs(self, inputs: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """The last hidden states of a model with a plain head, the logits of another one."""
@@ -168,19 +173,16 @@ class WithTokenLosses(WithLoss):
         self, inputs: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
         """Next-token losses in nats of (sequences, length); the labels are already shifted."""
-        flat = labels.flatten()
-        is_target = flat != IGNORED
-        # No logits of questions and padding, which are most of some batches.
-        outputs = self._outputs(inputs, positions).flatten(0, 1)[is_target]
+        outputs, wanted = self._targets(inputs, positions, labels)
         found: torch.Tensor
         if self.plain_head:
-            weight = self.model.get_output_embeddings().weight
             found = _TokenLosses.apply(  # type: ignore[no-untyped-call]
-                outputs, weight, flat[is_target]
+                outputs, self.model.get_output_embeddings().weight, wanted
             )
         else:
-            found = functional.cross_entropy(outputs.float(), flat[is_target], reduction="none")
-        return found.new_zeros(len(flat)).masked_scatter(is_target, found).view_as(labels)
+            found = functional.cross_entropy(outputs.float(), wanted, reduction="none")
+        losses = found.new_zeros(labels.shape)
+        return losses.masked_scatter(labels != IGNORED, found)
 
 
 def summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -85,9 +85,11 @@ def seq2seq(model: Any, batch: list[Window]) -> torch.Tensor:
 
 def _cross_entropy(logits: torch.Tensor, batch: list[Window]) -> torch.Tensor:
     targets = padded([window.targets for window in batch], IGNORED, logits.device)
-    return functional.cross_entropy(
-        logits.float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
+    # Where the words are the last dimension, this takes a third of the time.
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
     )
+    return losses.view_as(targets)
 
 
 @torch.no_grad()

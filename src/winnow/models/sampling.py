@@ -66,7 +66,7 @@ def nucleus(
         top_p: in (0, 1].
     """
     if len(logits) > AT_ONCE and logits.device.type == "cpu":
-        parts = zip(logits.split(AT_ONCE), draws.split(AT_ONCE), strict=True)
+        parts = zip(torch.split(logits, AT_ONCE), torch.split(draws, AT_ONCE), strict=True)
         return torch.cat([nucleus(*part, temperature, top_p) for part in parts])
     chances = torch.softmax(logits.double() / temperature, -1)
     if chances.device.type == "cpu":
