@@ -187,6 +187,18 @@ def test_peft_itself_reads_what_is_published(base: Path, project: Path) -> None:
         torch.testing.assert_close(theirs.eval()(ids).logits, ours, rtol=1e-4, atol=1e-4)
 
 
+def test_an_adapter_is_read_from_any_folder(
+    base: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(base, project / "weights")
+    write_params(project, params_with(Path("weights"), adapter={"name": "lora", "rank": 2}))
+    stage.run(["high_40_base"], 0, False)
+    monkeypatch.chdir(project.parent)
+    assert family.load(project / "models/high_40_base/0").network is not None
+    (project / "weights").rename(project.parent / "weights")
+    assert family.load(Path(project.name) / "models/high_40_base/0").network is not None
+
+
 def test_an_adapter_beside_other_weights_is_refused(base: Path, project: Path) -> None:
     write_params(project, params_with(base, adapter={"name": "lora", "rank": 2}))
     stage.run(["high_40_base"], 0, False)

@@ -5,6 +5,7 @@ of families import transformers' models, and only once one of them is chosen.
 """
 
 import abc
+import os
 import shutil
 from dataclasses import dataclass
 from functools import partial
@@ -256,11 +257,19 @@ def load(folder: Path) -> Family:
             "reward"
         )
     spec = _trained(folder)
-    base = files.read_json(folder / BASE)["weights"] if spec.adapter else "scratch"
-    family = _class(spec)(spec, folder, base)
+    family = _class(spec)(spec, folder, _base(folder) if spec.adapter else "scratch")
     family.read(folder)
     family.network.eval()
     return family
+
+
+def _base(folder: Path) -> str:
+    """The weights beside an adapter. Their folder is named from where they were trained, which is
+    the folder of models/<experiment>/<seed>, or another one if that was moved."""
+    named: str = files.read_json(folder / BASE)["weights"]
+    there = folder.absolute().parents[2] / named
+    is_there = not Path(named).is_absolute() and there.is_dir()
+    return os.path.relpath(there) if is_there else named
 
 
 def load_rewards(folder: Path) -> Family:
