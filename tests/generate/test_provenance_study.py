@@ -43,7 +43,7 @@ def change(path: Path, *keys: str, value: Any) -> None:
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """A copy of the study with shorter trainings and fewer rows."""
-    for name in ("params.yaml", "overlay.py", "documented.yaml", "fresh.py"):
+    for name in ("params.yaml", "overlay.py", "documented.yaml", "squad.yaml", "fresh.py"):
         shutil.copyfile(STUDY / name, tmp_path / name)
     for name in ("base", "human"):
         (tmp_path / name).mkdir()
@@ -121,3 +121,20 @@ def test_the_documented_scale_is_declared(study: Path, monkeypatch: pytest.Monke
     assert len(experiment_names()) == 3
     text = (study / "human/params.yaml").read_text()
     assert "train-v1.1.json" in text and "test: 2000" in text and "group: title" in text
+
+
+def test_the_run_on_real_rows_is_declared(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from winnow.core import params
+    from winnow.core.experiments import experiment_names, resolve
+    from winnow.generate.params import GenerateConfig
+
+    monkeypatch.setattr(sys, "argv", ["overlay.py", "squad.yaml"])
+    monkeypatch.chdir(study)
+    runpy.run_path("overlay.py")
+    declared: Any = params.load("generate", GenerateConfig)
+    assert [item.name for item in declared.items()] == ["human", "ai_contaminated"]
+    human, contaminated = resolve(experiment_names())
+    assert human.recipe == contaminated.recipe and human.tier.count == contaminated.tier.count
+    monkeypatch.chdir(study / "base")
+    (arm,) = resolve(experiment_names())
+    assert f"base/models/{arm.name}/0" == declared.backend["model"]
