@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from winnow.core.progress import progress
+from winnow.models.loss import WithTokenLosses
 from winnow.models.sequences import IGNORED
 
 
@@ -70,7 +71,9 @@ TokenLosses = Callable[[Any, list[Window]], torch.Tensor]
 def causal(model: Any, batch: list[Window]) -> torch.Tensor:
     """Losses under a decoder-only model. Causal attention cannot see padding on the right."""
     inputs = padded([window.inputs for window in batch], 0, model.device)
-    return _cross_entropy(model(input_ids=inputs).logits, batch)
+    targets = padded([window.targets for window in batch], IGNORED, model.device)
+    losses: torch.Tensor = WithTokenLosses(model, packs=False)(inputs, inputs, targets)
+    return losses
 
 
 def seq2seq(model: Any, batch: list[Window]) -> torch.Tensor:
@@ -80,11 +83,7 @@ def seq2seq(model: Any, batch: list[Window]) -> torch.Tensor:
     starts = [[model.config.decoder_start_token_id, *window.targets[:-1]] for window in batch]
     decoded = padded(starts, 0, model.device)
     logits = model(input_ids=inputs, attention_mask=mask, decoder_input_ids=decoded).logits
-    return _cross_entropy(logits, batch)
-
-
-def _cross_entropy(logits: torch.Tensor, batch: list[Window]) -> torch.Tensor:
-    targets = padded([window.targets for window in batch], IGNORED, logits.device)
+    targets = padded([window.targets for window in batch], IGNORED, model.device)
     # Where the words are the last dimension, this takes a third of the time.
     losses = functional.cross_entropy(
         logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
