@@ -281,11 +281,13 @@ def verdicts(study: Study, settings: AnalyzeConfig) -> dict[str, Verdict]:
     return {name: judged(name, arms) for name, arms in study.models().items()}
 
 
-def _quality_vs_quantity(study: Study, losses: Estimates, verdict: Verdict) -> Drawing:
-    perplexity = losses.value(verdict.best.name).map(math.exp).value
-    title = f"{verdict.best.name} has the lowest perplexity, {numbers.significant(perplexity)}"
+def _quality_vs_quantity(study: Study, found: Estimates, metric: str, verdict: Verdict) -> Drawing:
+    name, of = figures.shown(metric)
+    end = "lowest" if found.lower_is_better else "highest"
+    value = numbers.significant(of(found.value(verdict.best.name).value))
+    title = f"{verdict.best.name} has the {end} {name}, {value}"
     return figures.quality_vs_quantity(
-        study, losses, title + (", but not surely" if verdict.tied else "")
+        study, found, metric, title + (", but not surely" if verdict.tied else "")
     )
 
 
@@ -328,7 +330,7 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     said = headline(choices, study, losses.unit)
     rows = comparisons(study, choices)
     first = next(iter(choices.values()))
-    drawn = [_quality_vs_quantity(study, estimates(study, settings), first)]
+    drawn = [_quality_vs_quantity(study, losses, settings.metric, first)]
     if rows:
         drawn.append(figures.margins(rows, losses.confidence, losses.unit))
     models = {name: verdict.values() for name, verdict in judged.items()}

@@ -2,7 +2,7 @@
 what the score sees."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -31,8 +31,14 @@ def _row_ticks(axes: Axes, sizes: Sequence[int]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def shown(metric: str) -> tuple[str, Callable[[float], float]]:
+    """What figures show of a metric of `metrics.METRICS`: perplexity in the place of a loss."""
+    names = {"loss": "perplexity", "response_loss": "perplexity of responses"}
+    return (names[metric], math.exp) if metric in names else (metric.replace("_", " "), float)
+
+
 def _joined(
-    axes: Axes, arms: tuple[Arm, ...], losses: Estimates, palette: Palette
+    axes: Axes, arms: tuple[Arm, ...], heights: Mapping[str, Interval], palette: Palette
 ) -> dict[str, float]:
     """Join the top tiers of each score, and all rows; by arm, which way its name must give way to
     the line."""
@@ -41,27 +47,33 @@ def _joined(
         tops = [
             arm for arm in arms if arm.is_unfiltered or (arm.is_top and arm.tier.scorer == score)
         ]
-        heights = [math.exp(losses.value(arm.name).value) for arm in tops]
-        axes.plot([arm.num_rows for arm in tops], heights, color=palette.rule("top"), zorder=2)
-        for arm, height, following in zip(tops, heights, heights[1:], strict=False):
+        line = [heights[arm.name].value for arm in tops]
+        axes.plot([arm.num_rows for arm in tops], line, color=palette.rule("top"), zorder=2)
+        for arm, height, following in zip(tops, line, line[1:], strict=False):
             ways[arm.name] = 9.0 if following < height else -9.0
     return ways
 
 
 def _size_panel(
-    axes: Axes, arms: tuple[Arm, ...], study: Study, losses: Estimates, palette: Palette
+    axes: Axes,
+    arms: tuple[Arm, ...],
+    estimates: Estimates,
+    of: Callable[[float], float],
+    room: float,
+    palette: Palette,
 ) -> None:
+    """Arms by their rows; `of` is what is shown of the metric, `room` is for the last label."""
+    heights = {arm.name: estimates.value(arm.name).map(of) for arm in arms}
     sizes = [arm.num_rows for arm in arms]
     axes.set_xscale("log")
-    room = 0.15 * len(study.models())  # for the label of the rightmost arm
     axes.set_xlim(min(sizes) / 1.3, max(sizes) * 1.3 * (2 * max(sizes) / min(sizes)) ** room)
-    shifts = _joined(axes, arms, losses, palette)
+    shifts = _joined(axes, arms, heights, palette)
     labels = []
     for arm in arms:
         colour = palette.rule(arm.rule)
         x = arm.num_rows * (1 if arm.is_unfiltered else rules.find(arm.rule).shift)
-        found = losses.value(arm.name).map(math.exp)
-        seeds = [math.exp(loss) for loss in study.seed_losses(arm)]
+        found = heights[arm.name]
+        seeds = [of(mean) for mean in estimates.means[estimates.index[arm.name]]]
         axes.plot([x, x], [found.low, found.high], color=colour, lw=1.2, zorder=3)
         axes.plot([x] * len(seeds), seeds, "o", color=colour, alpha=0.4, ms=3.2, mew=0, zorder=3)
         axes.plot(
@@ -88,22 +100,24 @@ def _titles(axes: Sequence[Axes], models: Mapping[str, object], palette: Palette
             panel.set_title(f"{name} model", color=palette.ink)
 
 
-def quality_vs_quantity(study: Study, losses: Estimates, title: str) -> Drawing:
-    """The documented figure: perplexity against rows on a logarithmic axis, arms named."""
-    models = study.models()
+def quality_vs_quantity(study: Study, estimates: Estimates, metric: str, title: str) -> Drawing:
+    """The documented figure: perplexity, or another metric that decides, against rows on a
+    logarithmic axis, arms named."""
+    models, (name, of) = study.models(), shown(metric)
+    better = "lower" if estimates.lower_is_better else "higher"
 
     def draw(palette: Palette) -> Figure:
         figure, axes = panels(palette, len(models), 4.2)
         for panel, arms in zip(axes, models.values(), strict=True):
-            _size_panel(panel, arms, study, losses, palette)
-        axes[0].set_ylabel("Test perplexity (lower is better)")
+            _size_panel(panel, arms, estimates, of, 0.15 * len(models), palette)
+        axes[0].set_ylabel(f"Test {name} ({better} is better)")
         _titles(axes, models, palette)
         return figure
 
     joined = " and all rows" if any(arm.is_unfiltered for arm in study.arms) else ""
     caption = (
         f"Top tiers of a score{joined} are joined; controls stand beside the tier of their size. "
-        f"Bars: {losses.confidence:.0%} intervals of one arm each; two arms are compared by the "
+        f"Bars: {estimates.confidence:.0%} intervals of one arm each; two arms are compared by the "
         "margins in the text, not by whether their bars overlap. Faint dots: single seeds."
     )
     return Drawing("exp2_quality_vs_quantity", title, caption, draw)
