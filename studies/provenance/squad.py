@@ -5,8 +5,8 @@ become human/squad.parquet; those of the last eight base/rows.jsonl, as `winnow 
 an answer: they teach the model that answers in the place of people.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -15,9 +15,11 @@ from winnow.generate.methods import prompt
 
 ARTICLES, QUESTIONS = 40, 40
 
-path = Path(sys.argv[1]) / "squad_v1.1_dev.parquet"
+parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+parser.add_argument("sets", type=Path, help="folder of the sets")
+path = parser.parse_args().sets / "squad_v1.1_dev.parquet"
 if not path.is_file():
-    sys.exit(f"{path}: no such file")
+    parser.error(f"{path}: no such file")
 rows = pd.read_parquet(path).groupby("title", sort=False).head(QUESTIONS)
 is_study = rows["title"].isin(rows["title"].unique()[:ARTICLES])
 rows[is_study].to_parquet("human/squad.parquet", index=False)
