@@ -13,7 +13,6 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from winnow.core.errors import Refusal
 from winnow.core.progress import progress
-from winnow.models.nucleus import draw
 
 KEPT = 0.75
 """Once no more than this share of a batch goes on, the rest is taken out of it: to do so at every
@@ -70,6 +69,8 @@ def nucleus(
         return torch.cat([nucleus(*part, temperature, top_p) for part in parts])
     chances = torch.softmax(logits.double() / temperature, -1)
     if chances.device.type == "cpu":
+        from winnow.models.nucleus import draw
+
         return torch.from_numpy(draw(chances.numpy(), draws.numpy(), top_p))
     ranked = chances.sort().values
     least = ranked.gather(-1, (ranked.cumsum(-1) <= 1 - top_p).sum(-1, keepdim=True))
