@@ -6,6 +6,9 @@ pytest tests/analyze/test_mixtures.py
 import importlib
 import json
 import random
+import runpy
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +148,25 @@ def test_the_study_is_declared_in_whole(monkeypatch: pytest.MonkeyPatch) -> None
     added = {source for arm in arms for source in arm.tier.plus or ()}
     general = {*(tiers["general_800"].sources or ())}
     assert left_out == {*sources} and added == {*sources} - general
+
+
+def test_the_documented_instruction_mixture_is_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("params.yaml", "tulu.yaml"):
+        shutil.copyfile(STUDY / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["overlay.py", "tulu.yaml"])
+    runpy.run_path(str(STUDY.parent / "overlay.py"))
+    arms = resolve(experiment_names())
+    tiers = load("select", SelectConfig).tiers
+    assert {arm.tier_name for arm in arms} == set(tiers)
+    shares = tiers["tulu_800"].weights
+    assert shares and sorted(shares.values()) == [0.1, 0.1, 0.15, 0.2, 0.2, 0.25]
+    assert {tier.without for tier in tiers.values() if tier.without} == {*shares}
+    cut = {(tier.rule, tier.of, tier.by_source) for tier in tiers.values()}
+    assert {("top", None, False), ("matched", "top_800", True)} <= cut
+    assert {("top", None, True), ("matched", "within_800", True)} <= cut
 
 
 def _corpus(root: Path) -> None:

@@ -43,7 +43,7 @@ def change(path: Path, *keys: str, value: Any) -> None:
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """A copy of the study with shorter trainings and fewer rows."""
-    for name in ("params.yaml", "overlay.py", "documented.yaml", "squad.yaml", "fresh.py"):
+    for name in ("params.yaml", "documented.yaml", "squad.yaml", "fresh.py"):
         shutil.copyfile(STUDY / name, tmp_path / name)
     for name in ("base", "human"):
         (tmp_path / name).mkdir()
@@ -110,7 +110,7 @@ def test_the_documented_scale_is_declared(study: Path, monkeypatch: pytest.Monke
 
     monkeypatch.chdir(study)
     monkeypatch.setattr(sys, "argv", ["overlay.py", "documented.yaml"])
-    runpy.run_path("overlay.py")
+    runpy.run_path(str(STUDY.parent / "overlay.py"))
     declared: Any = params.load("generate", GenerateConfig)
     made = {item.name: item for item in declared.items()}
     assert declared.backend["model"] == "gpt-3.5-turbo" and declared.aligned.rows == 20_000
@@ -130,7 +130,7 @@ def test_the_run_on_real_rows_is_declared(study: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(sys, "argv", ["overlay.py", "squad.yaml"])
     monkeypatch.chdir(study)
-    runpy.run_path("overlay.py")
+    runpy.run_path(str(STUDY.parent / "overlay.py"))
     declared: Any = params.load("generate", GenerateConfig)
     assert [item.name for item in declared.items()] == ["human", "ai_contaminated"]
     human, contaminated = resolve(experiment_names())

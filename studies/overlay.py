@@ -1,4 +1,4 @@
-"""Lay a file of values over params files, in place.    python overlay.py documented.yaml
+"""Lay a file of values over params files, in place.    python ../overlay.py documented.yaml
 
 The file holds a params file a key, and the values that it gets; a mapping is merged with what is
 there, but for `recipes`, `tiers` and `models`, whose entries are named by the overlay alone.
