@@ -32,7 +32,13 @@ def ask(study, settings):
 
     sentence = f"{most} repeats its rows {epochs[most]:.0f} times <b>."
     drawing = Drawing("repeats", "Epochs by experiment", "As trained.", draw)
-    return Answer(values={"epochs": epochs, "most": most}, sentence=sentence, figures=(drawing,))
+    return Answer(
+        values={"epochs": epochs, "most": most},
+        sentence=sentence,
+        asks="Which tier repeats its rows?",
+        opening=f"{most} does. The others do less <b>.",
+        figures=(drawing,),
+    )
 '''
 EXPERIMENTS = ["ultra_300_1M", "high_1k_1M", "matched_300_1M"]
 
@@ -52,7 +58,7 @@ def analyse(project: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_newcomer_asks_in_one_file_and_one_line(tmp_path: Path) -> None:
-    build(tmp_path, EXPERIMENTS, [0, 1], questions=[*QUESTIONS, "my_house.overlap:ask"])
+    build(tmp_path, EXPERIMENTS, [0, 1], questions=["my_house.overlap:ask", *QUESTIONS])
     module = tmp_path / "mine/my_house/overlap.py"
     module.parent.mkdir(parents=True)
     module.write_text(OVERLAP)
@@ -64,7 +70,10 @@ def test_a_newcomer_asks_in_one_file_and_one_line(tmp_path: Path) -> None:
     assert values["most"] == "ultra_300_1M" and values["epochs"]["high_1k_1M"] == 3
     page = Page((tmp_path / "analysis/report.html").read_text(encoding="utf-8"))
     assert sentence in page.words and "Epochs by experiment" in page.words
-    assert "my_house.overlap:ask" in page.words
+    opening, _, rest = page.words.partition("How hard to filter, and by which score")
+    for text in ("Which tier repeats its rows?", "The others do less <b>.", "Figure 1. Epochs"):
+        assert text in opening
+    assert "No arm of all rows was run" in rest and "Epochs by experiment" not in rest
 
 
 @pytest.mark.parametrize(

@@ -141,11 +141,23 @@ def analyse(study: Study, settings: AnalyzeConfig) -> Analysis:
     )
 
 
+def _opening(answers: Mapping[str, Answer]) -> page.Section:
+    """What the report opens with: the first answer that has an opening, as `answer` always has."""
+    first = next(answer for answer in answers.values() if answer.opening)
+    return page.Section(
+        title=first.asks,
+        sentence=first.opening,
+        figures=[drawing.name for drawing in first.figures[:1]],
+    )
+
+
 def _own(answers: Mapping[str, Answer]) -> dict[str, page.Section]:
     """The user's own questions, as the report shows them."""
     return {
         name: page.Section(
-            sentence=answer.sentence, figures=[drawing.name for drawing in answer.figures]
+            title=answer.asks or name,
+            sentence=answer.sentence,
+            figures=[drawing.name for drawing in answer.figures],
         )
         for name, answer in answers.items()
         if name not in QUESTIONS
@@ -163,13 +175,14 @@ def _publish(analysis: Analysis) -> None:
     receipt = tables.receipt(study).line()
     with cards.publish_folder(ANALYSIS, card) as folder:
         (folder / "figures").mkdir()
-        own = _own(analysis.answers).values()
-        for name in (*PUBLISHED, *(figure for section in own for figure in section.figures)):
+        own, opening = _own(analysis.answers), _opening(analysis.answers)
+        asked = [figure for section in own.values() for figure in section.figures]
+        for name in dict.fromkeys((*PUBLISHED, *asked, *opening.figures)):
             drawings[name].save_png(folder / f"figures/{name}.png", receipt)
         files.write_json(folder / "analysis.json", values)
         tables.write_curves(folder / "curves.csv", study)
         tables.write_tiers(folder / "tiers.csv", analysis.outcomes)
-        report = page.render(study, values, drawings, _own(analysis.answers), receipt)
+        report = page.render(study, values, drawings, opening, own, receipt)
         (folder / "report.html").write_text(report, encoding="utf-8")
         rows = removed.removed_page(page.environment(), values["curation"], page.light())
         (folder / "removed.html").write_text(rows, encoding="utf-8")

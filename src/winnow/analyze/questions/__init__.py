@@ -19,7 +19,13 @@ class Answer:
     """A tree of dataclasses, mappings and sequences: analysis.json holds it under the question's
     name."""
     sentence: str = ""
-    """The answer in words; empty where the page alone puts the values into words."""
+    """The answer in words, or a table of Markdown; empty where the page alone puts the values into
+    words."""
+    asks: str = ""
+    """The question in words."""
+    opening: str = ""
+    """What the report says first, with the first figure under it, where no question before this one
+    in `analyze.questions` has an opening; the first of two sentences is the title."""
     figures: tuple[Drawing, ...] = ()
     """Their names are unique among all figures of the analysis."""
     files: Mapping[str, str] = field(default_factory=dict)

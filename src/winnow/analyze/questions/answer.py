@@ -334,4 +334,10 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     if rows:
         drawn.append(figures.margins(rows, losses.confidence, losses.unit))
     models = {name: verdict.values() for name, verdict in judged.items()}
-    return Answer(values=plain(said) | {"models": models}, sentence=said.text, figures=tuple(drawn))
+    return Answer(
+        values=plain(said) | {"models": models},
+        sentence=said.text,
+        asks="How hard should I filter this instruction data, and by which score?",
+        opening=said.opening,
+        figures=tuple(drawn),
+    )

@@ -151,6 +151,24 @@ def sentence(model: str, impacts: Sequence[Impact]) -> str:
     return f"What each component brings ({model}), in nats per token: {parts}."
 
 
+def opening(impacts: Sequence[Impact]) -> str:
+    """Which components surely help or cost on average, and how many their own rows."""
+    helping = [one.component for one in impacts if one.mean.above_zero]
+    costing = [one.component for one in impacts if one.mean.high < 0]
+    rest = len(impacts) - len(helping) - len(costing)
+    parts = [
+        *([f"the loss is surely lower with {numbers.listed(helping)}"] if helping else []),
+        *([f"the loss is surely higher with {numbers.listed(costing)}"] if costing else []),
+        *([f"{rest} of {len(impacts)} changes cannot be told from none"] if rest else []),
+    ]
+    own = [one.own for one in impacts if one.own]
+    taught = sum(one.above_zero for one in own)
+    return (
+        f"On the mean over sources {'; '.join(parts)}. "
+        f"{taught} of {len(own)} changes show that a source teaches its own rows."
+    )
+
+
 def _draw(impacts: Sequence[Impact], palette: Palette) -> Figure:
     figure, (axes,) = panels(palette, 1, 1.1 + 0.34 * len(impacts))
     for y, impact in enumerate(reversed(impacts)):
@@ -189,4 +207,10 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
         for place, (model, impacts) in enumerate(found.items())
     ]
     sentences = " ".join(sentence(model, impacts) for model, impacts in found.items())
-    return Answer(values=found, sentence=sentences, figures=tuple(figures))
+    return Answer(
+        values=found,
+        sentence=sentences,
+        asks="From which sources should the rows come?",
+        opening=opening(next(iter(found.values()))) if found else "",
+        figures=tuple(figures),
+    )

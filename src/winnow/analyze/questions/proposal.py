@@ -247,6 +247,23 @@ def _sentence(proposal: Proposal, proxies: Sequence[Arm]) -> str:
     ).strip()
 
 
+def opening(proposal: Proposal) -> str:
+    """What is proposed, and what it was worth."""
+    if proposal.shares is None:
+        return f"No mixture can be proposed yet. {proposal.reasons['shares']}."
+    largest = sorted(proposal.shares.items(), key=lambda one: -one[1])
+    listed = ", ".join(f"{numbers.percent(share)} {name}" for name, share in largest if share)
+    arms = [one for group in proposal.retrained.values() for one in group.values()]
+    held = [one.margin for one in arms if one.margin]
+    if not held:
+        return f"Proposed: {listed}. It was not retrained, so nobody knows what it is worth."
+    won, lost = sum(one.above_zero for one in held), sum(one.high < 0 for one in held)
+    return (
+        f"Proposed and retrained: {listed}. "
+        f"It surely beats {won} of {len(held)} other mixtures and surely loses to {lost}."
+    )
+
+
 def proposals(study: Study, settings: AnalyzeConfig) -> dict[str, Proposal]:
     """By model and budget of proxies; empty where no weights were drawn."""
     by_model = study.models()
@@ -274,4 +291,9 @@ def proposals(study: Study, settings: AnalyzeConfig) -> dict[str, Proposal]:
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """Answer for every model and budget that has proxies."""
     found = proposals(study, settings)
-    return Answer(values=found, sentence=" ".join(one.sentence for one in found.values()))
+    return Answer(
+        values=found,
+        sentence=" ".join(one.sentence for one in found.values()),
+        asks="From which sources should the rows come, and in which shares?",
+        opening=opening(next(iter(found.values()))) if found else "",
+    )

@@ -139,6 +139,24 @@ def said(found: Comparison, metric: str) -> str:
     return f"{figure} on {found.test_rows} test rows: {arms}. {claims}. {seen}"
 
 
+def opening(found: Comparison) -> str:
+    """Both verdicts in two plain sentences."""
+    first, second = (one.verdict for one in found.criteria)
+    within = found.criteria[1].claim.partition(", ")[2]
+    better_said = {
+        "yes": "Reworded rows teach more than rows that a model answered",
+        "no": "Reworded rows do not teach more than rows that a model answered",
+        "not decided": "Whether reworded rows teach more than rows that a model answered is not "
+        "decided",
+    }[first]
+    about_said = {
+        "yes": f"They teach as much as people's own, {within}",
+        "no": f"They do not teach as much as people's own, {within}",
+        "not decided": f"Whether they teach as much as people's own, {within}, is not decided",
+    }[second]
+    return f"{better_said}. {about_said}."
+
+
 def table(comparisons: Mapping[str, Comparison]) -> str:
     """The figures of every arm with their intervals, as CSV."""
     ends = [f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high")]
@@ -210,6 +228,8 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     return Answer(
         values=found,
         sentence=" ".join(f"{model}: {said(one, settings.metric)}" for model, one in found.items()),
+        asks="Who should write the data: people, a model that answers, or one that rewords?",
+        opening=opening(next(iter(found.values()))),
         figures=tuple(drawing(model, one, margin, confidence) for model, one in found.items()),
         files={TABLE: table(found)},
     )

@@ -117,6 +117,16 @@ def _spread(value: Interval | None, digits: int = 3) -> str:
     return f"{numbers.decimal(value.value, digits)} ({low} to {high})"
 
 
+def opening(found: Mapping[str, Outcome]) -> str:
+    """Which recipes surely teach more or less than the first one."""
+    first, *others = found
+    margins = {name: found[name].less_loss for name in others}
+    more = [name for name, one in margins.items() if one and one.above_zero]
+    less = [name for name, one in margins.items() if one and one.high < 0]
+    text = f"{numbers.listed(more) if more else 'No recipe'} surely teaches more than {first}"
+    return f"{text}. {numbers.listed(less) if less else 'None'} surely teaches less."
+
+
 def table(found: Mapping[str, Outcome]) -> str:
     """The outcomes as a table of Markdown."""
     heads = [head.format(next(iter(found))) for head in HEADS]
@@ -147,4 +157,9 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     cards.read_card(GENERATED, "winnow generate", "report.json")
     report = files.read_json(GENERATED / "report.json")
     found = outcomes(study, settings, report, experiment_names())
-    return Answer(values=found, sentence=table(found))
+    return Answer(
+        values=found,
+        sentence=table(found),
+        asks="Which recipe should write the rows?",
+        opening=opening(found),
+    )

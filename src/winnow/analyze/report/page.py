@@ -64,11 +64,20 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """A question of the user's own, as the page shows it beside its values."""
+    """A question's answer, as the page opens with it or shows it beside its values."""
 
+    title: str
     sentence: str
     figures: Sequence[str]
     """Names of drawings."""
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The cells of a sentence that is a table of Markdown, its head first; else none."""
+        if not self.sentence.startswith("|"):
+            return []
+        head, _, *body = self.sentence.splitlines()
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in (head, *body)]
 
 
 def _palette(colours: dict[str, str]) -> Markup:
@@ -164,6 +173,7 @@ def render(
     study: Study,
     analysis: Json,
     drawings: Mapping[str, Drawing],
+    opening: Section,
     own: Mapping[str, Section],
     receipt: str,
 ) -> str:
@@ -173,6 +183,7 @@ def render(
         study: what was read.
         analysis: what analysis.json holds.
         drawings: the figures by name; those that the template does not name are not shown.
+        opening: the question that stands first; its sentences, and the first figure.
         own: the user's own questions by name.
         receipt: what stands under every figure and table.
     """
@@ -187,6 +198,7 @@ def render(
         samples={name: _samples(arms) for name, arms in study.models().items()},
         definitions={key: DEFINITIONS[key] for key in GENERATION},
         titles=TITLES,
+        opening=opening,
         own=own,
         rule_of=rules.find,
         kind=laws.kind,
