@@ -177,6 +177,35 @@ def test_what_a_program_rewards_is_learned_and_a_stopped_training_ends_in_the_sa
     assert [point | {"seconds": 0} for point in again] == [p | {"seconds": 0} for p in curve]
 
 
+MINE = """
+def shorter(answers):
+    return [1 / (1 + len(one.text)) for one in answers]
+
+
+def nothing(answers):
+    return []
+"""
+
+
+def test_a_program_of_the_users_own_rewards_answers(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "my_house.py").write_text(MINE)
+    monkeypatch.syspath_prepend(str(project))
+    own = {"samples": 2, "max_new_tokens": 4, "check": "my_house:shorter"}
+    declared(project, name="rloo", **own)
+    stage.run(["random_30_tiny"], 0, False)
+    folder = project / "models/random_30_tiny/0"
+    curve = files.read_json(folder / "train_results.json")["curve"]
+    assert 0 < curve[-1]["validation_reward"] < 1
+    assert files.read_json(folder / "card.json")["key"]["reward"] == files.file_hash(
+        project / "my_house.py"
+    )
+    declared(project, name="rloo", **own | {"check": "my_house:nothing"})
+    with pytest.raises(Refusal, match="my_house:nothing: expected 8 finite numbers"):
+        stage.run(["random_30_tiny"], 0, False)
+
+
 def test_what_cannot_be_learned_from_is_refused_in_one_line(project: Path) -> None:
     for objective, message in (
         ({"check": "number"}, "has a response that is no number, and grpo checks for one"),
@@ -184,6 +213,8 @@ def test_what_cannot_be_learned_from_is_refused_in_one_line(project: Path) -> No
         ({"model": "data"}, "expected a check or the model of a reward, one of them"),
         ({"check": None}, "expected a check or the model of a reward, one of them"),
         ({"check": None, "model": "data"}, "objective.model: "),
+        ({"check": "close"}, "expected exact, contains, number or package.module:name, found"),
+        ({"check": "no_such_house:right"}, "objective.check: no_such_house:right: no module"),
     ):
         with pytest.raises(Refusal, match=message) as error:
             declared(project, name="grpo", **objective)

@@ -1,9 +1,10 @@
 """Whether a program accepts a text as the answer to a question."""
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 Check = Literal["exact", "contains", "number"]
+CHECKS: tuple[Check, ...] = get_args(Check)
 
 
 def holds(check: Check, answer: str, text: str) -> bool:

@@ -4,7 +4,8 @@ better, with the numbers of each method and their published defaults."""
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from winnow.core.checks import Check
+from winnow.core import extensions
+from winnow.core.checks import CHECKS
 from winnow.core.errors import Refusal
 from winnow.core.params import Range, Text
 
@@ -88,17 +89,22 @@ class OwnAnswers:
     """Answers to a prompt."""
     max_new_tokens: Annotated[int, Range("[1, 100000]")] = 64
     """Tokens of an answer with its end, at most; longer prompts than leave room are left out."""
-    check: Check | None = None
-    """The reward is 1 where the row's response is found in the answer in this way, else 0."""
+    check: Text | None = None
+    """How the row's response is found in the answer, which makes the reward 1, else 0: `exact`,
+    `contains` or `number`; or a program `package.module:name` that rewards answers, see
+    winnow.train.policies.Program."""
     model: Text | None = None
     """A folder models/<experiment>/<seed> of a reward model, whose number is the reward."""
     min_accuracy: Annotated[float, Range("[0, 1)")] = 0.5
     """The share of held-out pairs that the reward model surely has to rank right."""
 
     def __post_init__(self) -> None:
-        """Refuse no reward, and two."""
+        """Refuse no reward, two, and a check that there is not."""
         if (self.check is None) == (self.model is None):
             raise Refusal("check: expected a check or the model of a reward, one of them")
+        if self.check and self.check not in CHECKS and not extensions.is_path(self.check):
+            known = ", ".join(CHECKS)
+            raise Refusal(f"check: expected {known} or package.module:name, found {self.check!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,13 +8,15 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from winnow.core.checks import holds
+from winnow.core import extensions
+from winnow.core.checks import CHECKS, holds
 from winnow.core.errors import Refusal, at
 from winnow.core.objectives import GRPO, Policy
 from winnow.core.records import ROW_SCHEMA
@@ -34,6 +36,10 @@ class Answer(NamedTuple):
     text: str
 
 
+Program = Callable[[Sequence[Answer]], Sequence[float]]
+"""What an `objective.check` of the form `package.module:name` names: the reward of each answer, a
+finite number. Equal answers have to get equal rewards, or a killed training ends elsewhere."""
+
 Rewards = Callable[[Sequence[Answer], int], list[float]]
 """The reward of each answer, so many of them at a time."""
 
@@ -42,10 +48,14 @@ def rewards_of(numbers: Policy) -> Rewards:
     """What rewards answers.
 
     Raises:
-        Refusal: the reward model cannot be had, or ranks too few pairs right.
+        Refusal: the program or the reward model cannot be had, or ranks too few pairs right; the
+            program gives answers no reward each.
     """
-    if check := numbers.check:
+    check = next((one for one in CHECKS if one == numbers.check), None)
+    if check:
         return lambda given, _: [float(holds(check, one.response, one.text)) for one in given]
+    if numbers.check:
+        return _by_program(numbers.check)
     with at("params.yaml: train.recipes: objective.model"):
         model = RewardModel(Path(str(numbers.model)), numbers.min_accuracy)
 
@@ -57,6 +67,19 @@ def rewards_of(numbers: Policy) -> Rewards:
         return [least if one is None else one for one in found]
 
     return by_model
+
+
+def _by_program(path: str) -> Rewards:
+    with at("params.yaml: train.recipes: objective.check"):
+        program: Program = extensions.load(path, FunctionType)
+
+    def rewarded(given: Sequence[Answer], _: int) -> list[float]:
+        found = [float(one) for one in program(given)]
+        if len(found) != len(given) or not np.isfinite(found).all():
+            raise Refusal(f"{path}: expected {len(given)} finite numbers for as many answers")
+        return found
+
+    return rewarded
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,15 @@ import shlex
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import PartialState
 
-from winnow.core import cards, files, layout, params, sources
+from winnow.core import cards, extensions, files, layout, params, sources
+from winnow.core.checks import CHECKS
 from winnow.core.errors import Refusal, Stopped, at
 from winnow.core.experiments import Experiment, declared_seeds, resolve
 from winnow.core.layout import (
@@ -178,12 +180,16 @@ class _Job:
         }
 
     def _rewarding(self) -> dict[str, str]:
-        """The hash of a reward model, where one teaches."""
+        """The hash of a reward model or of the user's own program, where one teaches."""
         numbers = self.arm.recipe.objective
-        if not isinstance(numbers, Policy) or numbers.model is None:
+        if not isinstance(numbers, Policy) or numbers.check in CHECKS:
             return {}
-        with at("params.yaml: train.recipes: objective.model"):
-            return {"reward": pretrained.identity(numbers.model)}
+        if numbers.model:
+            with at("params.yaml: train.recipes: objective.model"):
+                return {"reward": pretrained.identity(numbers.model)}
+        with at("params.yaml: train.recipes: objective.check"):
+            extensions.load(str(numbers.check), FunctionType)
+            return {"reward": extensions.code_hash(str(numbers.check))}
 
     def prepare(self) -> tuple[int, Units, Units, Estimate]:
         """The number of rows, what to train and to validate on, and what the run will take; the
