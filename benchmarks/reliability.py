@@ -14,13 +14,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
 from faults import kills, tampering  # noqa: E402
 from faults.bad_corpus import BAD, write  # noqa: E402
-from tiny import TINY, corpus, make_until, write_jsonl, write_params  # noqa: E402
+from tiny import TINY, corpus, make_until, write_jsonl, write_pairs, write_params  # noqa: E402
 
 STAGES = ("ingest", "curate", "score", "select")
 MOMENTS = 10
@@ -44,6 +45,18 @@ def tiny_project(folder: Path) -> None:
     """A project whose data stages are done."""
     write_params(folder, TINY)
     write_jsonl(folder / "data/a.jsonl", corpus())
+    _make(folder)
+
+
+def pairs_project(folder: Path, objective: dict[str, Any]) -> None:
+    """The same of pairs, with an objective that compares or rewards answers."""
+    given = write_pairs(folder)
+    given["train"]["recipes"]["quick"]["objective"] = objective
+    write_params(folder, given | {"experiments": ["high_40_tiny"]})
+    _make(folder)
+
+
+def _make(folder: Path) -> None:
     os.chdir(folder)
     with contextlib.redirect_stdout(sys.stderr):
         make_until("select")
