@@ -1,8 +1,9 @@
 """Pairs whose better answer is known, and tasks.    PYTHONPATH=../.. python rows.py
 
 Writes `corpus/pairs.jsonl`: questions of the planted families, each with its clean answer and with
-a faulty one, every fault about as often; `tasks.jsonl`, on which the models are judged, and
-`rates/tasks.jsonl`, on which their learning rates are chosen. No question stands in two of them.
+a faulty one, every fault about as often; `answers.jsonl`, what is right there; `tasks.jsonl`, on
+which the models are judged, and `rates/tasks.jsonl`, on which their learning rates are chosen. Of
+pairs and the two sets of tasks no question stands in two.
 """
 
 import json
@@ -79,7 +80,9 @@ def main(folder: Path) -> None:
     dice, seen = Dice(SEED), set[str]()
     write(folder / "tasks.jsonl", asked(distinct(dice, TASKS, seen)))
     write(folder / "rates/tasks.jsonl", asked(distinct(dice, RATES, seen)))
-    write(folder / "corpus/pairs.jsonl", pairs([*distinct(dice, PAIRS, seen)], dice))
+    items = [*distinct(dice, PAIRS, seen)]
+    write(folder / "corpus/pairs.jsonl", pairs(items, dice))
+    write(folder / "answers.jsonl", asked(items))
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ pytest tests/analyze/test_alignment_study.py
 import ast
 import importlib
 import json
+import runpy
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 from tiny import ROOT, write_params
@@ -22,7 +25,7 @@ from corpora.planted.family import FAMILIES
 from studies.alignment import rows, table
 from winnow.analyze.judges import Answered, Pair
 from winnow.analyze.params import AnalyzeConfig, Preferences
-from winnow.core.experiments import resolve
+from winnow.core.experiments import experiment_names, resolve
 from winnow.core.objectives import name_of
 from winnow.core.params import load
 from winnow.core.records import Row, Sample
@@ -53,7 +56,10 @@ def test_rates_are_tried_alike_for_all_methods(monkeypatch: pytest.MonkeyPatch) 
     grid, tried = (PLAIN.load(STUDY / name) for name in ("params.yaml", "rates/params.yaml"))
     assert not set(grid["seeds"]) & set(tried["seeds"])
     methods, models = tried["train"]["recipes"], tried["train"]["models"]
-    assert tried["experiments"] == [f"pairs_400_{m}_{one}" for one in methods for m in models]
+    budgets = dict.fromkeys(("rloo", "grpo"), "_79_seconds")
+    assert tried["experiments"] == [
+        f"pairs_400_{model}_{name}{budgets.get(name, '')}" for name in methods for model in models
+    ]
     for name, recipe in methods.items():
         declared = grid["train"]["recipes"][name]
         assert recipe | {"learning_rate": declared["learning_rate"]} == declared
@@ -62,12 +68,12 @@ def test_rates_are_tried_alike_for_all_methods(monkeypatch: pytest.MonkeyPatch) 
         assert min(scales) <= ratio <= max(scales) * 1.001
     monkeypatch.chdir(STUDY)
     names = {name_of(arm.recipe.objective) for arm in resolve(grid["experiments"])}
-    assert names == {"response", "dpo", "simpo", "orpo", "kto"}
+    assert names == {"response", "dpo", "simpo", "orpo", "kto", "rloo", "grpo"}
 
 
 def test_dvc_depends_on_what_the_code_imports() -> None:
     stages = PLAIN.load(STUDY / "dvc.yaml")["stages"]
-    for script, stage in (("rows.py", "rows"), ("table.py", "grid"), ("table.py", "rates")):
+    for script, stage in (("rows.py", "rows"), ("table.py", "grid"), ("rewards.py", "rates")):
         home = STUDY / stages[stage].get("wdir", "")
         deps = [(home / dep).resolve() for dep in stages[stage]["deps"]]
         assert (STUDY / script).resolve() in deps
@@ -79,8 +85,8 @@ def test_dvc_depends_on_what_the_code_imports() -> None:
                 if path.exists():
                     assert any(path.is_relative_to(dep) for dep in deps), (stage, node.module)
     made = {f"{STUDY}/{out}" for out in stages["rows"]["outs"]}
-    used = {f"{STUDY}/corpus", f"{STUDY}/tasks.jsonl", f"{STUDY}/rates/tasks.jsonl"}
-    assert made == used
+    used = ("corpus", "answers.jsonl", "tasks.jsonl", "rates/tasks.jsonl")
+    assert made == {f"{STUDY}/{name}" for name in used}
 
 
 def test_pairs_are_a_clean_and_a_faulty_answer_and_no_question_stands_twice(tmp_path: Path) -> None:
@@ -192,6 +198,42 @@ def test_the_table_has_a_row_a_method(tmp_path: Path, monkeypatch: pytest.Monkey
     said = table.table(found, "sft").splitlines()
     assert len(said) == 5 and "win rate against sft" in said[0] and said[3].startswith("| dpo | ")
     assert said[3].endswith("| 2.00 | 2.0 | 6.5 | 14% | 2 |")
+
+
+def test_real_pairs_are_short_answers_of_one_length_judged_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(model: str, question: str, words: int, preference: float) -> dict[str, Any]:
+        output = " ".join([model] * words)
+        row = {"model": model, "instruction": question, "output": output}
+        return row | {"preference": preference}
+
+    judged = [
+        *(said("good", "a", 10, 1.9), said("bad", "a", 9, 1.1), said("NullModel", "a", 9, 2.0)),
+        *(said("good", "b", 10, 1.9), said("longer", "b", 40, 1.0), said("alike", "b", 10, 1.7)),
+        *(said("good", "c", 10, 1.9), said("too_long", "c", 101, 1.0)),
+    ]
+    (tmp_path / "preferences").mkdir()
+    path = tmp_path / "preferences/alpaca_eval_2_judgements.parquet"
+    pd.DataFrame(judged).to_parquet(path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["alpaca_eval.py", str(tmp_path)])
+    with pytest.raises(SystemExit):  # IFEval's prompts are missing
+        runpy.run_path(str(STUDY / "alpaca_eval.py"))
+    task = {"prompt": "Say no.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    (tmp_path / "benchmarks/ifeval").mkdir(parents=True)
+    (tmp_path / "benchmarks/ifeval/input_data.jsonl").write_text(json.dumps(task) + "\n")
+    runpy.run_path(str(STUDY / "alpaca_eval.py"))
+    (pair,) = map(json.loads, Path("corpus/pairs.jsonl").read_text().splitlines())
+    assert (pair["instruction"], pair["chosen"][:4], pair["rejected"][:3]) == ("a", "good", "bad")
+
+    (tmp_path / "params.yaml").write_bytes((STUDY / "params.yaml").read_bytes())
+    monkeypatch.setattr(sys, "argv", ["overlay.py", str(STUDY / "alpaca_eval.yaml")])
+    runpy.run_path(str(STUDY.parent / "overlay.py"))
+    arms = resolve(experiment_names())
+    assert {name_of(arm.recipe.objective) for arm in arms} == {"response", "dpo", "orpo"}
+    assert all(arm.model.weights == "weights/smollm2" for arm in arms)
+    assert load("evaluate", EvaluateConfig).max_tasks == 60
 
 
 @pytest.mark.slow

@@ -373,9 +373,10 @@ def test_a_real_model_is_tuned_by_lora(project: Path, tmp_path: Path) -> None:
     """SmolLM2-135M-Instruct for some steps on the responses of some rows."""
     need(real.is_there(), "the extra `real`: SmolLM2 as a package")
     weights = real.write_smollm2(tmp_path / "smollm2")
-    recipe = {"objective": "response", "learning_rate": 0.002, "save_steps": 100}
+    recipe = {"objective": "response", "learning_rate": 0.002, "save_steps": 100, "eval_steps": 7}
+    recipe |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
     params = params_with(weights, recipe, adapter={"name": "lora", "rank": 4}, context=128)
-    params["train"]["budgets"] = ["7_steps"]
+    params["curate"]["validation"], params["train"]["budgets"] = 8, ["7_steps"]
     write_params(project, params)
     make_until("select")
     stage.run(["high_40_base_7_steps"], 0, False)
