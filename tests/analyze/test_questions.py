@@ -65,7 +65,7 @@ def test_a_newcomer_asks_in_one_file_and_one_line(tmp_path: Path) -> None:
     done = analyse(tmp_path)
     assert done.returncode == 0, done.stderr
     sentence = "ultra_300_1M repeats its rows 10 times <b>."
-    assert f"\n{sentence}\nReport: " in done.stdout
+    assert done.stdout.startswith(f"{sentence}\n")
     values = json.loads((tmp_path / "analysis/analysis.json").read_text())["my_house.overlap:ask"]
     assert values["most"] == "ultra_300_1M" and values["epochs"]["high_1k_1M"] == 3
     page = Page((tmp_path / "analysis/report.html").read_text(encoding="utf-8"))

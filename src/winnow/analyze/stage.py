@@ -56,8 +56,8 @@ SUMMARISED = (
     "method",
 )
 """What results/experiment_summary.json holds: the documented names, and each experiment."""
-SAID = ("components", "proposal", "composite", "investments")
-"""Whose sentences are printed after the answer's, where there are any."""
+SAID = ("answer", "components", "proposal", "composite", "investments")
+"""Whose sentences are printed, where there are any, beside those of the user's own questions."""
 PUBLISHED = ("exp2_quality_vs_quantity", "exp2_training_efficiency", "score_audit")
 """The documented figures and the score's audit, as PNG beside those of questions that are listed by
 their import path; the report holds all of them as SVG."""
@@ -229,12 +229,9 @@ def run(
         analysis = analyse(read_study(experiment_names(), declared_seeds()), settings)
         _publish(analysis)
         record(ANALYSIS)
-    print(analysis.answers["answer"].sentence)
-    for name in SAID:
-        if name in analysis.answers and analysis.answers[name].sentence:
-            print(analysis.answers[name].sentence)
-    for section in _own(analysis.answers).values():
-        print(section.sentence)
+    for name, answer in analysis.answers.items():
+        if answer.sentence and (name in SAID or name not in QUESTIONS):
+            print(answer.sentence)
     print(f"Report: {ANALYSIS / 'report.html'}")
 
 
