@@ -198,6 +198,8 @@ def test_the_table_has_a_row_a_method(tmp_path: Path, monkeypatch: pytest.Monkey
     said = table.table(found, "sft").splitlines()
     assert len(said) == 5 and "win rate against sft" in said[0] and said[3].startswith("| dpo | ")
     assert said[3].endswith("| 2.00 | 2.0 | 6.5 | 14% | 2 |")
+    opening = table.opening(found, "sft")
+    assert opening == "dpo surely completes more tasks than sft. None surely fewer."
 
 
 def test_real_pairs_are_short_answers_of_one_length_judged_apart(

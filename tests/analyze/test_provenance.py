@@ -91,6 +91,10 @@ def test_planted_effects_are_seen_and_written_down(tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(answer.files["metrics_table.csv"])))
     assert [row["source"] for row in rows] == [*rates]
     assert float(rows[1]["f1"]) == pytest.approx(means["B"], abs=1e-6)
+    assert answer.opening == (
+        "Reworded rows teach more than rows that a model answered. "
+        "They teach as much as people's own, within 0.04."
+    )
     assert "C > B: yes" in answer.sentence and "C about A, within 0.04: yes" in answer.sentence
     figure = answer.figures[0]
     figure.save_png(tmp_path / "figure.png", "planted")
