@@ -198,8 +198,9 @@ def opening(found: Mapping[str, Method], baseline: str) -> str:
     margins = {name: one.more_tasks for name, one in found.items() if one.more_tasks}
     more = [name for name, one in margins.items() if one.above_zero]
     less = [name for name, one in margins.items() if one.high < 0]
-    text = f"{numbers.listed(more) if more else 'No method'} surely completes more tasks"
-    return f"{text} than {baseline}. {numbers.listed(less) if less else 'None'} surely fewer."
+    verb = "complete" if more[1:] else "completes"
+    text = f"{numbers.listed(more) or 'No method'} surely {verb} more tasks than {baseline}"
+    return f"{text}. {numbers.listed(less) or 'None'} surely fewer."
 
 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:

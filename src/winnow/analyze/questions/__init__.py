@@ -30,3 +30,10 @@ class Answer:
     """Their names are unique among all figures of the analysis."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Texts of tables that results/ holds beside the summary, by name."""
+
+
+def openings(by_model: Mapping[str, str]) -> str:
+    """What is said first of every model; named where there are several."""
+    if len(by_model) == 1:
+        return next(iter(by_model.values()))
+    return " ".join(f"{model}: {text}" for model, text in by_model.items())

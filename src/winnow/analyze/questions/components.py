@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.params import AnalyzeConfig
-from winnow.analyze.questions import Answer
+from winnow.analyze.questions import Answer, openings
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Arm, Study, by_source, estimates, read_pool, token_shares
 from winnow.core.drawing import Drawing, Palette, panels
@@ -211,6 +211,6 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
         values=found,
         sentence=sentences,
         asks="From which sources should the rows come?",
-        opening=opening(next(iter(found.values()))) if found else "",
+        opening=openings({model: opening(impacts) for model, impacts in found.items()}),
         figures=tuple(figures),
     )

@@ -20,7 +20,7 @@ import pyarrow as pa
 from winnow.analyze import mixtures
 from winnow.analyze.intervals import Estimates, Floats, Interval
 from winnow.analyze.params import AnalyzeConfig
-from winnow.analyze.questions import Answer
+from winnow.analyze.questions import Answer, openings
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Arm, Study, by_source, read_pool, token_shares
 
@@ -295,5 +295,5 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
         values=found,
         sentence=" ".join(one.sentence for one in found.values()),
         asks="From which sources should the rows come, and in which shares?",
-        opening=opening(next(iter(found.values()))) if found else "",
+        opening=openings({model: opening(one) for model, one in found.items()}),
     )

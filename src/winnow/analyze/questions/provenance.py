@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.params import AnalyzeConfig
-from winnow.analyze.questions import Answer
+from winnow.analyze.questions import Answer, openings
 from winnow.analyze.questions.power import least_effect
 from winnow.analyze.study import Arm, Study, estimates
 from winnow.core.drawing import Drawing, Palette, panels
@@ -229,7 +229,7 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
         values=found,
         sentence=" ".join(f"{model}: {said(one, settings.metric)}" for model, one in found.items()),
         asks="Who should write the data: people, a model that answers, or one that rewords?",
-        opening=opening(next(iter(found.values()))),
+        opening=openings({model: opening(one) for model, one in found.items()}),
         figures=tuple(drawing(model, one, margin, confidence) for model, one in found.items()),
         files={TABLE: table(found)},
     )

@@ -123,8 +123,9 @@ def opening(found: Mapping[str, Outcome]) -> str:
     margins = {name: found[name].less_loss for name in others}
     more = [name for name, one in margins.items() if one and one.above_zero]
     less = [name for name, one in margins.items() if one and one.high < 0]
-    text = f"{numbers.listed(more) if more else 'No recipe'} surely teaches more than {first}"
-    return f"{text}. {numbers.listed(less) if less else 'None'} surely teaches less."
+    better = f"{numbers.listed(more) or 'No recipe'} surely {'teach' if more[1:] else 'teaches'}"
+    worse = f"{numbers.listed(less) or 'None'} surely {'teach' if less[1:] else 'teaches'}"
+    return f"{better} more than {first}. {worse} less."
 
 
 def table(found: Mapping[str, Outcome]) -> str:
