@@ -21,6 +21,7 @@ from winnow.analyze.intervals import Interval
 from winnow.analyze.judges import Answered, Canary, Pair
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer
+from winnow.analyze.report import numbers
 from winnow.analyze.study import Arm, Run, Study
 from winnow.analyze.win_rates import Verdicts
 from winnow.core import files
@@ -279,6 +280,15 @@ def said(name: str, baseline: str, found: Comparison) -> str:
     )
 
 
+def opening(arms: Mapping[str, Comparison], baseline: str) -> str:
+    """Which arms are surely preferred to the baseline, and which less."""
+    more = [name for name, one in arms.items() if one.win_rate.low > 0.5]
+    less = [name for name, one in arms.items() if one.win_rate.high < 0.5]
+    first = f"{numbers.listed(more) or 'No arm'} {'are' if more[1:] else 'is'} surely preferred"
+    second = f"{numbers.listed(less) or 'None'} {'are' if less[1:] else 'is'} surely less so"
+    return f"{first} to {baseline}. {second}."
+
+
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """Answer for every arm but the baseline.
 
@@ -316,4 +326,6 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
             arms=arms,
         ),
         sentence=" ".join(said(name, chosen.baseline, one) for name, one in arms.items()),
+        asks="Whose answers are preferred?",
+        opening=opening(arms, chosen.baseline),
     )
