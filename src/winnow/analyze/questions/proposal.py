@@ -256,11 +256,11 @@ def opening(proposal: Proposal) -> str:
     arms = [one for group in proposal.retrained.values() for one in group.values()]
     held = [one.margin for one in arms if one.margin]
     if not held:
-        return f"Proposed: {listed}. It was not retrained, so nobody knows what it is worth."
+        return f"A mixture is proposed, and not retrained yet. It is {listed} of the tokens."
     won, lost = sum(one.above_zero for one in held), sum(one.high < 0 for one in held)
     return (
-        f"Proposed and retrained: {listed}. "
-        f"It surely beats {won} of {len(held)} other mixtures and surely loses to {lost}."
+        f"The proposed mixture surely beats {won} of {len(held)} others and surely loses to "
+        f"{lost or 'none'}. It is {listed} of the tokens."
     )
 
 
