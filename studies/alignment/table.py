@@ -16,7 +16,7 @@ from corpora.form import is_well_formed
 from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.judges import Answered, Pair
 from winnow.analyze.params import AnalyzeConfig
-from winnow.analyze.questions import Answer, preferences
+from winnow.analyze.questions import Answer, by_chance, preferences
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Arm, Study
 from winnow.core.experiments import experiment_names
@@ -214,5 +214,5 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
         values=found,
         sentence=table(found, baseline),
         asks="Which alignment is worth its cost?",
-        opening=opening(found, baseline),
+        opening=f"{opening(found, baseline)} {by_chance(len(found) - 1, settings.confidence)}",
     )

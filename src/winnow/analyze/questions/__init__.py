@@ -37,3 +37,9 @@ def openings(by_model: Mapping[str, str]) -> str:
     if len(by_model) == 1:
         return next(iter(by_model.values()))
     return " ".join(f"{model}: {text}" for model, text in by_model.items())
+
+
+def by_chance(intervals: int, confidence: float) -> str:
+    """How many of so many intervals miss what they are of, on average: what "surely" means where
+    each is read by itself."""
+    return f"Of {intervals} such intervals {intervals * (1 - confidence):.1f} miss by chance."

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from winnow.analyze.intervals import Estimates, Interval
 from winnow.analyze.params import AnalyzeConfig
-from winnow.analyze.questions import Answer, openings
+from winnow.analyze.questions import Answer, by_chance, openings
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Arm, Study, by_source, estimates, read_pool, token_shares
 from winnow.core.drawing import Drawing, Palette, panels
@@ -151,7 +151,7 @@ def sentence(model: str, impacts: Sequence[Impact]) -> str:
     return f"What each component brings ({model}), in nats per token: {parts}."
 
 
-def opening(impacts: Sequence[Impact]) -> str:
+def opening(impacts: Sequence[Impact], confidence: float) -> str:
     """Which components surely help or cost on average, and how many their own rows."""
     helping = [one.component for one in impacts if one.mean.above_zero]
     costing = [one.component for one in impacts if one.mean.high < 0]
@@ -165,7 +165,8 @@ def opening(impacts: Sequence[Impact]) -> str:
     taught = sum(one.above_zero for one in own)
     return (
         f"On the mean over sources {'; '.join(parts)}. "
-        f"{taught} of {len(own)} changes show that a source teaches its own rows."
+        f"{taught} of {len(own)} changes show that a source teaches its own rows. "
+        f"{by_chance(len(impacts), confidence)}"
     )
 
 
@@ -196,7 +197,7 @@ def _draw(impacts: Sequence[Impact], palette: Palette) -> Figure:
 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """Answer for every model and budget that has such arms."""
-    found = components(study, settings)
+    found, level = components(study, settings), settings.confidence
     figures = [
         Drawing(
             f"components_{place}",
@@ -211,6 +212,6 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
         values=found,
         sentence=sentences,
         asks="From which sources should the rows come?",
-        opening=openings({model: opening(impacts) for model, impacts in found.items()}),
+        opening=openings({model: opening(one, level) for model, one in found.items()}),
         figures=tuple(figures),
     )

@@ -20,7 +20,7 @@ from winnow.analyze import judges, win_rates
 from winnow.analyze.intervals import Interval
 from winnow.analyze.judges import Answered, Canary, Pair
 from winnow.analyze.params import AnalyzeConfig
-from winnow.analyze.questions import Answer
+from winnow.analyze.questions import Answer, by_chance
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Arm, Run, Study
 from winnow.analyze.win_rates import Verdicts
@@ -327,5 +327,5 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
         ),
         sentence=" ".join(said(name, chosen.baseline, one) for name, one in arms.items()),
         asks="Whose answers are preferred?",
-        opening=opening(arms, chosen.baseline),
+        opening=f"{opening(arms, chosen.baseline)} {by_chance(len(arms), settings.confidence)}",
     )

@@ -20,7 +20,7 @@ import pyarrow as pa
 from winnow.analyze import mixtures
 from winnow.analyze.intervals import Estimates, Floats, Interval
 from winnow.analyze.params import AnalyzeConfig
-from winnow.analyze.questions import Answer, openings
+from winnow.analyze.questions import Answer, by_chance, openings
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Arm, Study, by_source, read_pool, token_shares
 
@@ -247,7 +247,7 @@ def _sentence(proposal: Proposal, proxies: Sequence[Arm]) -> str:
     ).strip()
 
 
-def opening(proposal: Proposal) -> str:
+def opening(proposal: Proposal, confidence: float) -> str:
     """What is proposed, and what it was worth."""
     if proposal.shares is None:
         return f"No mixture can be proposed yet. {proposal.reasons['shares']}."
@@ -260,7 +260,7 @@ def opening(proposal: Proposal) -> str:
     won, lost = sum(one.above_zero for one in held), sum(one.high < 0 for one in held)
     return (
         f"The proposed mixture surely beats {won} of {len(held)} others and surely loses to "
-        f"{lost or 'none'}. It is {listed} of the tokens."
+        f"{lost or 'none'}. It is {listed} of the tokens. {by_chance(len(held), confidence)}"
     )
 
 
@@ -290,10 +290,10 @@ def proposals(study: Study, settings: AnalyzeConfig) -> dict[str, Proposal]:
 
 def ask(study: Study, settings: AnalyzeConfig) -> Answer:
     """Answer for every model and budget that has proxies."""
-    found = proposals(study, settings)
+    found, level = proposals(study, settings), settings.confidence
     return Answer(
         values=found,
         sentence=" ".join(one.sentence for one in found.values()),
         asks="From which sources should the rows come, and in which shares?",
-        opening=openings({model: opening(one) for model, one in found.items()}),
+        opening=openings({model: opening(one, level) for model, one in found.items()}),
     )

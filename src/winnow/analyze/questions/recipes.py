@@ -10,7 +10,7 @@ from typing import Any
 
 from winnow.analyze.intervals import Interval, quantile
 from winnow.analyze.params import AnalyzeConfig
-from winnow.analyze.questions import Answer
+from winnow.analyze.questions import Answer, by_chance
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Arm, Study, estimates
 from winnow.core import cards, files
@@ -162,5 +162,5 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
         values=found,
         sentence=table(found),
         asks="Which recipe should write the rows?",
-        opening=opening(found),
+        opening=f"{opening(found)} {by_chance(len(found) - 1, settings.confidence)}",
     )
