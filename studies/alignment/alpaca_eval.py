@@ -8,6 +8,7 @@ prompts of IFEval.
 import argparse
 import json
 import shutil
+from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
@@ -32,9 +33,10 @@ for path in (judged, prompts):
         parser.error(f"{path}: no such file")
 
 rows = pd.read_parquet(judged)
+prompts_in_all = rows["instruction"].nunique()
 rows = rows.assign(words=rows["output"].str.split().str.len())
 rows = rows[~rows["model"].isin(GAMES) & rows["words"].isin(WORDS)]
-found = []
+found, lost = [], Counter[str]()
 for question, group in rows.groupby("instruction", sort=False):
     best = max(
         (
@@ -45,7 +47,11 @@ for question, group in rows.groupby("instruction", sort=False):
         key=lambda pair: pair[0],
         default=None,
     )
-    if best is not None and best[0] >= APART:
+    if best is None:
+        lost["no two answers of about one length"] += 1
+    elif best[0] < APART:
+        lost["verdicts that are close"] += 1
+    else:
         chosen, rejected = sorted(best[1:], key=lambda one: -one.preference)
         record = {"instruction": question, "input": ""}
         found.append(record | {"chosen": chosen.output, "rejected": rejected.output})
@@ -53,4 +59,6 @@ Path("corpus").mkdir(exist_ok=True)
 with Path("corpus/pairs.jsonl").open("w", encoding="utf-8") as file:
     file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in found)
 shutil.copyfile(prompts, "tasks.jsonl")
-print(f"{len(found)} pairs of {rows['instruction'].nunique()} prompts with short answers")
+lost["no short answer"] = prompts_in_all - rows["instruction"].nunique()
+reasons = ", ".join(f"{number} with {reason}" for reason, number in sorted(lost.items()))
+print(f"{len(found)} pairs of {prompts_in_all} prompts; without one: {reasons}")

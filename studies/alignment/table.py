@@ -18,20 +18,20 @@ from winnow.analyze.judges import Answered, Pair
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer, by_chance, preferences
 from winnow.analyze.report import numbers
-from winnow.analyze.study import Arm, Study
+from winnow.analyze.study import Arm, Run, Study
 from winnow.core.experiments import experiment_names
-from winnow.core.records import Row, Sample, question_of
+from winnow.core.files import contract, read_json
+from winnow.core.records import Row, Sample, TrainResults, question_of
 
 TASKS = Path("tasks.jsonl")
 DOCUMENTED = {
     "sft": ("5.2", "8%", "1"),
-    "rloo": ("6.8", "15%", "10"),
+    "rlhf": ("6.8", "15%", "10"),
     "dpo": ("6.5", "14%", "2"),
     "simpo": ("6.7", "15%", "1.5"),
     "orpo": ("6.6", "14%", "1.2"),
 }
-"""MT-Bench, AlpacaEval and training time of the documented table, of Llama 2 7B, by recipe;
-RLHF is there what rloo is here."""
+"""MT-Bench, AlpacaEval and training time of the documented table, of Llama 2 7B, by recipe."""
 HEADS = (
     *("method", "tasks completed", "more than {}", "well-formed", "words", "win rate against {}"),
     *("FLOPs", "seconds", "documented: MT-Bench", "AlpacaEval", "time"),
@@ -54,7 +54,7 @@ class Method:
     win_rate: Interval | None
     """Against the baseline, by a program; None of the baseline itself."""
     flops: float
-    """Of the training, the baseline's being 1."""
+    """Of the training, and of its reward model's where it has one, the baseline's being 1."""
     seconds: float
     """By the clock, likewise; of the fastest of the seeds, which was disturbed the least."""
 
@@ -87,9 +87,13 @@ def better(pairs: Sequence[Pair]) -> list[float | None]:
     return found
 
 
-def _measured(
-    study: Study, settings: AnalyzeConfig, figure: Callable[[Sample], float]
-) -> Estimates:
+def well_formed() -> Callable[[Sample], float]:
+    """A figure of a sample: 1 where it has the form of a clean answer to its task, else 0."""
+    family_of = families()
+    return lambda one: float(is_well_formed(family_of[question_of(one.prompt)], one.completion))
+
+
+def measured(study: Study, settings: AnalyzeConfig, figure: Callable[[Sample], float]) -> Estimates:
     """A figure of the samples of all tasks, as a mean over samples and tasks. All arms are one
     group: they learn the same draws of one tier with the same seeds, by other methods."""
     prompts = list(dict.fromkeys(one.prompt for one in study.arms[0].runs[0].samples))
@@ -113,6 +117,16 @@ def _measured(
     )
 
 
+def _flops(run: Run) -> float:
+    """Of a training, and of its reward model's."""
+    objective = run.config.recipe["objective"]
+    model = objective.get("model") if isinstance(objective, dict) else None
+    if model is None:
+        return float(run.train.flops)
+    path = Path(model, "train_results.json")
+    return float(run.train.flops + contract(TrainResults, read_json(path), path).flops)
+
+
 def _seconds(arm: Arm) -> float:
     """Of an arm's fastest training, by the clock."""
     return float(min(run.train.train_time for run in arm.runs))
@@ -122,17 +136,12 @@ def methods(study: Study, settings: AnalyzeConfig, names: Sequence[str]) -> dict
     """By recipe, budget and, of several, model, in the order of params.yaml."""
     judged = preferences.ask(study, settings).values
     assert isinstance(judged, preferences.Judged)
-    family_of = families()
-
-    def formed(one: Sample) -> float:
-        return float(is_well_formed(family_of[question_of(one.prompt)], one.completion))
-
-    tasks = _measured(study, settings, lambda one: float(bool(one.passed)))
-    forms = _measured(study, settings, formed)
-    words = _measured(study, settings, lambda one: float(len(one.completion.split())))
+    tasks = measured(study, settings, lambda one: float(bool(one.passed)))
+    forms = measured(study, settings, well_formed())
+    words = measured(study, settings, lambda one: float(len(one.completion.split())))
     arms = {arm.name: arm for arm in study.arms}
     unit = arms[judged.baseline["name"]]
-    flops = unit.mean(lambda run: run.train.flops)
+    flops = unit.mean(_flops)
     several = len({arm.model for arm in study.arms}) > 1
     found = {}
     for arm in sorted(arms.values(), key=lambda one: names.index(one.name)):
@@ -146,20 +155,22 @@ def methods(study: Study, settings: AnalyzeConfig, names: Sequence[str]) -> dict
             well_formed=forms.value(arm.name),
             words=words.value(arm.name),
             win_rate=None if is_unit else judged.arms[arm.name].win_rate,
-            flops=arm.mean(lambda run: run.train.flops) / flops,
+            flops=arm.mean(_flops) / flops,
             seconds=_seconds(arm) / _seconds(unit),
         )
     return found
 
 
-def _percent(one: Interval | None) -> str:
+def percent(one: Interval | None) -> str:
+    """A share."""
     if one is None:
         return numbers.DASH
     value, low, high = (numbers.decimal(100 * each, 1) for each in (one.value, one.low, one.high))
     return f"{value}% ({low} to {high})"
 
 
-def _points(one: Interval | None) -> str:
+def points(one: Interval | None) -> str:
+    """A difference of shares."""
     if one is None:
         return numbers.DASH
     value, low, high = (numbers.decimal(100 * each, 1) for each in (one.value, one.low, one.high))
@@ -180,11 +191,11 @@ def table(found: Mapping[str, Method], baseline: str) -> str:
         lines.append(
             [
                 name,
-                _percent(one.tasks),
-                _points(one.more_tasks),
-                _percent(one.well_formed),
+                percent(one.tasks),
+                points(one.more_tasks),
+                percent(one.well_formed),
                 _plain(one.words),
-                _percent(one.win_rate),
+                percent(one.win_rate),
                 numbers.decimal(one.flops, 2),
                 numbers.decimal(one.seconds, 1),
                 *told,

@@ -1,4 +1,4 @@
-"""The study of alignment: what it declares, its pairs, its judge, its table, and two arms of it.
+"""The study of alignment: what it declares, its pairs, its judge, its tables, and two arms of it.
 
 pytest tests/analyze/test_alignment_study.py
 """
@@ -22,9 +22,10 @@ from tiny import ROOT, write_params
 from corpora import form
 from corpora.planted.dice import Dice
 from corpora.planted.family import FAMILIES
-from studies.alignment import rows, table
+from studies.alignment import iterations, rows, table
 from winnow.analyze.judges import Answered, Pair
 from winnow.analyze.params import AnalyzeConfig, Preferences
+from winnow.analyze.study import read_study
 from winnow.core.experiments import experiment_names, resolve
 from winnow.core.objectives import name_of
 from winnow.core.params import load
@@ -71,9 +72,42 @@ def test_rates_are_tried_alike_for_all_methods(monkeypatch: pytest.MonkeyPatch) 
     assert names == {"response", "dpo", "simpo", "orpo", "kto", "rloo", "grpo"}
 
 
+def _round(seed: int, start: str) -> Any:
+    """params.yaml of a round, as rounds.sh makes it."""
+    text = (STUDY / "spin/round.yaml").read_text()
+    return PLAIN.load(text.replace("SEED", str(seed)).replace("START", start))
+
+
+def test_reward_and_rounds_differ_from_the_grid_in_what_they_are_for_alone() -> None:
+    grid, reward = (PLAIN.load(STUDY / name) for name in ("params.yaml", "reward/params.yaml"))
+    recipes = grid["train"]["recipes"]
+    assert recipes["rlhf"].pop("objective").pop("model") == "reward/models/pairs_320_1M/0"
+    assert recipes["rlhf"] == {key: recipes["rloo"][key] for key in recipes["rlhf"]}
+    assert reward["experiments"] == ["pairs_320_1M"] and reward["seeds"] == [0]
+    numbers = reward["curate"]["validation"], reward["curate"]["test"], 320
+    assert sum(numbers) == rows.PAIRS * len(FAMILIES)
+    round_ = _round(1, "start")
+    assert round_["train"]["recipes"]["dpo"] == recipes["dpo"]
+    tasks = {"tasks": f"../../../{grid['evaluate']['tasks']}"}
+    assert round_["evaluate"] == grid["evaluate"] | tasks
+    assert round_["train"]["models"] == reward["train"]["models"] == grid["train"]["models"]
+    assert round_["experiments"] == [iterations.ROUND] and round_["seeds"] == [1]
+    assert {iterations.START, iterations.CONTROL} < {*grid["experiments"]}
+    script = (STUDY / "spin/rounds.sh").read_text()
+    assert f"models/{iterations.START}/$1" in script and f"models/{iterations.ROUND}/$1" in script
+    numbers_of_rounds = " ".join(map(str, range(1, len(iterations.DOCUMENTED))))
+    assert f"for round in {numbers_of_rounds};" in script
+
+
 def test_dvc_depends_on_what_the_code_imports() -> None:
     stages = PLAIN.load(STUDY / "dvc.yaml")["stages"]
-    for script, stage in (("rows.py", "rows"), ("table.py", "grid"), ("rewards.py", "rates")):
+    asked = [("table.py", "analysis"), ("iterations.py", "analysis")]
+    for script, stage in [
+        *asked,
+        ("rows.py", "rows"),
+        ("rewards.py", "rates"),
+        ("rewards.py", "grid"),
+    ]:
         home = STUDY / stages[stage].get("wdir", "")
         deps = [(home / dep).resolve() for dep in stages[stage]["deps"]]
         assert (STUDY / script).resolve() in deps
@@ -140,6 +174,15 @@ def test_the_judge_wants_the_task_done_and_then_its_form(
         assert table.better(asked) == [1.0, 0.0, 1.0, 0.0, 0.5, None]
 
 
+TRAINED: dict[str, Any] = {
+    **dict.fromkeys(("train_time", "estimated_time", "estimated_memory_gb", "final_loss"), 1.0),
+    **dict.fromkeys(("num_epochs", "tokens_per_second", "flops", "flops_per_second"), 1.0),
+    **dict.fromkeys(("num_steps", "tokens_seen", "num_parameters"), 1),
+    **dict.fromkeys(("peak_memory_gb", "validation_loss")),
+    **{"gradient_checkpointing": False, "curve": []},
+}
+
+
 @dataclass(eq=False)
 class Planted:
     """A study with samples and costs, and nothing else."""
@@ -168,7 +211,8 @@ def _planted(tasks: list[dict[str, str]], rates: dict[str, float]) -> Planted:
                     )
                 )
             cost = SimpleNamespace(flops=1e9 * (1 + len(arms)), train_time=2.0 * (1 + len(arms)))
-            runs.append(SimpleNamespace(samples=samples, train=cost))
+            config = SimpleNamespace(recipe={"objective": "response"}, num_rows=40)
+            runs.append(SimpleNamespace(samples=samples, train=cost, config=config))
         name = f"pairs_400_1M_{recipe}"
         arm = {"name": name, "model": "1M", "model_name": f"1M_{recipe}", "recipe": recipe}
         arms.append(
@@ -202,8 +246,46 @@ def test_the_table_has_a_row_a_method(tmp_path: Path, monkeypatch: pytest.Monkey
     assert opening == "dpo surely completes more tasks than sft. None surely fewer."
 
 
-def test_real_pairs_are_short_answers_of_one_length_judged_apart(
+def test_a_reward_model_is_charged_to_whom_it_rewards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reward").mkdir()
+    (tmp_path / "reward/train_results.json").write_text(json.dumps(TRAINED | {"flops": 5e8}))
+    study: Any = _planted(_tasks(tmp_path, 1), {"rlhf": 0.5})
+    (run, *_) = study.arms[0].runs
+    run.config.recipe["objective"] = {"name": "rloo", "check": "exact"}
+    assert table._flops(run) == 1e9
+    run.config.recipe["objective"] = {"name": "rloo", "model": "reward"}
+    assert table._flops(run) == 1.5e9
+
+
+def test_rounds_are_held_against_the_start_each_other_and_their_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    planted = {"start": 0.3, "first": 0.8, "second": 0.8, "control": 0.3}
+    study: Any = _planted(_tasks(tmp_path, 6), planted)
+    start, first, second, control = study.arms
+    for arm, name in ((start, iterations.START), (control, iterations.CONTROL)):
+        arm.name = name
+    study.arms = (start, control)
+    rounds: Any = [SimpleNamespace(arm=arm, flops=3e9) for arm in (first, second)]
+    found = iterations.iterations(study, rounds, AnalyzeConfig(resamples=100))
+    assert [one.flops for one in found.values()] == [1, 4, 7, 4]
+    assert [one.num_pairs for one in found.values()] == [None, 40, 40, None]
+    one, two, none = [*found.values()][1:]
+    assert one.more_than_start and one.more_than_start == one.more_than_last
+    assert one.more_than_start.low > 0.1 and two.more_than_start.low > 0.1
+    assert two.more_than_last.holds_zero and none.more_than_start.holds_zero
+    assert none.more_than_last is None
+    said = iterations.table(found).splitlines()
+    assert len(said) == 6 and said[2].startswith("| 0: SFT | ") and said[2].endswith("| 5.2 |")
+    assert said[4].endswith(" | 40 | 7.00 | 6.2 |") and said[5].endswith(" | – | 4.00 | – |")
+
+
+def test_real_pairs_are_short_answers_of_one_length_judged_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def said(model: str, question: str, words: int, preference: float) -> dict[str, Any]:
         output = " ".join([model] * words)
@@ -214,6 +296,7 @@ def test_real_pairs_are_short_answers_of_one_length_judged_apart(
         *(said("good", "a", 10, 1.9), said("bad", "a", 9, 1.1), said("NullModel", "a", 9, 2.0)),
         *(said("good", "b", 10, 1.9), said("longer", "b", 40, 1.0), said("alike", "b", 10, 1.7)),
         *(said("good", "c", 10, 1.9), said("too_long", "c", 101, 1.0)),
+        said("too_long", "d", 101, 1.0),
     ]
     (tmp_path / "preferences").mkdir()
     path = tmp_path / "preferences/alpaca_eval_2_judgements.parquet"
@@ -226,6 +309,10 @@ def test_real_pairs_are_short_answers_of_one_length_judged_apart(
     (tmp_path / "benchmarks/ifeval").mkdir(parents=True)
     (tmp_path / "benchmarks/ifeval/input_data.jsonl").write_text(json.dumps(task) + "\n")
     runpy.run_path(str(STUDY / "alpaca_eval.py"))
+    assert capsys.readouterr().out == (
+        "1 pairs of 4 prompts; without one: 1 with no short answer, 1 with no two answers of about "
+        "one length, 1 with verdicts that are close\n"
+    )
     (pair,) = map(json.loads, Path("corpus/pairs.jsonl").read_text().splitlines())
     assert (pair["instruction"], pair["chosen"][:4], pair["rejected"][:3]) == ("a", "good", "bad")
 
@@ -238,8 +325,20 @@ def test_real_pairs_are_short_answers_of_one_length_judged_apart(
     assert load("evaluate", EvaluateConfig).max_tasks == 60
 
 
+def _go(*stages: str) -> None:
+    arms: dict[str, list[Any]] = {
+        "select": [[]],
+        "train": [["all"], None, False],
+        "evaluate": [["all"], None, False],
+    }
+    for name in stages:
+        importlib.import_module(f"winnow.{name}.stage").run(*arms.get(name, []))
+
+
 @pytest.mark.slow
-def test_two_arms_go_through_the_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_arms_and_a_round_go_through_the_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A tenth of the pairs and tasks, one seed; paths of the base are those of the checkout."""
     for name, value in (("PAIRS", 5), ("TASKS", 1), ("RATES", 1)):
         monkeypatch.setattr(rows, name, value)
@@ -253,18 +352,33 @@ def test_two_arms_go_through_the_stages(tmp_path: Path, monkeypatch: pytest.Monk
     params["experiments"] = ["pairs_40_1M_sft", "pairs_40_1M_dpo"]
     params["evaluate"] |= {"max_new_tokens": 40}
     params["analyze"]["preferences"]["baseline"] = "pairs_40_1M_sft"
+    params["analyze"]["questions"].remove("studies.alignment.iterations:ask")
     params["analyze"]["resamples"] = 100
     write_params(tmp_path, params)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    for name in ("ingest", "curate", "score", "select", "train", "evaluate", "analyze"):
-        arms: dict[str, list[Any]] = {
-            "select": [[]],
-            "train": [["all"], None, False],
-            "evaluate": [["all"], None, False],
-        }
-        importlib.import_module(f"winnow.{name}.stage").run(*arms.get(name, []))
+    _go("ingest", "curate", "score", "select", "train", "evaluate", "analyze")
     told = json.loads(Path("analysis/analysis.json").read_text())["studies.alignment.table:ask"]
     assert {*told} == {"sft", "dpo"} and told["dpo"]["flops"] > 1
     assert 0 <= told["dpo"]["well_formed"]["value"] <= 1 and told["dpo"]["words"]["value"] > 1
     assert "win rate against sft" in Path("analysis/report.html").read_text()
+
+    params = _round(0, "../../../models/pairs_40_1M_sft/0")
+    params["curate"]["tokenizer"] = base
+    params["generate"]["recipes"]["own"]["requests"] = 40
+    params["evaluate"] |= {"max_new_tokens": 40}
+    folder = tmp_path / "spin/0/1"
+    folder.mkdir(parents=True)
+    write_params(folder, params)
+    monkeypatch.chdir(folder)
+    _go("generate", "ingest", "curate", "score", "select", "train", "evaluate")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(iterations, "START", "pairs_40_1M_sft")
+    monkeypatch.setattr(iterations, "CONTROL", "pairs_40_1M_dpo")
+    monkeypatch.setattr(iterations, "DOCUMENTED", ("5.2", "5.8"))
+    answer: Any = iterations.ask(
+        read_study(experiment_names(), [0]), load("analyze", AnalyzeConfig)
+    )
+    start, first, _ = answer.values.values()
+    assert start.flops == 1 and first.flops > 2 and 20 < first.num_pairs <= 40
+    assert 0 <= first.tasks.value <= 1 and "1" in answer.sentence
