@@ -344,6 +344,37 @@ def test_answers_to_the_test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         preferences.ask(study(*arms), AnalyzeConfig(preferences=chosen))
 
 
+def test_a_conversation_is_judged_as_one(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = [SimpleNamespace(name=name, model_name="tiny", runs=[]) for name in ("base", "other")]
+    for one, number in zip(arms, (1, 3), strict=True):
+        for seed in SEEDS:
+            lines = [
+                {
+                    "turns": [f"Ask {at}?", "And then?"],
+                    "reference": ["good " * 9, "good " * 9] if at < 4 else None,
+                    "answers": [goods(2), goods(number)][: 1 if at == 9 else 2],
+                }
+                for at in range(10)
+            ]
+            place = Path(one.name, str(seed))
+            (place / "conversations").mkdir(parents=True)
+            text = "".join(f"{json.dumps(line)}\n" for line in lines)
+            (place / "conversations/answers.jsonl").write_text(text)
+            one.runs.append(SimpleNamespace(folder=place))
+    values = ask(study(*arms), service.url, answers="conversations")
+    assert values.arms["other"].win_rate.value == 1
+    assert values.arms["other"].prompts == 9, "one broke off"
+    bodies = [json.loads(one["messages"][1]["content"]) for one in map(json.loads, service.served)]
+    shown = "[turn 1]\ngood good\n\n[turn 2]\ngood good good"
+    assert shown in {body["first"] for body in bodies}
+    assert "[turn 1]\nAsk 3?\n\n[turn 2]\nAnd then?" in {body["instruction"] for body in bodies}
+    Path("other/1/conversations/answers.jsonl").unlink()
+    with pytest.raises(Refusal, match="answers.jsonl is missing: set evaluate.conversations"):
+        ask(study(*arms), service.url, answers="conversations")
+
+
 def test_what_cannot_be_judged_is_refused(service: Service) -> None:
     with pytest.raises(Refusal, match="analyze.preferences is missing: .* expects a baseline"):
         preferences.ask(study(BASE, OTHER), AnalyzeConfig())

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from ruamel.yaml import YAML
 from tiny import TINY, Winnow, corpus, make_until, write_params
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
@@ -23,6 +24,8 @@ from transformers import (
 )
 
 from winnow.core.records import ROW_SCHEMA
+from winnow.evaluate import conversations
+from winnow.evaluate.conversations import Conversation
 from winnow.models import judged, row_losses, sampling
 from winnow.models.row_losses import Window
 from winnow.models.sampling import Sampling
@@ -210,6 +213,57 @@ def test_losses_of_a_chat_model_are_those_of_its_template(
         assert found.response_loss[at] == pytest.approx(sum(losses[len(prompt) :]), rel=1e-5)
 
 
+FRIENDLY = (
+    "{% if messages[0]['role'] != 'system' %}<|start|>system\nBe kind.<|end|>\n{% endif %}"
+    + TEMPLATE
+)
+"""With words of its own before the first turn."""
+ONE_TURN = "{% if messages | length > 2 %}{{ raise_exception('one turn') }}{% endif %}" + TEMPLATE
+CHATS = TEMPLATE, FRIENDLY
+TALK = ["Name a tree.", "An oak.", "Name another one.", "A fir.", "And a third?"]
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, FRIENDLY, ONE_TURN, None])
+def test_a_turn_is_asked_behind_the_answers_before_it(
+    template: str | None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr("test_judged.TEMPLATE", template)
+    model, fast = request.getfixturevalue("llama"), _tokenizer(template)
+    (ids,) = model.prompt_ids([TALK[0]])
+    for answer, question in zip(TALK[1::2], TALK[2::2], strict=True):
+        ids = model.next_turn_ids(ids, answer, question)
+    if template in CHATS:
+        roles = ["user", "assistant", "user", "assistant", "user"]
+        chat = [{"role": role, "content": text} for role, text in zip(roles, TALK, strict=True)]
+        whole = fast.apply_chat_template(chat, tokenize=True, add_generation_prompt=True)
+        assert ids == [fast.eos_token_id, *whole["input_ids"]]
+    else:  # turn by turn as rows that follow each other
+        rows = [*zip(TALK[::2], [*TALK[1::2], ""], strict=True)]
+        table = [
+            {"id": "", "source": "", "instruction": asked, "input": "", "response": said}
+            for asked, said in rows
+        ]
+        parts = model.parts(pa.Table.from_pylist(table, ROW_SCHEMA))
+        whole = [token for prompt, answer in parts for token in (*prompt, *answer)]
+        assert ids == [model.begin, *whole[: len(whole) - len(parts[-1][1])]]
+
+
+def test_conversations_are_answered_turn_by_turn(llama: judged.Judged) -> None:
+    end, decode = 1, llama.vocabulary.tokenizer.decode
+    llama.context = 128
+    asked = [("Say a.", "Say b."), ("Say c.",), ("Say d.", "word " * 60, "Say e.")]
+    talks = [Conversation(turns, None) for turns in asked]
+    said = conversations.answer(llama, talks, _sampling(num_samples=1, **GREEDY))
+    assert [len(each) for each in said] == [2, 1, 1], "the second turn of the last has no room"
+    for turns, answers in zip(asked, said, strict=True):
+        (ids,) = llama.prompt_ids([turns[0]])
+        for turn, answer in enumerate(answers):
+            if turn:
+                ids = llama.next_turn_ids(ids, answers[turn - 1], turns[turn])
+            assert answer == decode(_generated(llama.network, ids, end), skip_special_tokens=True)
+    assert conversations.answer(llama, [], _sampling()) == []
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_losses_of_an_encoder_decoder_are_those_of_its_labels(t5: Any, batch_size: int) -> None:
@@ -275,6 +329,18 @@ def test_pretrained_models_are_trained_and_judged(project: Path, winnow: Winnow)
         assert len(samples) == 6
         answered = json.loads((out / "benchmarks/metrics.json").read_text())["PIQA"]
         assert answered["num_items"] == 1 and 0 < answered["norm_correct_prob"] < 1
+    talk = json.dumps({"turns": ["Say a.", "Say b."]})
+    (project / "talks.jsonl").write_text(f"{talk}\n")
+    params = YAML(typ="safe").load(project / "params.yaml")
+    params["evaluate"]["conversations"] = "talks.jsonl"
+    write_params(project, params)
+    done = winnow("evaluate", CELLS["llama"], "--seed", "0")
+    assert done.returncode == 0, done.stderr
+    out = project / f"results/{CELLS['llama']}/0/conversations/answers.jsonl"
+    (line,) = out.read_text().splitlines()
+    assert len(json.loads(line)["answers"]) == 2
+    done = winnow("evaluate", CELLS["t5"], "--seed", "0")
+    assert done.returncode == 2 and "reads one question: leave them out" in done.stderr
     config = json.loads((project / "llama/config.json").read_text())
     (project / "llama/config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.1}))
     done = winnow("evaluate", CELLS["llama-lora"], "--seed", "0")

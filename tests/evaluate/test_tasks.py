@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winnow.evaluate import ifeval, tasks
+from winnow.evaluate import conversations, ifeval, tasks
 from winnow.evaluate.tasks import Prompt
 
 
@@ -272,3 +272,26 @@ def test_a_line_of_tasks_ends_where_json_says(tmp_path: Path) -> None:
     assert last.answer == "7" and unchecked == 0
     assert asked.criterion == "startend:quotation, keywords:frequency"
     assert tasks.passes(asked, '"a"') and not tasks.passes(asked, '"b"')
+
+
+def test_published_conversations_are_read(winnow_data: Path, tmp_path: Path) -> None:
+    found = conversations.read(str(winnow_data / "benchmarks/fastchat/mt_bench/question.jsonl"))
+    assert len(found) == 80 and {len(one.turns) for one in found} == {2}
+    assert sum(one.reference is not None for one in found) == 31
+    assert found[20].reference == ("You are in second place.", "Uncertain.")
+    assert conversations.read(None) == []
+    path = tmp_path / "talks.jsonl"
+    for line in (
+        '{"turns": ["Hi."], "reference": 7}',
+        '{"turns": "Hi."}',
+        '{"turns": []}',
+        '{"turns": [1]}',
+        "{}",
+        "[]",
+        "Hi.",
+    ):
+        path.write_text(f'{{"turns": ["Hi."]}}\n\n{line}\n')
+        with pytest.raises(ValueError, match=r"talks.jsonl:3: not a conversation"):
+            conversations.read(str(path))
+    with pytest.raises(ValueError, match="evaluate.conversations: no file or folder 'nowhere'"):
+        conversations.read("nowhere")

@@ -165,9 +165,9 @@ class Preferences:
     """An experiment of the grid, or a file of answers (.json, .jsonl): instruction and output."""
     judge: Text | Service
     """A service, or a program as package.module:name."""
-    answers: Literal["samples", "answers"] = "samples"
-    """Which of evaluate's: the first sample of each prompt and task, or `answers` to the test
-    rows."""
+    answers: Literal["samples", "answers", "conversations"] = "samples"
+    """Which of evaluate's: the first sample of each prompt and task, `answers` to the test rows, or
+    `conversations`, each with all of its turns as one."""
     canaries: Annotated[int, Range("[1, 1000]")] = 10
     """Prompts on which known attacks on judges are tried before any answer is judged."""
     max_canary: Probability = 0.3

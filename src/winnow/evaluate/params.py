@@ -60,12 +60,16 @@ class EvaluateConfig:
     """Public benchmarks to ask as well; see docs/benchmarks.md."""
     answers: Answers | None = None
     """Whether all test rows are answered as well, for exact match, F1 and ROUGE-L."""
+    conversations: Text | None = None
+    """A file of questions of several turns, one JSON object a line with `turns`, such as MT-Bench's
+    question.jsonl: one answer to each turn is sampled, for a judge to compare."""
     run_code: bool = False
     """Whether Python that a model wrote may be run, in a sandbox: HumanEval's solutions."""
 
     def check(self) -> None:
-        """Refuse tasks and benchmarks that are not there, cannot be read or cannot be run."""
-        from winnow.evaluate import benchmarks, tasks
+        """Refuse what is to be asked and is not there, cannot be read or cannot be run."""
+        from winnow.evaluate import benchmarks, conversations, tasks
 
         tasks.read(self.tasks, self.max_tasks)
+        conversations.read(self.conversations)
         benchmarks.read(self.benchmarks, self.run_code)

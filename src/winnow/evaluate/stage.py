@@ -3,7 +3,8 @@
 Writes results/<experiment>/<seed>: experiment_config.json and train_results.json (the training's
 own), evaluation/ (metrics.json, items.parquet), quality_analysis/strata.json,
 generation_analysis/ (metrics.json, samples.jsonl), benchmarks/ (metrics.json, items.parquet) where
-evaluate.benchmarks asks for any, answers/ (the same) where evaluate.answers does, card.json.
+evaluate.benchmarks asks for any, answers/ (the same) where evaluate.answers does,
+conversations/answers.jsonl where evaluate.conversations does, card.json.
 """
 
 import json
@@ -21,7 +22,7 @@ from winnow.core.errors import Refusal
 from winnow.core.experiments import Experiment, declared_seeds, resolve
 from winnow.core.layout import MODELS, RESULTS, SELECTED
 from winnow.core.records import ITEM_SCHEMA, Row, Sample, TestLosses
-from winnow.evaluate import answers, generation, harness, losses, test_set
+from winnow.evaluate import answers, conversations, generation, harness, losses, test_set
 from winnow.evaluate.params import EvaluateConfig
 from winnow.evaluate.tasks import Prompt, passes
 from winnow.evaluate.test_set import TestSet
@@ -98,6 +99,8 @@ def _judge(judged: Judged, draw: str, test: TestSet, folder: Path) -> TestLosses
     table = pa.Table.from_pandas(items, ITEM_SCHEMA, preserve_index=False)
     pq.write_table(table.replace_schema_metadata(None), folder / "evaluation/items.parquet")
     _generate(judged, test, folder / "generation_analysis")
+    if test.conversations:
+        _converse(judged, test, folder / conversations.FILE)
     if test.benchmarks:
         asked, by_name = harness.ask(judged, test.benchmarks, settings.batch_size, settings.seed)
         files.write_json(folder / "benchmarks/metrics.json", by_name)
@@ -129,14 +132,7 @@ def _generate(judged: Judged, test: TestSet, folder: Path) -> None:
     stride = max(1, len(untasked) // max(1, settings.num_prompts))
     chosen = untasked[::stride][: settings.num_prompts]
     chosen += [place for place in fitting if prompts[place].is_task]
-    sampling = Sampling(
-        num_samples=settings.num_samples,
-        max_new_tokens=min(settings.max_new_tokens, judged.context),
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-    )
+    sampling = _sampling(judged, settings, settings.num_samples)
     completions = judged.complete([ids[place] for place in chosen], sampling)
     completed = [prompts[place] for place in chosen]
     too_long = len(prompts) - len(fitting)
@@ -146,6 +142,27 @@ def _generate(judged: Judged, test: TestSet, folder: Path) -> None:
         for prompt, texts in zip(completed, completions, strict=True):
             for text in texts:
                 file.write(json.dumps(asdict(_sample(prompt, text)), ensure_ascii=False) + "\n")
+
+
+def _sampling(judged: Judged, settings: EvaluateConfig, num_samples: int) -> Sampling:
+    return Sampling(
+        num_samples=num_samples,
+        max_new_tokens=min(settings.max_new_tokens, judged.context),
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+
+
+def _converse(judged: Judged, test: TestSet, path: Path) -> None:
+    """Write the answers to all turns of the conversations."""
+    sampling = _sampling(judged, test.settings, 1)
+    said = conversations.answer(judged, test.conversations, sampling)
+    with files.atomic_file(path, "w") as file:
+        for one, answered in zip(test.conversations, said, strict=True):
+            line = asdict(one) | {"answers": answered}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def _sample(prompt: Prompt, completion: str) -> Sample:

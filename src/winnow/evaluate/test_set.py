@@ -1,4 +1,4 @@
-"""What every arm is judged on: the test rows, tasks and benchmarks, read once."""
+"""What every arm is judged on: test rows, tasks, conversations and benchmarks, read once."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,8 +10,9 @@ from scipy.stats import rankdata
 from winnow.core import cards, files, sources
 from winnow.core.layout import CURATED, SCORED
 from winnow.core.records import ROW_SCHEMA
-from winnow.evaluate import answers, benchmarks, tasks
+from winnow.evaluate import answers, benchmarks, conversations, tasks
 from winnow.evaluate.benchmarks import BenchmarkItems
+from winnow.evaluate.conversations import Conversation
 from winnow.evaluate.params import EvaluateConfig
 from winnow.evaluate.tasks import Prompt
 
@@ -28,6 +29,7 @@ class TestSet:
     tasks: list[Prompt]
     unchecked: int
     """Tasks that no program here can check."""
+    conversations: list[Conversation]
     benchmarks: list[BenchmarkItems]
     rights: list[list[str]]
     """The right answers of each row, where `evaluate.answers` asks for any."""
@@ -51,11 +53,13 @@ def read(settings: EvaluateConfig) -> TestSet:
     scores = pq.read_table(SCORED / "test.parquet", columns=["score"])["score"].to_numpy()
     ranks = rankdata(scores, "ordinal") - 1
     prompts, unchecked = tasks.read(settings.tasks, settings.max_tasks)
+    talks = conversations.read(settings.conversations)
     chosen = benchmarks.read(settings.benchmarks, settings.run_code)
     key = {
         "test": curated["test.parquet"]["sha256"],
         "scores": scored["files"]["test.parquet"]["sha256"],
         "tasks": files.fingerprint([asdict(prompt) for prompt in prompts]),
+        "conversations": files.fingerprint([asdict(one) for one in talks]),
         "benchmarks": benchmarks.key(chosen),
         "settings": asdict(settings),
         "code": sources.code_hash("evaluate"),
@@ -67,6 +71,7 @@ def read(settings: EvaluateConfig) -> TestSet:
         quintiles=(ranks * 5 // len(ranks) + 1).tolist(),
         tasks=prompts,
         unchecked=unchecked,
+        conversations=talks,
         benchmarks=chosen,
         rights=answers.right_answers(whole, settings.answers) if settings.answers else [],
         key=key,

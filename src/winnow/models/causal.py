@@ -13,6 +13,7 @@ from winnow.core.objectives import Objective
 from winnow.models.loaded import Loaded
 from winnow.models.loss import WithLoss, WithTokenLosses, has_plain_head
 from winnow.models.sequences import Document
+from winnow.models.tokenizer import Tokens
 
 PROBE = [9, 6, 12]
 """Tokens of the documents by which a model shows whether it keeps them apart."""
@@ -82,6 +83,12 @@ class Causal(Loaded):
             first = len(before) + len(question) + len(between)
             found.append(Document.of(ids, first) if objective == "response" else Document(ids, ids))
         return found
+
+    def next_turn(self, closing: Tokens, asked: Tokens) -> Tokens:
+        """In the chat template's words where it has several turns; see Family."""
+        if self.again is None:
+            return super().next_turn(closing, asked)
+        return np.array([*self.again, *asked[len(self.frame[0]) :]], np.int32)
 
     def with_loss(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as a module whose output is the summed loss."""

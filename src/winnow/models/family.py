@@ -23,7 +23,7 @@ from winnow.core.objectives import Objective
 from winnow.models import lora, pretrained, rewards
 from winnow.models.loss import WithLoss, WithTokenLosses
 from winnow.models.sequences import Document, Documents, Sequences, pack, pad
-from winnow.models.tokenizer import Vocabulary
+from winnow.models.tokenizer import Tokens, Vocabulary
 
 BASE = "base.json"
 """Of a published adapter: the weights that it was trained beside, and their identity."""
@@ -112,6 +112,18 @@ class Family(abc.ABC):
     @abc.abstractmethod
     def documents(self, rows: pa.Table, objective: Objective) -> Documents | list[Document]:
         """Rows (ROW_SCHEMA) as token ids, each with its end, and which of them are targets."""
+
+    def next_turn(self, closing: Tokens, asked: Tokens) -> Tokens:
+        """What stands between an answer and the answer to the next question of a conversation.
+
+        Args:
+            closing: what closes an answer.
+            asked: the next question as it stands by itself.
+
+        Raises:
+            Refusal: the model reads one question alone.
+        """
+        return np.concatenate([closing, asked])
 
     @property
     def packs(self) -> bool:

@@ -123,6 +123,21 @@ class Judged:
         prompts = [prompt.tolist() for prompt, _ in self.parts(_unanswered(questions))]
         return [[self.begin, *prompt] for prompt in prompts]
 
+    def next_turn_ids(self, read: list[int], answer: str, question: str) -> list[int]:
+        """What the model reads before it answers the next question of a conversation.
+
+        Args:
+            read: what it read before it gave the last answer.
+            answer: the last one.
+            question: the next one.
+
+        Raises:
+            Refusal: it reads one question alone.
+        """
+        ((asked, closing),) = self.parts(_unanswered([question]))
+        (said,) = self.vocabulary.encodings([answer])
+        return [*read, *said.ids, *self.family.next_turn(closing, asked).tolist()]
+
     def decoder(self) -> Decoder:
         """The model as completions are sampled from it."""
         return sampling.CausalDecoder(self.network, self.context, self.vocabulary.end_of_text)

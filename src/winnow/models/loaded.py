@@ -48,6 +48,10 @@ class Loaded(Family):
             raise Refusal(f"the tokenizer in {tokenizer} is not a fast one with an end-of-text")
         self.frame = [self._ids(fast, text) for text in _frame(fast)]
         """Token ids before the question, between it and the response, and behind the response."""
+        again = _again(fast)
+        self.again = None if again is None else self._ids(fast, again)
+        """Token ids between a response and the next question; None of no chat template, or of one
+        for a single turn."""
         engine = fast.backend_tokenizer
         # Text that spells a special token stays text.
         engine.encode_special_tokens = True
@@ -154,6 +158,20 @@ def _inner(network: torch.nn.Module, text: Any) -> float:
     return found / (text.num_hidden_layers * text.hidden_size) or 4.0
 
 
+def _rendered(fast: PreTrainedTokenizerFast, number: int) -> str:
+    """So many contents in the chat template, a user's and the model's in turn.
+
+    Raises:
+        Refusal: it cannot be rendered.
+    """
+    said = {"role": "user", "content": QUESTION}, {"role": "assistant", "content": RESPONSE}
+    chat, is_asked = [said[at % 2] for at in range(number)], number % 2 == 1
+    settings: Any = {"tokenize": False, "strftime_now": TODAY.strftime, "date_string": "1 Jan 2026"}
+    with loading(f"the chat template in {fast.name_or_path} cannot be rendered"):
+        text: str = fast.apply_chat_template(chat, add_generation_prompt=is_asked, **settings)
+    return text
+
+
 def _frame(fast: PreTrainedTokenizerFast) -> tuple[str, str, str]:
     """The text before a question, between it and its response, and behind the response: of the
     chat template if there is one, which is rendered once and not for each row.
@@ -163,16 +181,23 @@ def _frame(fast: PreTrainedTokenizerFast) -> tuple[str, str, str]:
     """
     if not fast.chat_template:
         return PLAIN
-    chat = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": RESPONSE}]
-    settings: Any = {"tokenize": False, "strftime_now": TODAY.strftime, "date_string": "1 Jan 2026"}
-    with loading(f"the chat template in {fast.name_or_path} cannot be rendered"):
-        prompt = fast.apply_chat_template(chat[:1], add_generation_prompt=True, **settings)
-        whole = fast.apply_chat_template(chat, **settings)
-    before, asked, between = prompt.partition(QUESTION)
-    _, answered, behind = whole.partition(RESPONSE)
+    before, asked, between = _rendered(fast, 1).partition(QUESTION)
+    _, answered, behind = _rendered(fast, 2).partition(RESPONSE)
     if not (asked and answered):
         raise Refusal(f"the chat template in {fast.name_or_path} leaves out what is said")
     return before, between, behind
+
+
+def _again(fast: PreTrainedTokenizerFast) -> str | None:
+    """The text between a response and the next question, where the chat template has one."""
+    if not fast.chat_template:
+        return None
+    try:
+        text = _rendered(fast, 3)
+    except Refusal:
+        return None
+    again, asked, _ = text.partition(RESPONSE)[2].partition(QUESTION)
+    return again if asked else None
 
 
 def configuration(folder: Path) -> Any:

@@ -30,6 +30,13 @@ class Seq2Seq(Loaded):
             for question, response in zip(*self.encoded(rows), strict=True)
         ]
 
+    def next_turn(self, closing: Tokens, asked: Tokens) -> Tokens:
+        """Refuse: an encoder was trained on one question; see Family."""
+        raise Refusal(
+            f"params.yaml: evaluate.conversations: {self.base} is an encoder-decoder, which reads "
+            "one question: leave them out, or take the model out of experiments"
+        )
+
     def sequences(
         self, documents: Documents | list[Document], packing: bool, in_order: bool = False
     ) -> Sequences:

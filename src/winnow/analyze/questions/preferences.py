@@ -121,6 +121,31 @@ def _answers(run: Run) -> Sheet:
     return Sheet(answers, good)
 
 
+def _conversations(run: Run) -> Sheet:
+    """Whole conversations, turn by turn in one text; those that broke off are left out."""
+    path = run.folder / "conversations/answers.jsonl"
+    if not path.exists():
+        raise Refusal(
+            f"{PLACE}.answers: {path} is missing: set evaluate.conversations, or take `samples`"
+        )
+    answers, good = {}, {}
+    for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
+        one = json.loads(line)
+        question = _in_turns(one["turns"])
+        if len(one["answers"]) == len(one["turns"]):
+            answers[question] = Answered(_in_turns(one["answers"]))
+        if one["reference"]:
+            good[question] = Answered(_in_turns(one["reference"]))
+    return Sheet(answers, good)
+
+
+def _in_turns(texts: Sequence[str]) -> str:
+    return "\n\n".join(f"[turn {turn}]\n{text.strip()}" for turn, text in enumerate(texts, 1))
+
+
+READ = {"samples": _samples, "answers": _answers, "conversations": _conversations}
+
+
 def read_file(path: Path) -> Sheet:
     """Answers of a model that is no arm: a JSON list, or an object a line, each with `instruction`
     and `output`, as AlpacaEval has them.
@@ -301,8 +326,7 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
         raise Refusal(
             f"{PLACE} is missing: the question of preferences expects a baseline, a judge"
         )
-    read = _samples if chosen.answers == "samples" else _answers
-    sheets = {arm.name: [read(run) for run in arm.runs] for arm in study.arms}
+    sheets = {arm.name: [READ[chosen.answers](run) for run in arm.runs] for arm in study.arms}
     is_file = chosen.baseline not in sheets
     file = Path(chosen.baseline)
     against = [read_file(file)] * len(study.seeds) if is_file else sheets[chosen.baseline]
