@@ -2,8 +2,9 @@
 
 Writes `corpus/pairs.jsonl`: questions of the planted families, each with its clean answer and with
 a faulty one, every fault about as often; `answers.jsonl`, what is right there; `tasks.jsonl`, on
-which the models are judged, and `rates/tasks.jsonl`, on which their learning rates are chosen. Of
-pairs and the two sets of tasks no question stands in two.
+which the models are judged, `rates/tasks.jsonl`, on which their learning rates are chosen, and
+`faulty/base/rows.jsonl`, faulty answers of which a base learns its faults. Of pairs, the two sets
+of tasks and these rows no question stands in two.
 """
 
 import json
@@ -20,7 +21,7 @@ FAMILY_MODULES = (numbers, language, writing)
 SEED = 20_266
 FAULTS = tuple(name for name in DAMAGES if name != "vague_instruction")
 """Those of an answer; the other one is of the instruction."""
-PAIRS, TASKS, RATES = 25, 20, 10
+PAIRS, TASKS, RATES, FAULTY = 25, 20, 10, 100
 """Of each of the eighteen families."""
 
 
@@ -61,6 +62,13 @@ def pairs(items: Iterable[Item], dice: Dice) -> Iterator[dict[str, str]]:
         }
 
 
+def faults(items: Iterable[Item], dice: Dice) -> Iterator[dict[str, str]]:
+    """A row of a faulty answer alone for every item, the faults in turn."""
+    for row in pairs(items, dice):
+        names = ("instruction", "input", "fault")
+        yield {name: row[name] for name in names} | {"output": row["rejected"]}
+
+
 def asked(items: Iterable[Item]) -> Iterator[dict[str, str]]:
     """The tasks that items are, as corpora/tasks.jsonl has them."""
     for item in items:
@@ -78,11 +86,14 @@ def write(path: Path, rows: Iterable[dict[str, str]]) -> None:
 def main(folder: Path) -> None:
     """Write all files below a folder."""
     dice, seen = Dice(SEED), set[str]()
-    write(folder / "tasks.jsonl", asked(distinct(dice, TASKS, seen)))
+    tasks = [*asked(distinct(dice, TASKS, seen))]
+    for name in ("tasks.jsonl", "faulty/tasks.jsonl"):
+        write(folder / name, tasks)
     write(folder / "rates/tasks.jsonl", asked(distinct(dice, RATES, seen)))
     items = [*distinct(dice, PAIRS, seen)]
     write(folder / "corpus/pairs.jsonl", pairs(items, dice))
     write(folder / "answers.jsonl", asked(items))
+    write(folder / "faulty/base/rows.jsonl", faults(distinct(dice, FAULTY, seen), dice))
 
 
 if __name__ == "__main__":

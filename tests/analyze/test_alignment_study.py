@@ -34,6 +34,8 @@ from winnow.curate.params import CurateConfig
 from winnow.evaluate.params import EvaluateConfig
 
 STUDY = ROOT / "studies/alignment"
+FAULTY = "faulty/tasks.jsonl", "faulty/base/rows.jsonl"
+"""What the stages from a faulty base read of rows.py."""
 PLAIN = YAML(typ="safe")
 
 
@@ -99,15 +101,42 @@ def test_reward_and_rounds_differ_from_the_grid_in_what_they_are_for_alone() -> 
     assert f"for round in {numbers_of_rounds};" in script
 
 
+def test_from_a_faulty_base_all_else_is_the_grid_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = PLAIN.load(STUDY / "params.yaml")
+    (tmp_path / "params.yaml").write_bytes((STUDY / "params.yaml").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["overlay.py", str(STUDY / "faulty/overlay.yaml")])
+    runpy.run_path(str(STUDY.parent / "overlay.py"))
+    laid, base = (
+        PLAIN.load(Path(name)) for name in ("params.yaml", STUDY / "faulty/base/params.yaml")
+    )
+    places = {"ingest": "source", "curate": "tokenizer", "train": "init", "analyze": "questions"}
+    for stage, key in places.items():
+        assert laid[stage] == grid[stage] | {key: laid[stage][key]}
+    others = {*laid} - {*places, "experiments"}
+    assert all(laid[name] == grid[name] for name in others)
+    cheaper = {"pairs_400_1M_rloo_79_seconds"}
+    assert {*laid["experiments"]} - {*grid["experiments"]} == cheaper
+    home = STUDY / "faulty"
+    for name in (laid["curate"]["tokenizer"], f"base/{base['train']['init']}"):
+        assert (home / name).resolve() == ROOT / "base/models/all_100pct_1M/0"
+    (experiment,) = base["experiments"]
+    assert laid["train"]["init"] == f"base/models/{experiment}/{base['seeds'][0]}"
+    assert base["train"]["models"] == grid["train"]["models"]
+
+
 def test_dvc_depends_on_what_the_code_imports() -> None:
     stages = PLAIN.load(STUDY / "dvc.yaml")["stages"]
-    asked = [("table.py", "analysis"), ("iterations.py", "analysis")]
-    for script, stage in [
-        *asked,
-        ("rows.py", "rows"),
-        ("rewards.py", "rates"),
-        ("rewards.py", "grid"),
-    ]:
+    used = {
+        "rows": ["rows.py"],
+        "rates": ["table.py", "rewards.py"],
+        "grid": ["rewards.py"],
+        "analysis": ["table.py", "iterations.py"],
+        "faulty": ["table.py", "rewards.py"],
+    }
+    for stage, script in [(name, script) for name in used for script in used[name]]:
         home = STUDY / stages[stage].get("wdir", "")
         deps = [(home / dep).resolve() for dep in stages[stage]["deps"]]
         assert (STUDY / script).resolve() in deps
@@ -119,15 +148,15 @@ def test_dvc_depends_on_what_the_code_imports() -> None:
                 if path.exists():
                     assert any(path.is_relative_to(dep) for dep in deps), (stage, node.module)
     made = {f"{STUDY}/{out}" for out in stages["rows"]["outs"]}
-    used = ("corpus", "answers.jsonl", "tasks.jsonl", "rates/tasks.jsonl")
-    assert made == {f"{STUDY}/{name}" for name in used}
+    names = ("corpus", "answers.jsonl", "tasks.jsonl", "rates/tasks.jsonl")
+    assert made == {f"{STUDY}/{name}" for name in (*names, *FAULTY)}
 
 
 def test_pairs_are_a_clean_and_a_faulty_answer_and_no_question_stands_twice(tmp_path: Path) -> None:
     rows.main(tmp_path)
     read = [
         [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
-        for name in ("corpus/pairs.jsonl", "tasks.jsonl", "rates/tasks.jsonl")
+        for name in ("corpus/pairs.jsonl", "tasks.jsonl", "rates/tasks.jsonl", FAULTY[1])
     ]
     asked = [(row["instruction"], row["input"]) for part in read for row in part]
     assert len(set(asked)) == len(asked)
@@ -139,6 +168,11 @@ def test_pairs_are_a_clean_and_a_faulty_answer_and_no_question_stands_twice(tmp_
         family = by_name[at % len(by_name)]
         assert form.is_well_formed(family, row["chosen"]) and row["chosen"] != row["rejected"]
     assert all(row["family"] in FAMILIES for row in read[1] + read[2])
+    assert (tmp_path / "tasks.jsonl").read_bytes() == (tmp_path / FAULTY[0]).read_bytes()
+    formed = [
+        form.is_well_formed(by_name[at % 18], row["output"]) for at, row in enumerate(read[3])
+    ]
+    assert np.mean(formed) < 0.25, "a wrong answer has the form of a right one, others seldom"
 
 
 def test_the_form_of_an_answer_tells_faults_but_not_wrong_facts() -> None:
@@ -340,7 +374,7 @@ def test_two_arms_and_a_round_go_through_the_stages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tenth of the pairs and tasks, one seed; paths of the base are those of the checkout."""
-    for name, value in (("PAIRS", 5), ("TASKS", 1), ("RATES", 1)):
+    for name, value in (("PAIRS", 5), ("TASKS", 1), ("RATES", 1), ("FAULTY", 1)):
         monkeypatch.setattr(rows, name, value)
     rows.main(tmp_path)
     params = PLAIN.load(STUDY / "params.yaml")
