@@ -8,9 +8,11 @@ one recipe a method on the tasks that rows.py wrote. Win rates are those of the 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from corpora.form import is_well_formed
 from winnow.analyze.intervals import Estimates, Interval
@@ -19,6 +21,7 @@ from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions import Answer, by_chance, preferences
 from winnow.analyze.report import numbers
 from winnow.analyze.study import Arm, Run, Study
+from winnow.core.drawing import Drawing, Palette, panels
 from winnow.core.experiments import experiment_names
 from winnow.core.files import contract, read_json
 from winnow.core.records import Row, Sample, TrainResults, question_of
@@ -204,6 +207,26 @@ def table(found: Mapping[str, Method], baseline: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _draw(found: Mapping[str, Method], baseline: str, palette: Palette) -> Figure:
+    others = {name: one for name, one in found.items() if one.more_tasks}
+    figure, (gains, costs) = panels(palette, 2, 1.1 + 0.3 * len(others))
+    for y, one in enumerate(reversed(others.values())):
+        assert one.more_tasks is not None
+        low, value, high = (
+            100 * each for each in (one.more_tasks.low, one.more_tasks.value, one.more_tasks.high)
+        )
+        gains.plot([low, high], [y, y], color=palette.ink)
+        gains.plot([value], [y], "o", color=palette.ink)
+        costs.plot([one.flops], [y], "o", color=palette.muted)
+    gains.axvline(0, color=palette.ink, linewidth=0.8)
+    costs.axvline(1, color=palette.ink, linewidth=0.8)
+    costs.set_xscale("log")
+    gains.set_yticks(range(len(others)), [*reversed(others)])
+    gains.set_xlabel(f"tasks completed, points more than {baseline}")
+    costs.set_xlabel(f"FLOPs, {baseline} being 1")
+    return figure
+
+
 def opening(found: Mapping[str, Method], baseline: str) -> str:
     """Which methods surely complete more or fewer tasks than the baseline."""
     margins = {name: one.more_tasks for name, one in found.items() if one.more_tasks}
@@ -226,4 +249,12 @@ def ask(study: Study, settings: AnalyzeConfig) -> Answer:
         sentence=table(found, baseline),
         asks="Which alignment is worth its cost?",
         opening=f"{opening(found, baseline)} {by_chance(len(found) - 1, settings.confidence)}",
+        figures=(
+            Drawing(
+                "alignment",
+                "What each method brings, and what it takes",
+                f"Beside {baseline}. Lines are intervals over tasks and seeds, in pairs.",
+                partial(_draw, found, baseline),
+            ),
+        ),
     )

@@ -26,6 +26,7 @@ from studies.alignment import iterations, rows, table
 from winnow.analyze.judges import Answered, Pair
 from winnow.analyze.params import AnalyzeConfig, Preferences
 from winnow.analyze.study import read_study
+from winnow.core.drawing import LIGHT
 from winnow.core.experiments import experiment_names, resolve
 from winnow.core.objectives import name_of
 from winnow.core.params import load
@@ -276,6 +277,11 @@ def test_the_table_has_a_row_a_method(tmp_path: Path, monkeypatch: pytest.Monkey
     said = table.table(found, "sft").splitlines()
     assert len(said) == 5 and "win rate against sft" in said[0] and said[3].startswith("| dpo | ")
     assert said[3].endswith("| 2.00 | 2.0 | 6.5 | 14% | 2 |")
+    gains, costs = table._draw(found, "sft", LIGHT).axes
+    assert [tick.get_text() for tick in gains.get_yticklabels()] == ["kto", "dpo"]
+    (value,) = gains.lines[3].get_xdata()
+    assert value == pytest.approx(100 * dpo.more_tasks.value)
+    assert costs.lines[1].get_xdata() == [2]
     opening = table.opening(found, "sft")
     assert opening == "dpo surely completes more tasks than sft. None surely fewer."
 
