@@ -24,6 +24,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -48,6 +49,7 @@ from winnow.train import loop, objectives
 DATA = Path(os.environ["WINNOW_DATA"])
 DECLARED = yaml.safe_load(Path("params.yaml").read_text())["train"]["models"]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+LARGE = DEVICE.type == "cuda"
 PEAK = 989e12
 """Dense bf16 FLOP/s of an H100 or H200 (SXM), from their data sheets."""
 CLOCK = time.perf_counter if DEVICE.type == "cuda" else time.process_time
@@ -125,7 +127,9 @@ def with_activation(model: Any, name: str) -> None:
         block.mlp.act = ACT2FN[name]
 
 
-def ours(work: Work, change: Callable[[Any], Any] = lambda model: None) -> Measured:
+def ours(
+    work: Work, change: Callable[[Any], Any] = lambda model: None, by_document: bool = LARGE
+) -> Measured:
     """A turn of winnow's loop."""
     rows, size = work.packed(), work.micro * work.accumulation
     model = build(work)
@@ -139,7 +143,11 @@ def ours(work: Work, change: Callable[[Any], Any] = lambda model: None) -> Measu
         save_steps=1,
     )
     with tempfile.TemporaryDirectory() as folder:
-        plan = loop.Plan(model, recipe, rows, rows, 0, work.kind, Path(folder), {})
+        module = partial(loss.WithLoss, by_document=by_document)
+        plan = loop.Plan(
+            *(model, recipe, rows, rows, 0, work.kind, Path(folder), {}),
+            objective=objectives.Tokens(module),
+        )
         run = loop.Run(plan)
         run.model.train()
         waited = began = 0.0
@@ -237,7 +245,7 @@ def trials(work: Work) -> dict[str, Callable[[], Measured]]:
             return ours(work)
 
     def attention(name: str) -> Callable[[], Measured]:
-        return lambda: ours(work, lambda model: model.set_attn_implementation(name))
+        return lambda: ours(work, lambda model: model.set_attn_implementation(name), False)
 
     def compiled(model: Any) -> None:
         for block in model.transformer.h:
@@ -248,6 +256,9 @@ def trials(work: Work) -> dict[str, Callable[[], Measured]]:
         "ours, AdamW not fused": unfused,
         "ours, GELU in nine steps": lambda: ours(
             work, lambda model: with_activation(model, "gelu_new")
+        ),
+        "ours, attention by a mask" if LARGE else "ours, attention by documents": lambda: ours(
+            work, by_document=not LARGE
         ),
         "ours, attention eager": attention("eager"),
         "ours, blocks compiled": lambda: ours(work, compiled),

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 from transformers.integrations import sdpa_attention
 
 from winnow.core.objectives import Objective
+from winnow.models import attention
 from winnow.models.loaded import Loaded
 from winnow.models.loss import WithLoss, WithTokenLosses, has_plain_head
 from winnow.models.sequences import Document
@@ -17,6 +18,7 @@ from winnow.models.tokenizer import Tokens
 
 PROBE = [9, 6, 12]
 """Tokens of the documents by which a model shows whether it keeps them apart."""
+POSITIONS = torch.cat([torch.arange(size) for size in PROBE])[None]
 NOISE = 1e-3
 """Of the largest logit: what rounding may move one by."""
 
@@ -49,9 +51,24 @@ class Causal(Loaded):
         """
         if "position_ids" not in inspect.signature(self.network.forward).parameters:
             return False
-        positions = torch.cat([torch.arange(size) for size in PROBE])[None]
         apart = [self._logits(one) for one in torch.split(self._probe, PROBE, dim=1)]
-        return _equal(self._logits(self._probe, position_ids=positions), torch.cat(apart, 1))
+        return _equal(self._packed(), torch.cat(apart, 1))
+
+    @cached_property
+    def by_document(self) -> bool:
+        """Whether packed documents can go through attention without a mask: by the configuration,
+        which alone says of windows longer than a few tokens, and measured in the same way."""
+        network = self.network
+        if not (self.packs and attention.fits(network)):
+            return False
+        masked, usual = self._packed(), network.config._attn_implementation
+        network.set_attn_implementation(attention.NAME)
+        try:
+            return _equal(self._packed(attention_mask=attention.borders(POSITIONS)), masked)
+        except (RuntimeError, ValueError):
+            return False  # it asks for more, or takes no attention but its own
+        finally:
+            network.set_attn_implementation(usual)
 
     @cached_property
     def plain_head(self) -> bool:
@@ -68,6 +85,9 @@ class Causal(Loaded):
     def _probe(self) -> torch.Tensor:
         rng = np.random.default_rng(0)
         return torch.from_numpy(rng.integers(0, self.vocabulary.size, (1, sum(PROBE))))
+
+    def _packed(self, **given: torch.Tensor) -> torch.Tensor:
+        return self._logits(self._probe, position_ids=POSITIONS, **given)
 
     @torch.no_grad()
     def _logits(self, ids: torch.Tensor, **given: torch.Tensor) -> torch.Tensor:
@@ -92,11 +112,11 @@ class Causal(Loaded):
 
     def with_loss(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as a module whose output is the summed loss."""
-        return WithLoss(network, packs=self.packs, plain_head=self.plain_head)
+        return WithLoss(network, plain_head=self.plain_head, **self.kept_apart)
 
     def with_token_losses(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as a module whose output is the loss of each token."""
-        return WithTokenLosses(network, packs=self.packs, plain_head=self.plain_head)
+        return WithTokenLosses(network, plain_head=self.plain_head, **self.kept_apart)
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:

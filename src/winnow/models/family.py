@@ -130,6 +130,20 @@ class Family(abc.ABC):
         """Whether what `sequences` packs cannot see each other; known after `build`."""
         return True
 
+    @property
+    def by_document(self) -> bool:
+        """Whether what is packed can go through attention without a mask; known after `build`."""
+        return False
+
+    @property
+    def kept_apart(self) -> dict[str, bool]:
+        """How a module of losses reads what `sequences` packs. On a CPU the mask stays: attention
+        by documents gains nothing there, and other bits would come of the same training."""
+        return {
+            "packs": self.packs,
+            "by_document": torch.cuda.is_available() and self.by_document,
+        }
+
     def build(self, seed: int) -> None:
         """Make the network as it is before the first step, with a fresh adapter where one is
         declared."""
@@ -141,7 +155,7 @@ class Family(abc.ABC):
     def to_rewards(self) -> None:
         """Make a reward model of what `build` made: a head that gives a number in the place of the
         one that says words."""
-        _ = self.packs  # which is measured by the words
+        _ = self.kept_apart  # which is measured by the words
         self.network = rewards.of(self.network, self.vocabulary.end_of_text)
 
     def read(self, folder: Path) -> None:
@@ -185,15 +199,15 @@ class Family(abc.ABC):
 
     def with_loss(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as a module whose output is the summed loss, for DDP or FSDP to wrap."""
-        return WithLoss(network, packs=self.packs)
+        return WithLoss(network, **self.kept_apart)
 
     def with_token_losses(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as a module whose output is the loss of each token."""
-        return WithTokenLosses(network, packs=self.packs)
+        return WithTokenLosses(network, **self.kept_apart)
 
     def with_rewards(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network of `to_rewards` as a module whose output is the reward of each document."""
-        return rewards.WithRewards(network, packs=self.packs)
+        return rewards.WithRewards(network, **self.kept_apart)
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer and, in Hugging Face's formats, the weights: of an adapter its own

@@ -18,7 +18,7 @@ from winnow.core.experiments import Model
 from winnow.core.mapped import on_disk
 from winnow.core.objectives import Objective
 from winnow.core.records import ROW_SCHEMA, Row, texts
-from winnow.models import lora, pretrained
+from winnow.models import attention, lora, pretrained
 from winnow.models.family import Family, Shape
 from winnow.models.pretrained import check_init
 from winnow.models.sequences import Document, Documents
@@ -233,6 +233,11 @@ class GPT2(Family):
             vocab_size=padded(vocab_size),
             dropout=spec.dropout,
         )
+
+    @property
+    def by_document(self) -> bool:
+        """Whether FlashAttention takes its heads; every layer sees all of a document."""
+        return attention.fits(self.network)
 
     def identity(self) -> str:
         """Scratch, the hub id of the start, or the hash of its folder's files."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from winnow.models import attention
 from winnow.models.sequences import IGNORED
 
 LOGITS, LOGITS_CPU = 2**27, 2**18
@@ -117,16 +118,27 @@ class WithLoss(torch.nn.Module):
     """A causal language model whose output is its loss, so that what wraps it (DDP, FSDP) sees all
     of the step."""
 
-    def __init__(self, model: Any, *, packs: bool = True, plain_head: bool | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        packs: bool = True,
+        plain_head: bool | None = None,
+        by_document: bool = False,
+    ) -> None:
         """Wrap a model.
 
         Args:
             model: a PreTrainedModel with an output head.
             packs: whether positions that start again keep documents apart; else none are given.
             plain_head: see `has_plain_head`, which answers where this is None.
+            by_document: whether packed documents go through attention without a mask where the
+                device can (`attention.runs`); only for a model that `attention.fits`.
         """
         super().__init__()
-        self.model, self.packs = model, packs
+        self.model, self.packs, self.by_document = model, packs, packs and by_document
+        if self.by_document:
+            model.set_attn_implementation(attention.NAME)
         self.plain_head = has_plain_head(model) if plain_head is None else plain_head
         # By these FSDP cuts a model into parts.
         self._no_split_modules = model._no_split_modules
@@ -157,6 +169,8 @@ class WithLoss(torch.nn.Module):
         # Without a mask or a cache, positions that start again keep documents apart.
         given = {"input_ids": inputs, "use_cache": False}
         given |= {"position_ids": positions} if self.packs else {}
+        if self.by_document and attention.runs(inputs.device):
+            given["attention_mask"] = attention.borders(positions)
         outputs: torch.Tensor = (
             self.model.base_model(**given).last_hidden_state
             if self.plain_head

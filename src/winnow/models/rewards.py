@@ -70,9 +70,9 @@ class WithRewards(WithLoss):
     """A reward model whose output is the reward of each document at its last target, 0 elsewhere:
     (sequences, length)."""
 
-    def __init__(self, model: Any, *, packs: bool = True) -> None:
+    def __init__(self, model: Any, *, packs: bool = True, by_document: bool = False) -> None:
         """Wrap a model; see WithLoss. What its body says is what is wanted of it."""
-        super().__init__(model, packs=packs, plain_head=True)
+        super().__init__(model, packs=packs, plain_head=True, by_document=by_document)
 
     def forward(
         self, inputs: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor
