@@ -357,7 +357,9 @@ def measure(name: str, options: argparse.Namespace, limit: float | None) -> None
     turns: dict[str, list[Measured | None]] = {side: [] for side in sides}
     for _ in range(1 if options.dry else options.rounds):
         for side, run in sides.items():
-            turns[side].append(turn(run))
+            turns[side].append(done := turn(run))
+            if LARGE and done:  # in case that the time ends before the table
+                print(f"{name}, {side}: {done.tokens:,.0f} tokens/s", flush=True)
     print(f"{name}: {gpt2.num_parameters(model, size) / 1e6:.1f}M parameters", end="")
     print(f", context {model.context}, {micro} x {accumulation} sequences a step, {kind}, ", end="")
     print(f"{device.environment()}, median of {len(turns['ours'])} turns of {steps} steps")

@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.stats import rankdata
 
 from winnow.core import cards, files, sources
 from winnow.core.layout import CURATED, SCORED
@@ -51,7 +51,7 @@ def read(settings: EvaluateConfig) -> TestSet:
     whole = pq.read_table(CURATED / "test.parquet")
     table = whole.select(ROW_SCHEMA.names)
     scores = pq.read_table(SCORED / "test.parquet", columns=["score"])["score"].to_numpy()
-    ranks = rankdata(scores, "ordinal") - 1
+    ranks = np.argsort(np.argsort(scores, kind="stable"))
     prompts, unchecked = tasks.read(settings.tasks, settings.max_tasks)
     talks = conversations.read(settings.conversations)
     chosen = benchmarks.read(settings.benchmarks, settings.run_code)
