@@ -123,8 +123,8 @@ def dropped(dropout: float, device: str, dtype: torch.dtype) -> tuple[float, flo
 
 
 def on_cuda() -> Iterator[str]:
-    """By FlashAttention in bf16 on CUDA: no further from fp32 than a mask in bf16 is, but for a
-    fifth of that; documents do not see each other; and dropout is the same both ways."""
+    """By FlashAttention in bf16 on CUDA: no further from fp32 than a mask in bf16 is, but for
+    half of that; documents do not see each other; and dropout is the same both ways."""
     packed = batch()
     for kind in ("gpt2", "llama", "qwen3"):
         model = network(kind)
@@ -135,7 +135,7 @@ def on_cuda() -> Iterator[str]:
             far.append((abs(loss / truth - 1), float((found - slope).norm() / slope.norm())))
         said = "; ".join(f"loss {one:.1e}, gradients {other:.1e}" for one, other in far)
         yield f"{kind}, bf16 from fp32: by mask {said.replace('; ', ', by document ')}"
-        assert far[1][1] <= 1.2 * far[0][1] and far[1][0] <= 2e-3, far
+        assert far[1][1] <= 1.5 * far[0][1] and far[1][0] <= 2e-3, far
         changed, is_own = one_changed(packed)
         before, after = (token_losses(model, one, "cuda") for one in (packed, changed))
         assert torch.equal(before[~is_own], after[~is_own])
