@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from corpora.form import is_well_formed
 from winnow.analyze.intervals import Estimates, Interval
@@ -221,6 +222,8 @@ def _draw(found: Mapping[str, Method], baseline: str, palette: Palette) -> Figur
     gains.axvline(0, color=palette.ink, linewidth=0.8)
     costs.axvline(1, color=palette.ink, linewidth=0.8)
     costs.set_xscale("log")
+    costs.xaxis.set_major_formatter(FuncFormatter(lambda flops, _: f"{flops:g}"))
+    costs.xaxis.set_minor_formatter(NullFormatter())
     gains.set_yticks(range(len(others)), [*reversed(others)])
     gains.set_xlabel(f"tasks completed, points more than {baseline}")
     costs.set_xlabel(f"FLOPs, {baseline} being 1")
