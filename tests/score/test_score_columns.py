@@ -37,6 +37,11 @@ class _Said(Ready):
         return [self.words[int(name)] for name in rows["id"].to_pylist() if name != "left out"]
 
 
+@pytest.fixture(autouse=True)
+def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 def scored(folder: Path, ids: list[str], words: Sequence[Any], rows: int) -> Any:
     table = pa.table({"id": ids})
     for split in SPLITS:
@@ -64,6 +69,13 @@ def test_reasons_are_counted_and_no_more_than_a_hundred_by_name(tmp_path: Path) 
     again, _, same = scored(tmp_path, ids, words, 7)
     assert again == tables and same == card
     assert cost["flops"] == 10 * 3 * 200 and cost["rows"] == 600, "of the rows that were kept"
+
+
+def test_the_numbers_lie_in_a_file_and_not_in_memory(tmp_path: Path) -> None:
+    ids, before = ["0"] * 200_000, pa.total_allocated_bytes()
+    tables, _, _ = scored(tmp_path, ids, [0.5], 10_000)
+    assert sum(len(table) for table in tables.values()) == len(SPLITS) * len(ids)
+    assert pa.total_allocated_bytes() - before < 8 * len(SPLITS) * len(ids) / 2, "ids are 5 a row"
 
 
 @pytest.mark.parametrize(

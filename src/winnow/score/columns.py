@@ -1,5 +1,6 @@
-"""One column of the score table: its numbers by split, and what they took."""
+"""One column of the score table: its numbers, which lie in a file, and what they took."""
 
+import itertools
 import math
 import time
 from collections import Counter
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from winnow.core import engine
+from winnow.core import engine, mapped
 from winnow.core.errors import at
 from winnow.core.progress import progress
 from winnow.score.corpus import SPLITS, Corpus
@@ -38,22 +39,26 @@ class Scored:
 
 def work_on_each(
     work: Callable[[pa.RecordBatch], T],
-    batches: Callable[[str], Iterable[pa.RecordBatch]],
+    batches: Iterable[pa.RecordBatch],
     name: str,
     total: int,
     is_parallel: bool = True,
-    splits: Sequence[str] = SPLITS,
-) -> dict[str, list[T]]:
-    """Do some work on the batches of splits; returns the results by split."""
+) -> Iterator[T]:
+    """Do some work on batches, which have `total` rows, and give the results in their order."""
     each: Callable[[Any, Any], Iterable[T]] = engine.each if is_parallel else map
-    results: dict[str, list[T]] = {}
     with progress(None, f"score: {name}", "rows", total) as bar:
-        for split in splits:
-            results[split] = []
-            for result in each(work, batches(split)):
-                results[split].append(result)
-                bar.update(len(result))
-    return results
+        for result in each(work, batches):
+            bar.update(len(result))
+            yield result
+
+
+def by_split(table: pa.Table, sizes: Mapping[str, int]) -> dict[str, pa.Table]:
+    """Cut the rows of all splits, one behind the other, where each of them ends."""
+    ends = itertools.accumulate(sizes.values())
+    return {
+        split: table.slice(end - size, size)
+        for (split, size), end in zip(sizes.items(), ends, strict=True)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,24 +132,28 @@ def score(
         says of it.
     """
     began = time.perf_counter()
+    schema, unscored = pa.schema([(item.column, pa.float64())]), Counter[str]()
     with at(item.place):
         ready = item.settings.prepare(corpus)
-
-        def batches(split: str) -> Iterator[pa.RecordBatch]:
-            return (_with_scores if ready.reads_scores else Corpus.batches)(corpus, split, rows)
-
         splits = SPLITS if ready.scores_dropped else SPLITS[:-1]
+        read = _with_scores if ready.reads_scores else Corpus.batches
+        batches = (batch for split in splits for batch in read(corpus, split, rows))
         total = sum(len(corpus.scores[split]) for split in splits)
         work = _Work(item.name, ready)
-        parts = work_on_each(work, batches, item.column, total, ready.is_parallel, splits)
+
+        def numbers() -> Iterator[pa.RecordBatch]:
+            for part in work_on_each(work, batches, item.column, total, ready.is_parallel):
+                _add(unscored, part.unscored)
+                yield pa.record_batch([part.numbers], schema)
+            yield pa.record_batch([pa.nulls(corpus.num_rows() - total, pa.float64())], schema)
+
+        scored = mapped.written(schema, numbers())
         notes = ready.notes()
-    tables, unscored = {}, Counter[str]()
-    for split, table in corpus.scores.items():
-        scored = parts.get(split, [Scored(pa.nulls(len(table), pa.float64()), Counter())])
-        numbers = pa.chunked_array([part.numbers for part in scored], pa.float64())
-        tables[split] = table.append_column(item.column, numbers)
-        for part in scored:
-            _add(unscored, part.unscored)
+    columns = by_split(scored, {split: len(table) for split, table in corpus.scores.items()})
+    tables = {
+        split: table.append_column(item.column, columns[split][item.column])
+        for split, table in corpus.scores.items()
+    }
     taken = cost(corpus, time.perf_counter() - began, ready.flops, splits)
     return tables, taken, {"best": item.settings.best, "unscored": unscored, **notes}
 

@@ -30,7 +30,7 @@ class Corpus:
 
     folder: Path
     scores: Mapping[str, pa.Table]
-    """By split the score table as it is so far, in the order of the rows."""
+    """By split the score table as it is so far, in the order of the rows; it lies in files."""
 
     def batches(self, split: str, rows: int) -> Iterator[pa.RecordBatch]:
         """The rows of a split, so many at a time."""
@@ -68,8 +68,9 @@ class Corpus:
 
     def file_names(self) -> list[str]:
         """The files that the rows come from, by their ids."""
-        ids = (pc.replace_substring_regex(t["id"], ":[^:]*$", "") for t in self.scores.values())
-        return sorted({name for column in ids for name in column.unique().to_pylist()})
+        ids = (chunk for table in self.scores.values() for chunk in table["id"].chunks)
+        names = (pc.replace_substring_regex(chunk, ":[^:]*$", "").unique() for chunk in ids)
+        return sorted({name for some in names for name in some.to_pylist()})
 
     @property
     def tokenizer(self) -> Path:
@@ -79,4 +80,5 @@ class Corpus:
     @cached_property
     def test_hashes(self) -> frozenset[str]:
         """The content hashes of the test rows, which no scorer may learn from."""
-        return frozenset(pq.read_table(self.folder / "test.parquet")["hash"].to_pylist())
+        file = self.folder / "test.parquet"
+        return frozenset(pq.read_table(file, columns=["hash"])["hash"].to_pylist())

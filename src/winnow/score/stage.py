@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.core import cards, engine, files, params
+from winnow.core import cards, engine, files, mapped, params
 from winnow.core.errors import Refusal
 from winnow.core.experiments import DOCUMENTED
 from winnow.core.layout import CURATED, SCORED, SCORING_METRICS
@@ -27,7 +27,6 @@ from winnow.score.scorers.documented import QualityScorer
 
 BATCH_ROWS = 20_000
 """Rows that a core scores at once, and of a row group: a matter of memory, not of results."""
-EMPTY = SCORE_SCHEMA.empty_table()
 
 
 def _explain(path: Path) -> None:
@@ -77,8 +76,7 @@ def run(explain: str | None = None) -> None:
         ledger = cards.Ledger(rows_in=source["ledger"]["rows_in"])
         with cards.publish_folder(SCORED, card) as folder:
             for split, table in corpus.scores.items():
-                file = folder / f"{split}.parquet"
-                pq.write_table(table, file, row_group_size=BATCH_ROWS, compression="zstd")
+                _write(folder / f"{split}.parquet", table)
                 ledger.rows_out += table.num_rows
             card["ledger"] = ledger.close()
         files.write_sealed(SCORING_METRICS, cost)
@@ -92,17 +90,24 @@ def run(explain: str | None = None) -> None:
 
 def _documented(curation: str) -> tuple[Corpus, dict[str, Any]]:
     """All rows with the documented score, and its cost."""
-    counts = {
+    sizes = {
         split: pq.ParquetFile(CURATED / f"{split}.parquet").metadata.num_rows for split in SPLITS
     }
     began = time.perf_counter()
     bare = Corpus(CURATED, {})
     work = partial(_score, bare.tokenizer, curation)
-    batches = partial(bare.batches, rows=BATCH_ROWS)
-    parts = columns.work_on_each(work, batches, DOCUMENTED, sum(counts.values()))
-    seconds = time.perf_counter() - began
-    corpus = Corpus(CURATED, {split: pa.concat_tables([EMPTY, *parts[split]]) for split in SPLITS})
-    return corpus, columns.cost(corpus, seconds) | {"scorers": {}}
+    batches = (batch for split in SPLITS for batch in bare.batches(split, BATCH_ROWS))
+    parts = columns.work_on_each(work, batches, DOCUMENTED, sum(sizes.values()))
+    corpus = Corpus(CURATED, columns.by_split(mapped.written(SCORE_SCHEMA, parts), sizes))
+    return corpus, columns.cost(corpus, time.perf_counter() - began) | {"scorers": {}}
+
+
+def _write(file: Path, table: pa.Table) -> None:
+    """Write a split, a row group at a time; one without rows has an empty one."""
+    with pq.ParquetWriter(file, table.schema, compression="zstd") as writer:
+        for start in range(0, max(1, len(table)), BATCH_ROWS):
+            writer.write_table(table.slice(start, BATCH_ROWS))
+            mapped.release()
 
 
 def _with_parts(taken: dict[str, Any], item: Item, cost: dict[str, Any]) -> dict[str, Any]:
@@ -143,9 +148,9 @@ def _scorer(tokenizer: Path, curation: str) -> QualityScorer:
     return QualityScorer(tokenizer)
 
 
-def _score(tokenizer: Path, curation: str, batch: pa.RecordBatch) -> pa.Table:
+def _score(tokenizer: Path, curation: str, batch: pa.RecordBatch) -> pa.RecordBatch:
     """SCORE_SCHEMA of some rows."""
     scored = _scorer(tokenizer, curation).score_rows(batch)
     columns = {name: batch[name] for name in ("id", "hash", "source")}
     columns |= {name: scored[name] for name in scored.schema.names}
-    return pa.table({name: columns[name] for name in SCORE_SCHEMA.names}, SCORE_SCHEMA)
+    return pa.record_batch([columns[name] for name in SCORE_SCHEMA.names], SCORE_SCHEMA)
