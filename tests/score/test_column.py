@@ -84,6 +84,7 @@ def test_a_file_is_joined_by_id_hash_or_line(tmp_path: Path, ending: str, by: st
     ("text", "message"),
     [
         ("id,s\na,1\na,2\n", "two numbers for id 'a': keep one"),
+        ("id,s\na,1\nb,2\na,1\nb,\na,3\n", "two numbers for id 'b': keep one"),
         ("key,s\na,1\n", "at 2: no column 'id', but key, s"),
         ("id,s\nz,1\n", "its 1 records are about no row, the first 'z'"),
         ("id,s\n", "holds no record"),
@@ -97,6 +98,15 @@ def test_a_file_that_says_nothing_of_the_rows_is_refused(
     path.write_text(text)
     with pytest.raises(Refusal, match=message):
         scores(Column(column="s", file=str(path)), ["a", "b"])
+
+
+def test_a_record_that_is_there_twice_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("id,s\nz,3\na,none\nb,-0.0\nz,3\na,no\nb,0\n")
+    ready = Column(column="s", file=str(path)).prepare(Corpus(Path("none"), {}))
+    rows = pa.RecordBatch.from_pydict({"id": ["b", "c", "a"]})
+    assert ready(rows) == [0.0, "no record", "no number"]
+    assert ready(rows.slice(0, 0)) == [] and ready.notes() == {"records_of_no_row": 1}
 
 
 def test_by_line_is_for_a_corpus_of_one_file(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """The user's own number: a column of the corpus, or of a file beside it.
 
 Rows without one keep no score, and are counted by the reason. What a file says of rows that there
-are not is counted as well. The numbers are held in memory, some 150 bytes a row.
+are not is counted as well. Of a record 26 bytes are held in memory: a hash of what names its row,
+and its number.
 """
 
+import hashlib
+import itertools
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from winnow.core.errors import Refusal
@@ -13,7 +17,9 @@ from winnow.core.params import Text
 from winnow.score.scorers import Ready, Scores, Settings
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from winnow.score.corpus import Corpus
 
@@ -41,25 +47,24 @@ class Column(Settings):
 
     def prepare(self, corpus: "Corpus") -> Ready:
         if self.file is None:
-            return _Column(dict(corpus.kept(self.column)), "id")
-        numbers = _collected(self, self.file)
-        ready = _Column(numbers, self.by)
+            return _Column(corpus.kept(self.column), "id")
+        ready = _Column(_read(self, self.file), self.by)
+        if ready.doubtful is not None:
+            key, _ = next(itertools.islice(_read(self, self.file), ready.doubtful, None))
+            raise Refusal(f"file: {self.file} has two numbers for {self.by} {key!r}: keep one")
+        if not len(ready.keys):
+            raise Refusal(f"file: {self.file} holds no record")
         if self.by == "line" and len(names := corpus.file_names()) > 1:
             raise Refusal(f"by: line is for a corpus of one file, found {', '.join(names[:3])}")
         return ready
 
 
-def _collected(settings: Column, file: str) -> dict[str, float | str]:
+def _read(settings: Column, file: str) -> Iterator[tuple[str, float | str]]:
+    """What names the row of each record, and its number or why there is none."""
     from winnow.score import tables
 
-    found: dict[str, float | str] = {}
     for key, value in _pairs(settings, tables.records("file", file), file):
-        given = tables.number(value)
-        if found.setdefault(key, given) != given:
-            raise Refusal(f"file: {file} has two numbers for {settings.by} {key!r}: keep one")
-    if not found:
-        raise Refusal(f"file: {file} holds no record")
-    return found
+        yield key, tables.number(value)
 
 
 def _pairs(
@@ -77,21 +82,65 @@ def _pairs(
         yield str(place if by_place else record[name]), record[settings.column]
 
 
-@dataclass(slots=True)
+def _digest(key: str) -> bytes:
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 class _Column(Ready):
-    numbers: dict[str, float | str]
-    by: str
-    met: set[str] = field(default_factory=set)
+    """The numbers, in the order of the hashes of their keys."""
+
+    def __init__(self, pairs: Iterable[tuple[str, float | str]], by: str) -> None:
+        import numpy as np
+
+        self.by, self.first, self.reasons = by, "", [""]
+        digests, numbers, codes = bytearray(), array("d"), bytearray()
+        for key, given in pairs:
+            self.first = self.first or key
+            reason = given if isinstance(given, str) else ""
+            if reason not in self.reasons:
+                self.reasons.append(reason)
+            digests += _digest(key)
+            numbers.append(0.0 if isinstance(given, str) else given)
+            codes.append(self.reasons.index(reason))
+        self._sort(np.frombuffer(digests, "S16"), np.array(numbers), np.array(codes))
+
+    def _sort(
+        self,
+        keys: "NDArray[np.bytes_]",
+        numbers: "NDArray[np.float64]",
+        codes: "NDArray[np.uint8]",
+    ) -> None:
+        import numpy as np
+
+        order = np.argsort(keys, kind="stable")
+        keys, numbers, codes = keys[order], numbers[order], codes[order]
+        is_same = keys[1:] == keys[:-1]
+        differs = (numbers[1:] != numbers[:-1]) | (codes[1:] != codes[:-1])
+        self.doubtful = min(order[1:][is_same & differs].tolist(), default=None)
+        """The place of the first record that says another thing of a row than one before it."""
+        is_first = np.append(True, ~is_same)[: len(keys)]
+        self.keys, self.numbers, self.codes = keys[is_first], numbers[is_first], codes[is_first]
+        self.is_met = np.zeros(len(self.keys), bool)
 
     def __call__(self, rows: "pa.RecordBatch") -> Scores:
+        import numpy as np
+
         keys = rows["hash" if self.by == "hash" else "id"].to_pylist()
         if self.by == "line":
             keys = [key.rpartition(":")[2] for key in keys]
-        self.met.update(key for key in keys if key in self.numbers)
-        return [self.numbers.get(key, "no record") for key in keys]
+        wanted = np.frombuffer(b"".join(map(_digest, keys)), "S16")
+        at = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+        is_there = self.keys[at] == wanted
+        self.is_met[at[is_there]] = True
+        numbers, codes = self.numbers[at].tolist(), self.codes[at].tolist()
+        return [
+            (self.reasons[code] or number) if there else "no record"
+            for number, code, there in zip(numbers, codes, is_there.tolist(), strict=True)
+        ]
 
     def notes(self) -> Mapping[str, Any]:
-        if self.numbers and not self.met:
-            first = next(iter(self.numbers))
-            raise Refusal(f"its {len(self.numbers)} records are about no row, the first {first!r}")
-        return {"records_of_no_row": len(self.numbers) - len(self.met)}
+        if len(self.keys) and not self.is_met.any():
+            raise Refusal(
+                f"its {len(self.keys)} records are about no row, the first {self.first!r}"
+            )
+        return {"records_of_no_row": int((~self.is_met).sum())}
