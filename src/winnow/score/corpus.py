@@ -34,7 +34,9 @@ class Corpus:
 
     def batches(self, split: str, rows: int) -> Iterator[pa.RecordBatch]:
         """The rows of a split, so many at a time."""
-        yield from pq.ParquetFile(self.folder / f"{split}.parquet").iter_batches(rows)
+        file = self.folder / f"{split}.parquet"
+        # With its buffer the reader would hold all that it has read of the file.
+        yield from pq.ParquetFile(file, pre_buffer=False).iter_batches(rows)
 
     def num_rows(self) -> int:
         """Rows of all splits."""
@@ -51,7 +53,7 @@ class Corpus:
         self.check_ingested()
         name = f"{KEPT}{plain_name(column)}"
         for shard in sorted(file for file in card["files"] if file.endswith(".parquet")):
-            file = pq.ParquetFile(INGESTED / shard)
+            file = pq.ParquetFile(INGESTED / shard, pre_buffer=False)
             if name not in file.schema_arrow.names:
                 raise Refusal(
                     f"column: ingest kept no column {column!r}: name it in ingest.keep, and run "

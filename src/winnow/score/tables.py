@@ -41,7 +41,7 @@ def _from_lines(path: Path) -> Iterator[Place]:
 
 def _from_parquet(path: Path) -> Iterator[Place]:
     row = 0
-    for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS):
+    for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(BATCH_ROWS):
         for row, record in enumerate(batch.to_pylist(), row):  # noqa: B020
             yield row, record
         row += 1
