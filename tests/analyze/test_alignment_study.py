@@ -136,6 +136,7 @@ def test_dvc_depends_on_what_the_code_imports() -> None:
         "grid": ["rewards.py"],
         "analysis": ["table.py", "iterations.py"],
         "faulty": ["table.py", "rewards.py"],
+        "faulty_rates": ["table.py", "rewards.py"],
     }
     for stage, script in [(name, script) for name in used for script in used[name]]:
         home = STUDY / stages[stage].get("wdir", "")
