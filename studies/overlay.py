@@ -1,7 +1,8 @@
 """Lay a file of values over params files, in place.    python ../overlay.py documented.yaml
 
 The file holds a params file a key, and the values that it gets; a mapping is merged with what is
-there, but for `recipes`, `tiers` and `models`, whose entries are named by the overlay alone.
+there, but for `recipes`, `tiers` and `models`, whose entries are named by the overlay alone; a key
+such as `recipes.dpo` is one of them, and leaves the others.
 """
 
 import sys
@@ -16,7 +17,10 @@ WHOLE = ("recipes", "tiers", "models", "backend")
 def lay(over: dict[str, Any], values: dict[str, Any]) -> None:
     """Put values over others, in place."""
     for key, value in values.items():
-        if isinstance(value, dict) and isinstance(over.get(key), dict) and key not in WHOLE:
+        outer, _, inner = key.partition(".")
+        if inner:
+            lay(over[outer], {inner: value})
+        elif isinstance(value, dict) and isinstance(over.get(key), dict) and key not in WHOLE:
             lay(over[key], value)
         else:
             over[key] = value

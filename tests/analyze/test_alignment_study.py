@@ -102,30 +102,39 @@ def test_reward_and_rounds_differ_from_the_grid_in_what_they_are_for_alone() -> 
     assert f"for round in {numbers_of_rounds};" in script
 
 
-def test_from_a_faulty_base_all_else_is_the_grid_s(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    grid = PLAIN.load(STUDY / "params.yaml")
-    (tmp_path / "params.yaml").write_bytes((STUDY / "params.yaml").read_bytes())
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["overlay.py", str(STUDY / "faulty/overlay.yaml")])
+def _laid(folder: str, over: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """params.yaml of a folder, and what it is below an overlay; in the current folder."""
+    Path("params.yaml").write_bytes((STUDY / folder / "params.yaml").read_bytes())
+    monkeypatch.setattr(sys, "argv", ["overlay.py", str(STUDY / over)])
     runpy.run_path(str(STUDY.parent / "overlay.py"))
-    laid, base = (
-        PLAIN.load(Path(name)) for name in ("params.yaml", STUDY / "faulty/base/params.yaml")
-    )
-    places = {"ingest": "source", "curate": "tokenizer", "train": "init", "analyze": "questions"}
-    for stage, key in places.items():
-        assert laid[stage] == grid[stage] | {key: laid[stage][key]}
-    others = {*laid} - {*places, "experiments"}
-    assert all(laid[name] == grid[name] for name in others)
-    cheaper = {"pairs_400_1M_rloo_79_seconds"}
-    assert {*laid["experiments"]} - {*grid["experiments"]} == cheaper
-    home = STUDY / "faulty"
-    for name in (laid["curate"]["tokenizer"], f"base/{base['train']['init']}"):
-        assert (home / name).resolve() == ROOT / "base/models/all_100pct_1M/0"
+    return PLAIN.load(STUDY / folder / "params.yaml"), PLAIN.load(Path("params.yaml"))
+
+
+@pytest.mark.parametrize("sweep", ["", "rates"])
+def test_from_a_faulty_base_all_else_is_the_same(
+    sweep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = STUDY / "faulty" / sweep
+    plain, laid = _laid(sweep, f"faulty/{sweep}/overlay.yaml", monkeypatch)
+    base = PLAIN.load(STUDY / "faulty/base/params.yaml")
+    given = PLAIN.load(home / "overlay.yaml")["params.yaml"]
+    assert {*given} <= {"experiments", "ingest", "curate", "train", "analyze"}
+    assert given["ingest"].keys() | given["curate"].keys() == {"source", "tokenizer"}
+    rates = {key.removeprefix("recipes."): value for key, value in given["train"].items()}
+    assert rates.pop("init") == laid["train"]["init"]
+    for name, recipe in laid["train"]["recipes"].items():
+        assert recipe == plain["train"]["recipes"][name] | rates.get(name, {})
+        assert rates.get(name, {"learning_rate": 1}).keys() == {"learning_rate"}
     (experiment,) = base["experiments"]
-    assert laid["train"]["init"] == f"base/models/{experiment}/{base['seeds'][0]}"
-    assert base["train"]["models"] == grid["train"]["models"]
+    start = (home / laid["train"]["init"]).resolve()
+    assert start == STUDY / f"faulty/base/models/{experiment}/{base['seeds'][0]}"
+    tokenizer = ROOT / "base/models/all_100pct_1M/0"
+    assert (home / laid["curate"]["tokenizer"]).resolve() == tokenizer
+    assert (STUDY / "faulty/base" / base["train"]["init"]).resolve() == tokenizer
+    assert (home / laid["ingest"]["source"]).resolve() == STUDY / "corpus"
+    cheaper = set() if sweep else {"pairs_400_1M_rloo_79_seconds"}
+    assert {*laid["experiments"]} - {*plain["experiments"]} == cheaper
 
 
 def test_dvc_depends_on_what_the_code_imports() -> None:
