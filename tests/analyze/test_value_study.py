@@ -1,4 +1,4 @@
-"""The study of what each investment brought: what its projects declare.
+"""The study of what each investment brought: what its projects declare, and their corpora.
 
 pytest tests/analyze/test_value_study.py
 """
@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 from tiny import ROOT
 
+from studies.value import rows
 from winnow.analyze.params import AnalyzeConfig
 from winnow.analyze.questions.investments import DOCUMENTED
 from winnow.core.experiments import resolve
@@ -61,18 +64,33 @@ def test_the_chain_is_of_declared_arms_judged_alike(
     ]
 
 
-def test_no_pair_asks_what_a_task_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_corpus_holds_what_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "studies/value"
-    place.mkdir(parents=True)
+    (place / "artifacts/curate").mkdir(parents=True)
     (tmp_path / "corpora").mkdir()
     (tmp_path / "corpora/tasks.jsonl").write_bytes(TASKS.read_bytes())
     monkeypatch.chdir(place)
-    monkeypatch.syspath_prepend(str(ROOT))
-    runpy.run_path(str(STUDY / "pairs.py"))
+    texts = {name: name for name in ("instruction", "input", "response")}
+    kept = [
+        texts | {"id": "a:1", "source": "textbook", "kept:rating": "4"},
+        texts | {"id": "b:1", "source": rows.POOREST, "kept:rating": "2"},
+    ]
+    dropped = [
+        texts | {"id": "b:2", "source": rows.POOREST, "because": "a:1"},
+        texts | {"id": "a:9", "source": "textbook", "because": "a:8"},  # a copy of a held-out row
+    ]
+    for name, table in (("train", kept), ("dropped", dropped)):
+        pq.write_table(pa.Table.from_pylist(table), f"artifacts/curate/{name}.parquet")
+    rows.main()
+    raw, mixed = (
+        pq.read_table(f"{folder}/corpus/rows.parquet").to_pylist() for folder in ("raw", "mixed")
+    )
+    assert [row["source"] for row in raw] == ["textbook", rows.POOREST, rows.POOREST]
+    assert mixed == [texts | {"source": "textbook", "rating": "4"}]
     files = Path("aligned/corpus/pairs.jsonl"), TASKS
     pairs, tasks = ([*map(json.loads, path.read_text().splitlines())] for path in files)
     asked, tried = (
-        {Row("", "", row["instruction"], row["input"], "").question for row in rows}
-        for rows in (pairs, tasks)
+        {Row("", "", row["instruction"], row["input"], "").question for row in some}
+        for some in (pairs, tasks)
     )
     assert len(pairs) == len(asked) == 450 and not asked & tried
