@@ -5,12 +5,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from winnow.core import params
 from winnow.core.errors import Refusal
-from winnow.models.judged import Judged
-from winnow.models.sampling import Sampling
+
+if TYPE_CHECKING:  # every stage reads the section of params.yaml, and most need no torch
+    from winnow.models.judged import Judged
+    from winnow.models.sampling import Sampling
 
 FILE = "conversations/answers.jsonl"
 """Of a result: a line for each conversation, with `turns`, `reference` and `answers`."""
@@ -58,7 +60,7 @@ def read(path: str | None) -> list[Conversation]:
 
 
 def answer(
-    judged: Judged, conversations: Sequence[Conversation], sampling: Sampling
+    judged: "Judged", conversations: Sequence[Conversation], sampling: "Sampling"
 ) -> list[list[str]]:
     """The model's answers to all turns of each conversation, one sample each.
 
@@ -88,7 +90,7 @@ def answer(
     return answers
 
 
-def _ids(judged: Judged, read: list[int] | None, answers: list[str], question: str) -> list[int]:
+def _ids(judged: "Judged", read: list[int] | None, answers: list[str], question: str) -> list[int]:
     if read is None:
         (ids,) = judged.prompt_ids([question])
         return ids
