@@ -139,9 +139,3 @@ def test_a_window_longer_than_the_probe_is_seen_in_the_configuration() -> None:
     assert not attention.fits(model)
     odd = Model(num_layers=1, hidden_size=36, num_heads=3, context=32)
     assert not attention.fits(gpt2.build(odd, 64, 0)), "heads of 12 numbers"
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-def test_flash_attention_agrees_on_cuda() -> None:
-    for line in cases.on_cuda():
-        print(line)
