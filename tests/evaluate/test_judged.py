@@ -329,16 +329,17 @@ def test_pretrained_models_are_trained_and_judged(project: Path, winnow: Winnow)
         assert len(samples) == 6
         answered = json.loads((out / "benchmarks/metrics.json").read_text())["PIQA"]
         assert answered["num_items"] == 1 and 0 < answered["norm_correct_prob"] < 1
-    talk = json.dumps({"turns": ["Say a.", "Say b."]})
-    (project / "talks.jsonl").write_text(f"{talk}\n")
+    talks = [{"turns": ["Say a.", "Say b."]}, {"turns": ["Say c.", "word " * 99]}]
+    (project / "talks.jsonl").write_text("".join(f"{json.dumps(talk)}\n" for talk in talks))
     params = YAML(typ="safe").load(project / "params.yaml")
     params["evaluate"]["conversations"] = "talks.jsonl"
     write_params(project, params)
     done = winnow("evaluate", CELLS["llama"], "--seed", "0")
     assert done.returncode == 0, done.stderr
     out = project / f"results/{CELLS['llama']}/0/conversations/answers.jsonl"
-    (line,) = out.read_text().splitlines()
-    assert len(json.loads(line)["answers"]) == 2
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [len(line["answers"]) for line in lines] == [2, 1]
+    assert "evaluate: 1 of 2 conversations broke off" in done.stdout
     done = winnow("evaluate", CELLS["t5"], "--seed", "0")
     assert done.returncode == 2 and "reads one question: leave them out" in done.stderr
     config = json.loads((project / "llama/config.json").read_text())

@@ -163,6 +163,12 @@ def _converse(judged: Judged, test: TestSet, path: Path) -> None:
         for one, answered in zip(test.conversations, said, strict=True):
             line = asdict(one) | {"answers": answered}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    pairs = zip(test.conversations, said, strict=True)
+    if broken := sum(len(answered) < len(one.turns) for one, answered in pairs):
+        print(
+            f"evaluate: {broken} of {len(said)} conversations broke off: their next turn would "
+            "fill over half of the context"
+        )
 
 
 def _sample(prompt: Prompt, completion: str) -> Sample:
