@@ -84,10 +84,8 @@ class Work:
     def padded(self) -> sequences.Sequences:
         """The same number of sequences, of one document each."""
         size, context = self.num_sequences, self.model.context
-        rows = [sequences.pack([d[:context]], context, self.end) for d in self.documents[:size]]
-        arrays = ("inputs", "labels", "positions")
-        whole = (np.concatenate([getattr(row, name) for row in rows]) for name in arrays)
-        return sequences.Sequences(*whole)[np.resize(np.arange(len(rows)), size)]
+        rows = sequences.pad(self.documents[:size], context, self.end)
+        return rows[np.resize(np.arange(len(rows)), size)]
 
 
 @dataclass(frozen=True)

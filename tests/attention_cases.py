@@ -39,7 +39,7 @@ def batch() -> Sequences:
     rng = np.random.default_rng(0)
     sizes = (9, 12, 5, 20, 3, 30, 7, 8)
     documents = [np.append(rng.integers(1, WORDS, size), 0).astype(np.int32) for size in sizes]
-    packed = pack(documents, LENGTH, 0)
+    packed = pack(documents, LENGTH, 0)[:]
     assert len(packed) > 2 and ((packed.positions == 0).sum(1) > 1).all()
     assert (packed.labels == IGNORED).any()
     return packed

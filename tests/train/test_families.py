@@ -105,7 +105,7 @@ def test_packed_loss_is_that_of_one_document_at_a_time(
     assert model.packs is PACKS[kind]
     assert model.plain_head is (kind in PLAIN)  # type: ignore[attr-defined]
     documents = model.documents(rows(4), "next_token")
-    together = model.sequences(documents, packing=model.packs)
+    together = model.sequences(documents, packing=model.packs)[:]
     assert (len(together) < len(documents)) is model.packs
     plain = 0.0
     for ids, _ in documents:
@@ -164,7 +164,7 @@ def test_a_model_is_tuned_and_read_back(base: Path, project: Path, adapter: Any)
     weights = load_file(folder / f"{'adapter_' if adapter else ''}model.safetensors")
     assert all("lora" in name for name in weights) is bool(adapter)
     model = family.load(folder)
-    batch = draws.Draw(stage.resolve(["high_40_base"])[0], 0, model).validation()
+    batch = draws.Draw(stage.resolve(["high_40_base"])[0], 0, model).validation()[:]
     assert isinstance(batch, Sequences)
     measured = loss_sum(model, batch) / batch.num_targets
     assert measured == pytest.approx(curve[-1]["validation_loss"], rel=2e-2)
@@ -336,7 +336,7 @@ def test_the_loss_of_a_seq2seq_model_is_that_of_transformers(t5: Path) -> None:
     table = rows(5)
     documents = model.documents(table, "seq2seq")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(t5)
-    batch = model.sequences(documents, packing=True)
+    batch = model.sequences(documents, packing=True)[:]
     assert len(batch) == 5 and batch.labels.shape[1] <= 20
     plain, model_ = 0.0, model.network.eval()
     for row, document in zip(table.to_pylist(), documents, strict=True):
@@ -361,7 +361,7 @@ def test_a_seq2seq_model_is_tuned_and_read_back(t5: Path, project: Path, adapter
     assert curve[0]["validation_loss"] < 7, "an untied one starts at 47"
     assert curve[-1]["validation_loss"] < curve[0]["validation_loss"] - (0.01 if adapter else 0.5)
     model = family.load(folder)
-    batch = draws.Draw(stage.resolve(["high_40_base"])[0], 0, model).validation()
+    batch = draws.Draw(stage.resolve(["high_40_base"])[0], 0, model).validation()[:]
     assert isinstance(batch, Sequences)
     measured = loss_sum(model, batch) / batch.num_targets
     assert measured == pytest.approx(curve[-1]["validation_loss"], rel=2e-2)

@@ -34,7 +34,7 @@ SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=40)
 @given(SIZES)
 def test_packing_in_order_keeps_it_and_fills_what_it_can(sizes: list[int]) -> None:
     documents = [np.full(size, at + 1, np.int32) for at, size in enumerate(sizes)]
-    packed = sequences.pack(documents, 12, 0, in_order=True)
+    packed = sequences.pack(documents, 12, 0, in_order=True)[:]
     filled = packed.labels != sequences.IGNORED
     assert packed.labels[filled].tolist() == np.concatenate(documents).tolist()
     # A document begins at position 0, in the row before where it had fitted there.
@@ -77,7 +77,7 @@ def test_every_epoch_goes_by_the_score(project: Path, order: str, sign: int, pac
         wanted = [ids[: arm.model.context] for ids in wanted]
     for epoch in (0, 1):
         at = sequences.epoch_order(len(train), 1, epoch, arm.recipe.is_ordered)
-        labels = train.labels[at]
+        labels = train[at].labels
         assert labels[labels != sequences.IGNORED].tolist() == np.concatenate(wanted).tolist()
     first, rest = train[:1].num_targets, train.num_targets
     assert sequences.steps_to(train, rest + first, 1, 1, in_order=True) == len(train) + 1

@@ -1,12 +1,11 @@
-"""What the compiled packing makes is what a plain loop makes, and it lies on the disk.
+"""What the compiled packing makes is what a plain loop makes, whenever it is made.
 
 pytest tests/train/test_packing.py
 """
 
-from pathlib import Path
+import tracemalloc
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +19,6 @@ from winnow.models.sequences import (
     shuffled,
     together,
 )
-from winnow.models.tokenizer import Tokens
 
 END = 7
 
@@ -108,14 +106,14 @@ def test_packed_is_what_a_loop_fills(
     pieces = pieces_of(documents, length)
     sizes = [end - start for _, start, end in pieces]
     bins = (next_fit if in_order else best_fit)(sizes, length)
-    check(pack(documents, length, END, in_order), pieces, bins, length)
+    check(pack(documents, length, END, in_order)[:], pieces, bins, length)
 
 
 @settings(max_examples=50, deadline=None)
 @given(documents(), st.integers(1, 40))
 def test_padded_is_a_row_a_document(documents: list[Document], length: int) -> None:
     pieces = [(one, 0, min(length, len(one.ids))) for one in documents]
-    check(pad(documents, length, END), pieces, [[at] for at in range(len(pieces))], length)
+    check(pad(documents, length, END)[:], pieces, [[at] for at in range(len(pieces))], length)
 
 
 @settings(max_examples=100, deadline=None)
@@ -144,15 +142,30 @@ def test_flat_documents_are_those_of_a_list(documents: list[Document], seed: int
     assert np.shares_memory(shuffled(flat, seed).ids, flat.ids)
 
 
-def test_what_is_packed_lies_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    documents = [np.arange(1, 900, dtype=np.int32)] * 300
-    packed = pack(documents, 1000, END)
-    array: Tokens | None = packed.labels
-    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
-        array = array.base  # type: ignore[assignment]
-    assert isinstance(array, np.memmap)
-    assert not any(path.is_file() for path in tmp_path.rglob("*")), "no name leads to it"
-    packed.labels[0] = 0
-    assert packed[:1].labels.tolist() == [[0] * 1000]
-    assert packed[np.array([1, 0])].labels[0, 0] == 1
+@settings(max_examples=100, deadline=None)
+@given(documents(), st.integers(1, 40), st.booleans(), st.integers(0, 2**32 - 1))
+def test_some_of_the_packed_are_filled_alike(
+    documents: list[Document], length: int, packing: bool, seed: int
+) -> None:
+    packed = pack(documents, length, END) if packing else pad(documents, length, END)
+    whole = packed[:]
+    assert packed.targets.tolist() == whole.targets.tolist()
+    assert packed.num_targets == whole.num_targets
+    chosen = np.random.default_rng(seed).permutation(len(packed))[::2]
+    for some in (packed[chosen], packed.taken(chosen)[:]):
+        assert some.inputs.tolist() == whole.inputs[chosen].tolist()
+        assert some.labels.tolist() == whole.labels[chosen].tolist()
+        assert some.positions.tolist() == whole.positions[chosen].tolist()
+    silent = packed.silent()
+    assert silent.num_targets == 0 and silent.inputs.tolist() == whole.inputs[:1].tolist()
+
+
+def test_packing_holds_no_sequence() -> None:
+    ids = np.arange(1, 900, dtype=np.int32)
+    flat = Documents.cut(np.tile(ids, 3000), np.tile(ids, 3000), np.full(3000, len(ids)))
+    pack(flat, 1000, END)  # compiles
+    tracemalloc.start()
+    packed = pack(flat, 1000, END)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(packed) == 3000 and held < 100 * len(packed), "of 12,000 bytes a sequence"

@@ -171,7 +171,7 @@ def test_a_budget_ends_the_training_and_is_compared_within_itself(project: Path)
 @given(st.lists(st.lists(st.integers(1, 50), max_size=30), min_size=1, max_size=9))
 def test_padded_rows_hold_a_document_each_from_its_start(texts: list[list[int]]) -> None:
     documents = [np.array([*text, 0], dtype=np.int32) for text in texts]
-    padded = sequences.pad(documents, 16, 0)
+    padded = sequences.pad(documents, 16, 0)[:]
     for document, inputs, labels in zip(documents, padded.inputs, padded.labels, strict=True):
         kept = document[:16].tolist()
         assert labels.tolist() == kept + [sequences.IGNORED] * (16 - len(kept))
@@ -185,7 +185,7 @@ def test_the_loss_of_padded_rows_is_that_of_packed_ones() -> None:
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (9, 12, 5)]
     packed, padded = (
-        objectives.forward(WithLoss(model), fill(documents, 32, 0), "fp32").item()
+        objectives.forward(WithLoss(model), fill(documents, 32, 0)[:], "fp32").item()
         for fill in (sequences.pack, sequences.pad)
     )
     assert padded == pytest.approx(packed, abs=1e-4)

@@ -38,7 +38,7 @@ RECIPE = Recipe(
 )
 def test_packing_makes_every_token_a_target_once(texts: list[list[int]], length: int) -> None:
     documents = [np.array([*text, 0], dtype=np.int32) for text in texts]
-    packed = sequences.pack(documents, length, 0)
+    packed = sequences.pack(documents, length, 0)[:]
     assert packed.inputs.shape == packed.labels.shape == packed.positions.shape
     found = []
     for inputs, labels, positions in zip(
@@ -64,7 +64,7 @@ def test_packing_makes_every_token_a_target_once(texts: list[list[int]], length:
 def test_packing_wastes_little() -> None:
     dice = np.random.default_rng(0)
     documents = [np.ones(size, dtype=np.int32) for size in dice.integers(10, 200, 3000)]
-    packed = sequences.pack(documents, 256, 0)
+    packed = sequences.pack(documents, 256, 0)[:]
     assert packed.num_targets / packed.labels.size > 0.98
 
 
@@ -74,10 +74,12 @@ def test_packed_documents_do_not_see_each_other() -> None:
     model = gpt2.build(tiny, 64, 0).eval()
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (9, 12, 5)]
-    together = sequences.pack(documents, 32, 0)
+    together = sequences.pack(documents, 32, 0)[:]
     assert len(together) == 1
     apart = sum(
-        objectives.forward(loss.WithLoss(model), sequences.pack([document], 32, 0), "fp32").item()
+        objectives.forward(
+            loss.WithLoss(model), sequences.pack([document], 32, 0)[:], "fp32"
+        ).item()
         for document in documents
     )
     assert objectives.forward(loss.WithLoss(model), together, "fp32").item() == pytest.approx(
@@ -106,7 +108,7 @@ def _beginning() -> tuple[torch.nn.Module, sequences.Sequences]:
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, 40), 0).astype(np.int32) for _ in range(30)]
     tiny = Model(num_layers=1, hidden_size=32, num_heads=2, context=48)
-    return gpt2.build(tiny, 64, 0), sequences.pack(documents, 48, 0)
+    return gpt2.build(tiny, 64, 0), sequences.pack(documents, 48, 0)[:]
 
 
 def _curve(folder: Path, batch: int, accumulation: int) -> list[dict[str, float]]:
@@ -152,7 +154,7 @@ def test_the_loss_and_its_gradient_are_those_of_whole_logits(
     model = gpt2.build(tiny, 60, 0)
     dice = np.random.default_rng(0)
     documents = [np.append(dice.integers(1, 60, size), 0).astype(np.int32) for size in (30, 45, 9)]
-    batch = sequences.pack(documents, 48, 0)
+    batch = sequences.pack(documents, 48, 0)[:]
     assert (batch.labels == sequences.IGNORED).any()
     summed = objectives.forward(loss.WithLoss(model), batch, kind)
     (summed / 3).backward()

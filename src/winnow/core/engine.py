@@ -117,7 +117,7 @@ def each(work: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
     with ThreadPoolExecutor(cores) as pool:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) > 4 * cores:  # what waits is in memory
+            if len(waiting) > cores:  # what waits is in memory
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -22,7 +22,7 @@ from winnow.core.experiments import Model, Pretrained
 from winnow.core.objectives import Objective
 from winnow.models import lora, pretrained, rewards
 from winnow.models.loss import WithLoss, WithTokenLosses
-from winnow.models.sequences import Document, Documents, Sequences, pack, pad
+from winnow.models.sequences import Document, Documents, Units, pack, pad
 from winnow.models.tokenizer import Tokens, Vocabulary
 
 BASE = "base.json"
@@ -175,7 +175,7 @@ class Family(abc.ABC):
 
     def sequences(
         self, documents: Documents | list[Document], packing: bool, in_order: bool = False
-    ) -> Sequences:
+    ) -> Units:
         """What a step is made of; sequences without a target are left out.
 
         Args:
@@ -191,9 +191,9 @@ class Family(abc.ABC):
         has_target = filled.targets > 0
         if not has_target.any():
             raise Refusal(f"no response begins within the context of {self.spec.context} tokens")
-        return filled if has_target.all() else filled[np.flatnonzero(has_target)]
+        return filled if has_target.all() else filled.taken(has_target.nonzero()[0])
 
-    def num_cut(self, documents: Documents | list[Document], made: Sequences) -> int:
+    def num_cut(self, documents: Documents | list[Document], made: Units) -> int:
         """Tokens of documents that are not in the sequences made of them."""
         return Documents.of(documents).num_targets - made.num_targets
 

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging
 
-from winnow.core import cards, files
+from winnow.core import cards, engine, files
 from winnow.core.errors import Refusal, at, loading
 from winnow.core.experiments import Model
 from winnow.core.mapped import on_disk
@@ -44,8 +44,8 @@ SHAPE = (
 )
 """What is taken of a start's config.json: what the model computes, and nothing else."""
 
-PART_ROWS = 20_000
-"""Rows whose texts are in memory at once."""
+PART_ROWS = 5000
+"""Rows whose texts are encoded at once: a matter of memory, not of results."""
 
 # A bar for each file of weights that is read or written says nothing beside the training's own.
 logging.disable_progress_bar()
@@ -276,9 +276,11 @@ class GPT2(Family):
 
     def _encoded(self, rows: pa.Table, sizes: list[NDArray[np.int64]]) -> Iterator[Tokens]:
         """The tokens of rows, a part at a time; the number of each row's is appended."""
-        for start in range(0, len(rows), PART_ROWS):
-            part = rows.slice(start, PART_ROWS).combine_chunks()
-            ids, ends = self.vocabulary.joined(texts(part))
+
+        def part(start: int) -> tuple[Tokens, NDArray[np.int64]]:
+            return self.vocabulary.joined(texts(rows.slice(start, PART_ROWS).combine_chunks()))
+
+        for ids, ends in engine.each(part, range(0, len(rows), PART_ROWS)):
             sizes.append(np.diff(ends, prepend=0))
             yield ids
 

@@ -71,17 +71,17 @@ def next_fit(sizes: Any, length: int) -> Any:
 
 @njit(cache=True)
 def fill(
-    ids: Any, targets: Any, places: Any, sizes: Any, is_first: Any, borders: Any, out: Any
+    ids: Any, targets: Any, places: Any, sizes: Any, is_first: Any, begins: Any, ends: Any, out: Any
 ) -> None:
     """Fill inputs, labels and positions, (sequences, 3, length).
 
-    Pieces lie in the order of their sequences; those of a sequence are at two neighbours of
-    `borders`. What is not written is an end-of-text, or padding.
+    The pieces of each sequence are those from its `begins` to its `ends`. What is not written is an
+    end-of-text, or padding.
     """
     inputs, labels, positions = out[:, 0], out[:, 1], out[:, 2]
-    for row in range(inputs.shape[0]):
+    for row in range(len(begins)):
         end = 0
-        for piece in range(borders[row], borders[row + 1]):
+        for piece in range(begins[row], ends[row]):
             place = places[piece]
             if not is_first[piece]:
                 inputs[row, end] = ids[place - 1]
@@ -93,3 +93,13 @@ def fill(
             end += sizes[piece]
         for at in range(end, inputs.shape[1]):
             positions[row, at] = at - end
+
+
+@njit(cache=True)
+def count(targets: Any, ignored: int, places: Any, sizes: Any) -> Any:
+    """The tokens of each piece that are not ignored."""
+    found = np.zeros(len(sizes), np.int64)
+    for piece in range(len(sizes)):
+        for place in range(places[piece], places[piece] + sizes[piece]):
+            found[piece] += targets[place] != ignored
+    return found

@@ -12,7 +12,7 @@ from winnow.core.errors import Refusal
 from winnow.core.objectives import Objective
 from winnow.models.loaded import Loaded
 from winnow.models.loss import summed
-from winnow.models.sequences import IGNORED, Document, Documents, Sequences
+from winnow.models.sequences import IGNORED, Document, Documents, Sequences, Units
 from winnow.models.tokenizer import Tokens
 
 
@@ -55,10 +55,10 @@ class Seq2Seq(Loaded):
             row[: len(ids)] = ids[:width]
         return rows
 
-    def num_cut(self, documents: Documents | list[Document], made: Sequences) -> int:
+    def num_cut(self, documents: Documents | list[Document], made: Units) -> int:
         """Tokens of sources and targets that are beyond the context."""
         tokens = sum(len(document.ids) + document.num_targets for document in documents)
-        return tokens - made.num_targets - int((made.positions >= 0).sum())
+        return tokens - made.num_targets - int((made[:].positions >= 0).sum())
 
     def with_loss(self, network: torch.nn.Module) -> torch.nn.Module:
         """The network as a module whose output is the summed loss."""

@@ -2,18 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from winnow.core.mapped import on_disk
 from winnow.models.tokenizer import Tokens
 
 IGNORED = -100
 """The label of padding, which no loss counts (PyTorch's default ignore_index)."""
-ROWS = 4096
-"""Sequences that are filled, or looked through, at a time."""
 
 D = TypeVar("D", "Documents", list[Any])
 
@@ -103,11 +100,6 @@ class Sequences:
     """Counted from 0 in every document, which is how the model's attention tells them apart; of a
     seq2seq model -1 at the source's padding."""
 
-    @classmethod
-    def of(cls, arrays: Tokens) -> "Sequences":
-        """Inputs, labels and positions in one array, (sequences, 3, length)."""
-        return cls(arrays[:, 0], arrays[:, 1], arrays[:, 2])
-
     def __len__(self) -> int:
         return len(self.inputs)
 
@@ -117,9 +109,8 @@ class Sequences:
     @property
     def targets(self) -> npt.NDArray[np.int64]:
         """Tokens of each sequence that a loss counts."""
-        parts = (self.labels[at : at + ROWS] for at in range(0, len(self), ROWS))
-        counts = [np.count_nonzero(part != IGNORED, axis=1) for part in parts]
-        return np.concatenate([np.zeros(0, np.int64), *counts])
+        counts: npt.NDArray[np.int64] = np.count_nonzero(self.labels != IGNORED, axis=1)
+        return counts
 
     @property
     def num_targets(self) -> int:
@@ -135,7 +126,8 @@ class Units(Protocol):
     """What the steps of an epoch are made of: sequences, or pairs of answers."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, chosen: npt.NDArray[np.int64] | slice) -> Self: ...
+    def __getitem__(self, chosen: npt.NDArray[np.int64] | slice) -> Any:
+        """Some of them, which are units too."""
 
     @property
     def targets(self) -> npt.NDArray[np.int64]:
@@ -145,7 +137,7 @@ class Units(Protocol):
     def num_targets(self) -> int:
         """Tokens of all that a loss counts."""
 
-    def silent(self) -> Self:
+    def silent(self) -> Any:
         """One that no loss counts, for a process that has no other to compute."""
 
 
@@ -169,27 +161,67 @@ class _Pieces(NamedTuple):
         places, sizes, is_first = (column[order] for column in pieces)
         return cls(order, places, sizes, is_first, borders)
 
-    def filled(
-        self, documents: Documents, start: int, end: int, length: int, end_of_text: int
-    ) -> Tokens:
-        """Inputs, labels and positions of some of the sequences: (sequences, 3, length)."""
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Sequences that are filled when they are asked for: until then there are the tokens of their
+    documents, wherever those lie, and some 50 bytes a document."""
+
+    documents: Documents
+    pieces: _Pieces
+    begins: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    """Which of the pieces are in each sequence."""
+    length: int
+    end_of_text: int
+
+    @classmethod
+    def of(cls, documents: Documents, pieces: _Pieces, length: int, end_of_text: int) -> "Packed":
+        """All sequences of the pieces, in their order."""
+        borders = pieces.borders
+        return cls(documents, pieces, borders[:-1], borders[1:], length, end_of_text)
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    def __getitem__(self, chosen: npt.NDArray[np.int64] | slice) -> Sequences:
         from winnow.models import packing
 
-        borders = self.borders[start : end + 1]
-        made = np.zeros((len(borders) - 1, 3, length), np.int32)
-        made[:, 0], made[:, 1] = end_of_text, IGNORED
-        pieces = (self.places, self.sizes, self.is_first)
-        packing.fill(documents.ids, documents.labels, *pieces, borders, made)
-        return made
+        some = self.taken(chosen)
+        made = np.zeros((len(some), 3, self.length), np.int32)
+        made[:, 0], made[:, 1] = self.end_of_text, IGNORED
+        _, places, sizes, is_first, _ = self.pieces
+        ids, labels = self.documents.ids, self.documents.labels
+        packing.fill(ids, labels, places, sizes, is_first, some.begins, some.ends, made)
+        return Sequences(made[:, 0], made[:, 1], made[:, 2])
 
-    def mapped(self, documents: Documents, length: int, end_of_text: int) -> Sequences:
-        """All sequences, in arrays that lie on the disk."""
-        starts = range(0, len(self.borders) - 1, ROWS)
-        parts = (self.filled(documents, at, at + ROWS, length, end_of_text) for at in starts)
-        return Sequences.of(on_disk(parts, np.int32).reshape(-1, 3, length))
+    def taken(self, chosen: npt.NDArray[np.int64] | slice) -> "Packed":
+        """Some of the sequences, not filled either."""
+        return replace(self, begins=self.begins[chosen], ends=self.ends[chosen])
+
+    @property
+    def targets(self) -> npt.NDArray[np.int64]:
+        """Tokens of each sequence that a loss counts."""
+        from winnow.models import packing
+
+        _, places, sizes, _, _ = self.pieces
+        labels = self.documents.labels
+        if labels is not self.documents.ids:
+            sizes = packing.count(labels, IGNORED, places, sizes)
+        before: npt.NDArray[np.int64] = np.append(0, np.cumsum(sizes))
+        return before[self.ends] - before[self.begins]
+
+    @property
+    def num_targets(self) -> int:
+        """Tokens that a loss counts."""
+        return int(self.targets.sum())
+
+    def silent(self) -> Sequences:
+        """The first sequence, without a target."""
+        return self[:1].silent()
 
 
-def pack(documents: Written, length: int, end_of_text: int, in_order: bool = False) -> Sequences:
+def pack(documents: Written, length: int, end_of_text: int, in_order: bool = False) -> Packed:
     """Fill sequences of `length` tokens with whole documents.
 
     Every document starts behind an end-of-text at position 0 and sees nothing else, as it does
@@ -203,10 +235,10 @@ def pack(documents: Written, length: int, end_of_text: int, in_order: bool = Fal
             sequences that are easily found.
 
     Returns:
-        Arrays that lie on the disk; in memory are some 40 bytes a document beside its tokens.
+        The sequences, of which none is filled yet.
     """
     flat = Documents.of(documents)
-    return _fitted(flat, length, in_order).mapped(flat, length, end_of_text)
+    return Packed.of(flat, _fitted(flat, length, in_order), length, end_of_text)
 
 
 def _fitted(documents: Documents, length: int, in_order: bool = False) -> _Pieces:
@@ -218,14 +250,14 @@ def _fitted(documents: Documents, length: int, in_order: bool = False) -> _Piece
     return _Pieces.of(found, order, places, sizes, is_first)
 
 
-def pad(documents: Written, length: int, end_of_text: int) -> Sequences:
+def pad(documents: Written, length: int, end_of_text: int) -> Packed:
     """One row of `length` tokens a document, as the documented recipe reads literally.
 
     Behind an end-of-text like the packed ones; what is beyond `length` is cut off, and the rest of
     a shorter one's row is padding. See `pack`.
     """
     flat = Documents.of(documents)
-    return _alone(flat, length).mapped(flat, length, end_of_text)
+    return Packed.of(flat, _alone(flat, length), length, end_of_text)
 
 
 def _alone(documents: Documents, length: int) -> _Pieces:
@@ -250,8 +282,7 @@ def together(
     owners = np.full((len(filled), filled.max()), -1, np.int32)
     is_filled = np.arange(owners.shape[1]) < filled[:, None]
     owners[is_filled] = np.repeat(pieces.order, pieces.sizes)
-    made = pieces.filled(flat, 0, len(filled), owners.shape[1], end_of_text)
-    return Sequences.of(made), owners
+    return Packed.of(flat, pieces, owners.shape[1], end_of_text)[:], owners
 
 
 def shuffled(documents: D, seed: int, keys: npt.NDArray[np.float64] | None = None) -> D:

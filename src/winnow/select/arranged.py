@@ -7,16 +7,20 @@ block and puts its rows in order.
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from winnow.core import engine
 from winnow.core.mapped import unnamed
 
 BLOCK_ROWS = 2**14
-"""Rows of a block, and of a part: what is in memory at once."""
+"""Rows of a block, and of a part: what a core has in memory at once."""
+Block = tuple[str, int]
+"""The name of an order, and the place in it of the first row."""
 
 
 def cut(tables: Iterable[pa.Table], sizes: Iterable[int], ahead: int = 0) -> Iterator[pa.Table]:
@@ -29,6 +33,22 @@ def cut(tables: Iterable[pa.Table], sizes: Iterable[int], ahead: int = 0) -> Ite
             held = pa.concat_tables([held, more]).combine_chunks()
         yield held.slice(0, size)
         held = held.slice(size)
+
+
+def _segments(
+    blocks: Mapping[Block, NDArray[np.int64]], numbered: tuple[int, pa.Table]
+) -> list[tuple[Block, int, pa.Buffer]]:
+    """What of a part goes into each block: the bytes of its texts in memory, and its rows as
+    Arrow's bytes."""
+    (first, part), found = numbered, []
+    (batch,) = part.to_batches()
+    for block, places in blocks.items():
+        low, high = np.searchsorted(places, [first, first + len(part)])
+        if low < high:
+            rows = batch.take(pa.array(places[low:high] - first))
+            texts = (one.nbytes for one in rows.columns if pa.types.is_string(one.type))
+            found.append((block, sum(texts), rows.serialize()))
+    return found
 
 
 class Arranged:
@@ -47,13 +67,12 @@ class Arranged:
         starts = [(name, at) for name in orders for at in range(0, len(orders[name]), BLOCK_ROWS)]
         blocks = {(name, at): np.sort(orders[name][at : at + BLOCK_ROWS]) for name, at in starts}
         self._segments = {block: list[tuple[int, int]]() for block in starts}
-        first = 0
-        for part in parts:
-            for block, places in blocks.items():
-                low, high = np.searchsorted(places, [first, first + len(part)])
-                if low < high:
-                    self._append(block, part.take(pa.array(places[low:high] - first)))
-            first += len(part)
+        for found in engine.each(partial(_segments, blocks), self._numbered(parts)):
+            for block, num_bytes, segment in found:
+                self.num_bytes[block[0]] += num_bytes
+                self._segments[block].append((self._file.tell(), segment.size))
+                self._file.write(segment)
+        self._file.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -61,24 +80,23 @@ class Arranged:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def _append(self, block: tuple[str, int], rows: pa.Table) -> None:
-        self.num_bytes[block[0]] += sum(
-            column.nbytes for column in rows.columns if pa.types.is_string(column.type)
-        )
-        start = self._file.tell()
-        with pa.ipc.new_stream(self._file, rows.schema) as stream:
-            stream.write_table(rows)
-        self._segments[block].append((start, self._file.tell() - start))
+    def _numbered(self, parts: Iterable[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
+        """Parts behind the place of their first row."""
+        first = 0
+        for part in parts:
+            self._schema = part.schema
+            yield first, part
+            first += len(part)
 
     def blocks(self, name: str) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
         """The rows of an order, BLOCK_ROWS at a time, behind their places."""
-        self._file.flush()
         for at in range(0, len(self.orders[name]), BLOCK_ROWS):
             places = self.orders[name][at : at + BLOCK_ROWS]
-            rows = pa.concat_tables([self._read(*one) for one in self._segments[name, at]])
+            rows = pa.Table.from_batches(self._read(*one) for one in self._segments[name, at])
             order = np.empty(len(places), np.int64)
             order[np.argsort(places, kind="stable")] = np.arange(len(places))
             yield places, rows.take(pa.array(order))
 
-    def _read(self, start: int, size: int) -> pa.Table:
-        return pa.ipc.open_stream(os.pread(self._file.fileno(), size, start)).read_all()
+    def _read(self, start: int, size: int) -> pa.RecordBatch:
+        segment = pa.py_buffer(os.pread(self._file.fileno(), size, start))
+        return pa.ipc.read_record_batch(segment, self._schema)

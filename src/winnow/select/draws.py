@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from winnow.core import engine
 from winnow.core.layout import CURATED, SCORED, scores_name
 from winnow.core.progress import progress
 from winnow.core.records import CURATED_SCHEMA, DIMENSIONS, REJECTED
@@ -41,8 +42,8 @@ def write(
 ) -> None:
     """Write every draw as a dataset of its rows and the shared validation split, and its scores.
 
-    It reads the texts once, has a part of them in memory at a time, and takes as much of the disk
-    as the draws themselves, until it ends.
+    It reads the texts once, has a part of them for each core in memory, and takes as much of the
+    disk as the draws themselves, until it ends.
 
     Args:
         folder: of all draws.
@@ -56,7 +57,8 @@ def write(
     validation = pq.read_table(CURATED / "validation.parquet", columns=_text_names("validation"))
     held_out = fingerprint(validation["hash"].to_pylist())
     with Arranged(_parts({CURATED: texts, SCORED: numbers}), orders) as rows:
-        for draw in progress(orders, "select", "draws"):
+
+        def one(draw: str) -> None:
             (folder / draw).mkdir(parents=True)
             splits = json.dumps({"splits": ["train", "validation"]})
             (folder / draw / "dataset_dict.json").write_text(splits)
@@ -68,6 +70,11 @@ def write(
             names = validation.column_names
             saved.save(folder / draw / "validation", names, [validation], *size, held_out)
 
+        # The largest first, so that no core waits long for the last one.
+        largest = sorted(orders, key=lambda draw: -len(orders[draw]))
+        for _ in progress(engine.each(one, largest), "select", "draws", len(orders)):
+            pass
+
 
 def _text_names(split: str) -> list[str]:
     """Of a curated split's columns, and of what ingest kept the rejected answer, which a training
@@ -78,7 +85,9 @@ def _text_names(split: str) -> list[str]:
 
 def _parts(columns: Mapping[Path, list[str]]) -> Iterator[pa.Table]:
     """The rows of several folders' files side by side, BLOCK_ROWS at a time."""
-    sources = {folder: pq.ParquetFile(folder / "train.parquet") for folder in columns}
+    sources = {
+        folder: pq.ParquetFile(folder / "train.parquet", pre_buffer=False) for folder in columns
+    }
     (number,) = {file.metadata.num_rows for file in sources.values()}
     sizes = [min(BLOCK_ROWS, number - start) for start in range(0, number, BLOCK_ROWS)]
     read = [cut(_batches(sources[folder], columns[folder]), sizes) for folder in columns]

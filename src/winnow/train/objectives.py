@@ -4,7 +4,7 @@ import abc
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -66,8 +66,8 @@ class Worker:
         alike.
         """
         processes = self.accelerator.num_processes
-        own = batch[slice(self.accelerator.process_index, None, processes)]
-        return own if len(own) else batch.silent()
+        own: U = batch[slice(self.accelerator.process_index, None, processes)]
+        return own if len(own) else cast(U, batch.silent())
 
     def forward(self, batch: Sequences) -> torch.Tensor:
         """What the module makes of sequences."""
