@@ -47,7 +47,9 @@ def read_parquet(path: Path, cap: int, layout: Layout = PUBLIC) -> Iterator[Batc
     """
     position = 0
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True, buffer_size=BUFFER)
+        file = pq.ParquetFile(
+            path, page_checksum_verification=True, buffer_size=BUFFER, pre_buffer=False
+        )
         columns = flat(file.schema_arrow, layout)
         names = list(columns.values()) if columns else file.schema_arrow.names
         unread = tuple(name for name in file.schema_arrow.names if name not in names)

@@ -165,7 +165,7 @@ def _scores(tiers: Iterable[Tier]) -> pd.DataFrame:
 
 def _are_pairs() -> Any:
     """Which curated rows have a rejected answer beside their response."""
-    file = pq.ParquetFile(CURATED / "train.parquet")
+    file = pq.ParquetFile(CURATED / "train.parquet", pre_buffer=False)
     if REJECTED not in file.schema_arrow.names:
         return False
     parts = file.iter_batches(BLOCK_ROWS, columns=[REJECTED])

@@ -37,7 +37,7 @@ def _vectors(rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """The vectors of curated rows at some places, as [rows, SIZE]; each is about of one length."""
     found = np.empty((len(rows), SIZE), np.float32)
     order, start, done = np.argsort(rows), 0, 0
-    file = pq.ParquetFile(CURATED / "train.parquet")
+    file = pq.ParquetFile(CURATED / "train.parquet", pre_buffer=False)
     for batch in file.iter_batches(CHUNK_ROWS, columns=ROW_SCHEMA.names):
         end = done + int(np.searchsorted(rows[order][done:], start + len(batch)))
         chosen = order[done:end]
