@@ -23,6 +23,8 @@ from faults import kills, tampering  # noqa: E402
 from faults.bad_corpus import BAD, write  # noqa: E402
 from tiny import TINY, corpus, make_until, write_jsonl, write_pairs, write_params  # noqa: E402
 
+from benchmarks.environments import python_of  # noqa: E402
+
 STAGES = ("ingest", "curate", "score", "select")
 MOMENTS = 10
 """Kills of each stage at random moments, besides one before each of its commit points."""
@@ -110,26 +112,14 @@ def tampering_campaign(folder: Path) -> None:
     table("Tampering", ("command", "cases", *fates), *rows)
 
 
-def other_python() -> str | None:
-    """The interpreter of an environment with datatrove; None, with the reason, if pip cannot."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "winnow/datatrove"
-    python = cache / "bin/python"
-    if not (cache / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(cache)], check=True)
-        done = subprocess.run(
-            [python, "-m", "pip", "install", "-q", DATATROVE], capture_output=True, text=True
-        )
-        if done.returncode:
-            print(f"datatrove is left out: {done.stderr.strip().splitlines()[-1]}")
-            return None
-        (cache / "ready").touch()
-    return str(python)
-
-
 def bad_corpus(folder: Path) -> None:
     """Each file of the bad corpus alone, by three tools."""
     write(folder)
-    pythons = {"winnow": sys.executable, "datasets": sys.executable, "datatrove": other_python()}
+    pythons = {
+        "winnow": sys.executable,
+        "datasets": sys.executable,
+        "datatrove": python_of("datatrove", DATATROVE),
+    }
     rows: list[tuple[object, ...]] = []
     for tool, python in pythons.items():
         if python is None:
