@@ -80,7 +80,7 @@ format: .venv  ## put the code into its style
 bench-score: .venv  ## measure the scorer beside the plain formulas: make bench-score WINNOW_DATA=<folder>
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.score $(ARGS)
 
-bench-dedup: .venv  ## measure near duplicates beside datasketch
+bench-dedup: .venv  ## measure near duplicates beside other tools: [ARGS="20000 100000"]
 	@WINNOW_DATA="$(WINNOW_DATA)" $(BIN)/python -m benchmarks.dedup $(ARGS)
 
 bench-data: .venv  ## measure the data half on a million rows, and how it grows

@@ -1,56 +1,75 @@
-"""Near deduplication beside datasketch.    python -m benchmarks.dedup
+"""Near duplicates beside other tools.    python -m benchmarks.dedup [ROWS ...]
 
-Reads $WINNOW_DATA/instructions. Every side starts from the same Arrow table and ends with clusters;
-the sides take turns in one process, and medians are printed. datasketch's candidates are taken as
-they come, ours are verified, so its side does less. Kernels are compiled before the clock starts.
+Reads $WINNOW_DATA/instructions. Every tool is a process of its own on one core, from its start to
+the clusters of one Parquet file (deduplicators.py); rensa, text-dedup and datatrove are set up in a
+cache folder, away from the lock. Candidates of the others are taken as they come, but for rensa's
+deduplicator, which compares signatures; ours are verified, so theirs is less work.
 """
 
+import multiprocessing
 import os
 import random
 import statistics
-import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from datasketch import MinHash, MinHashLSH
 
-from winnow.core import texts
-from winnow.curate import duplicates
+from benchmarks import deduplicators
+from benchmarks.deduplicators import THRESHOLD, shingles
+from benchmarks.environments import python_of
 
-THRESHOLD, PERMUTATIONS, NGRAM = 0.8, 128, 3
-ROWS, SLOW_ROWS, PAIRS, TURNS = 20_000, 1_000, 2_000, 3
 DATA = Path(os.environ["WINNOW_DATA"]) / "instructions"
-Clusters = list[int] | np.ndarray
+PARTS = ("instruction", "input", "response")
+SIZES = [20_000, 100_000, 1_000_000]
+MOST_ROWS = {"datasketch_by_token": 20_000, "datatrove": 100_000}
+"""A million rows would take them more than half an hour."""
+MOST_PAIRS = 2_000
+TURNS, ENOUGH_SECONDS = 3, 60.0
+"""A figure is the median of so many runs, or of those that began in so much time; the first of
+three compiles what is compiled."""
+PEERS = {
+    "rensa": "rensa==0.5.0",
+    "text_dedup": "text-dedup==0.4.0",
+    "datatrove": "datatrove[processing]==0.10.1",
+}
+WORDS = "spacy==3.8.7"
+"""What datatrove cuts words with."""
+Side = tuple[str, str, set[int]]
+"""An interpreter, a tool for it, and the cores it may use."""
+OFFLINE = os.environ | {"HF_HUB_OFFLINE": "1"}
+Run = tuple[float, float, np.ndarray]
+"""Seconds, peak memory in GB, and the clusters."""
+COSTS = ("tool", "rows", "s", "µs a further row", "GB", "dropped")
+SPANS = {"0.8-0.85": (0.8, 0.85), "0.85-0.9": (0.85, 0.9), "0.9-1": (0.9, 1.0)}
+HEAD = (*COSTS, *SPANS, "all")
+"""Seconds of the process, its peak memory, rows without those it keeps, recall by similarity."""
 
 
 def read() -> pa.Table:
     """All rows in one random order, so that the first n of them are a sample."""
     table = pa.concat_tables(pq.read_table(path) for path in sorted(DATA.glob("*.parquet")))
-    table = table.select(["id", *texts.PARTS])
+    table = table.select(["id", *PARTS])
     order = np.random.default_rng(0).permutation(len(table))
     parts = [table.take(order[start : start + 50_000]) for start in range(0, len(order), 50_000)]
-    return pa.concat_tables(parts).combine_chunks()
+    return pa.concat_tables(parts)
 
 
-def shingles(row: dict[str, str]) -> set[str]:
-    """The word n-grams of each part of a row as Python strings, with the part's name before it."""
-    found = set[str]()
-    for part in texts.PARTS:
-        words = row[part].lower().split()
-        places = range(max(bool(words), len(words) - NGRAM + 1))
-        found |= {" ".join([part, *words[place : place + NGRAM]]) for place in places}
-    return found
+def parted(row: dict[str, str]) -> set[str]:
+    """The shingles of each part of a row, with the part's name before them."""
+    return {f"{part} {shingle}" for part in PARTS for shingle in shingles(row[part])}
 
 
-def plant(table: pa.Table) -> tuple[pa.Table, list[float]]:
-    """Append copies of the first rows with some words replaced, and their exact similarities."""
-    dice, copies, similarities = random.Random(0), [], []
-    for row in table.to_pylist():
+def plant(table: pa.Table, num_pairs: int) -> tuple[pa.Table, list[float]]:
+    """Copies of the first rows with some words replaced, after each its row, and their exact
+    similarities."""
+    dice, copies, similarities = random.Random(0), list[dict[str, str]](), list[float]()
+    for row in table.slice(0, 100_000).to_pylist():
         words = row["response"].split(" ")
         if len(words) < 50:
             continue
@@ -59,139 +78,112 @@ def plant(table: pa.Table) -> tuple[pa.Table, list[float]]:
         ):
             words[index] = f"planted{dice.randrange(10**9)}"
         copy = row | {"response": " ".join(words)}
-        one, two = shingles(row), shingles(copy)
+        one, two = parted(row), parted(copy)
         similarity = len(one & two) / len(one | two)
         if similarity >= THRESHOLD:
             copies += [row | {"id": f"{len(copies)}"}, copy | {"id": f"{len(copies) + 1}"}]
             similarities.append(similarity)
-        if len(similarities) == PAIRS:
+        if len(similarities) == num_pairs:
             break
     return pa.Table.from_pylist(copies, schema=table.schema), similarities
 
 
-def ours(table: pa.Table) -> Clusters:
-    """Hash and cluster as `winnow curate` does."""
-    hashes = texts.content_hashes(table)
-    verdict = duplicates.near(
-        table.append_column("hash", hashes),
-        np.arange(len(table)),
-        threshold=THRESHOLD,
-        permutations=PERMUTATIONS,
-        ngram=NGRAM,
-        keep="all",
-    )
-    return verdict.clusters.dictionary_encode().indices.to_numpy()
+def write(rows: int, folder: Path) -> None:
+    """A corpus that ends with planted pairs, as parts and as one text a row."""
+    table = read()
+    copies, similarities = plant(table, min(MOST_PAIRS, rows // 10))
+    table = pa.concat_tables([table.slice(0, rows - len(copies)), copies])
+    pq.write_table(table, folder / "rows.parquet", row_group_size=10_000)
+    text = pc.binary_join_element_wise(*(table[part] for part in PARTS), "\n")
+    pq.write_table(pa.table({"text": text}), folder / "texts.parquet", row_group_size=10_000)
+    np.save(folder / "similarities.npy", similarities)
 
 
-def lsh_clusters(signatures: Iterator[MinHash]) -> Clusters:
-    """Insert and query every signature, and join what is found."""
-    lsh, parent = MinHashLSH(threshold=THRESHOLD, num_perm=PERMUTATIONS), list[int]()
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            node = parent[node]
-        return node
-
-    for index, signature in enumerate(signatures):
-        parent.append(index)
-        for other in lsh.query(signature):
-            one, two = root(index), root(other)
-            parent[max(one, two)] = min(one, two)
-        lsh.insert(index, signature, check_duplication=False)
-    return [root(index) for index in range(len(parent))]
-
-
-def bulk(table: pa.Table) -> Clusters:
-    """datasketch's fastest way: a generator of signatures from encoded shingles."""
-    encoded = ([shingle.encode() for shingle in shingles(row)] for row in table.to_pylist())
-    return lsh_clusters(MinHash.generator(encoded, num_perm=PERMUTATIONS, seed=1))
+def run(python: str, tool: str, corpus: Path) -> Run:
+    """Run a tool on a corpus, once."""
+    with tempfile.TemporaryDirectory() as name, (corpus / "log").open("w+") as log:
+        folder = Path(name)
+        for file in ("rows.parquet", "texts.parquet"):
+            (folder / file).symlink_to(corpus / file)
+        command = [python, "-P", deduplicators.__file__, tool, name]
+        began = time.perf_counter()
+        # Not by subprocess, which does not tell what memory a process took.
+        outputs = [(os.POSIX_SPAWN_DUP2, log.fileno(), number) for number in (1, 2)]
+        child = os.posix_spawn(python, command, OFFLINE, file_actions=outputs)
+        _, status, usage = os.wait4(child, 0)
+        seconds = time.perf_counter() - began
+        if status:
+            log.seek(0)
+            sys.exit(f"{tool} failed:\n{log.read()[-2000:]}")
+        return seconds, usage.ru_maxrss / 1e6, np.load(folder / "clusters.npy")
 
 
-def per_token(table: pa.Table) -> Clusters:
-    """datasketch as its first page shows it: one update a shingle."""
-
-    def signatures() -> Iterator[MinHash]:
-        for row in table.to_pylist():
-            signature = MinHash(num_perm=PERMUTATIONS, seed=1)
-            for shingle in shingles(row):
-                signature.update(shingle.encode())
-            yield signature
-
-    return lsh_clusters(signatures())
-
-
-def clock(work: Callable[[pa.Table], Clusters], table: pa.Table) -> tuple[float, Clusters]:
-    """Seconds a row, and the clusters."""
-    start = time.perf_counter()
-    found = work(table)
-    return (time.perf_counter() - start) / len(table), found
+def measure(side: Side, corpus: Path) -> Run:
+    """The medians of some runs on the side's cores."""
+    python, tool, cores = side
+    before, began, runs = os.sched_getaffinity(0), time.perf_counter(), list[Run]()
+    os.sched_setaffinity(0, cores)
+    while len(runs) < TURNS and time.perf_counter() - began < ENOUGH_SECONDS:
+        runs.append(run(python, tool, corpus))
+    os.sched_setaffinity(0, before)
+    seconds, memory, clusters = zip(*runs, strict=True)
+    return statistics.median(seconds), statistics.median(memory), clusters[-1]
 
 
-def recall(clusters: Clusters, similarities: list[float]) -> str:
-    """The share of planted pairs, at the end of the table, that are in one cluster."""
-    tail = np.asarray(clusters)[-2 * len(similarities) :]
-    found, exact = tail[::2] == tail[1::2], np.array(similarities)
-    spans = ((THRESHOLD, 0.85), (0.85, 0.9), (0.9, 1.0))
-    shares = [found[(low <= exact) & (exact < high)].mean() for low, high in spans]
-    return " ".join(f"{share:7.1%}" for share in (*shares, found.mean()))
+def recall(clusters: np.ndarray, exact: np.ndarray) -> list[str]:
+    """The shares of planted pairs, at the end of the table, that are in one cluster."""
+    tail = clusters[-2 * len(exact) :]
+    found = tail[::2] == tail[1::2]
+    shares = [found[(low <= exact) & (exact < high)].mean() for low, high in SPANS.values()]
+    return [f"{share:.1%}" for share in (*shares, found.mean())]
 
 
-def peak() -> int:
-    """The most memory that was resident since it was last set back, in bytes."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
+def line(*cells: object) -> None:
+    """Print a row of the table in Markdown."""
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
-def resident() -> None:
-    """Print how far memory rises above the table, in bytes a row: `python -m ... resident`."""
-    paths = sorted(DATA.glob("*.parquet"))
-    table = pa.concat_tables(pq.read_table(path) for path in paths).select(["id", *texts.PARTS])
-    ours(table.slice(0, 1000))
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = peak()
-    ours(table)
-    print(f"{(peak() - before) / len(table):.0f} bytes a row, {len(table):,} rows of ", end="")
-    print(f"{table.nbytes / len(table):.0f} bytes")
+def sides() -> dict[str, Side]:
+    """What is measured, by its name in the table."""
+    cores = os.sched_getaffinity(0)
+    others = python_of("deduplicators", *PEERS.values(), WORDS)
+    pythons = {
+        tool: others if tool.startswith(tuple(PEERS)) else sys.executable
+        for tool in deduplicators.TOOLS
+    }
+    found = {tool: (python, tool, {min(cores)}) for tool, python in pythons.items() if python}
+    return found | {f"winnow, {len(cores)} cores": (sys.executable, "winnow", cores)}
+
+
+def compare(rows: int, all_sides: dict[str, Side], smaller: dict[str, tuple[int, float]]) -> None:
+    """Print a line for each side; `smaller`, rows and seconds of the size before, is renewed."""
+    with tempfile.TemporaryDirectory() as name:
+        corpus = Path(name)
+        # In a process apart: a child's peak memory would hold its parent's.
+        writer = multiprocessing.Process(target=write, args=(rows, corpus))
+        writer.start()
+        writer.join()
+        exact = np.load(corpus / "similarities.npy")
+        for title, side in all_sides.items():
+            if rows > MOST_ROWS.get(side[1], rows):
+                continue
+            seconds, memory, clusters = measure(side, corpus)
+            fewer, less = smaller.get(title, (rows, seconds))
+            further = f"{(seconds - less) / (rows - fewer) * 1e6:.1f}" if fewer < rows else ""
+            smaller[title] = rows, seconds
+            dropped = rows - len(np.unique(clusters[clusters >= 0]))
+            figures = f"{seconds:.1f}", further, f"{memory:.2f}", f"{dropped:,}"
+            line(title, f"{rows:,}", *figures, *recall(clusters, exact))
 
 
 def main() -> None:
-    """Run all sides in turns and print what was measured."""
-    table = read()
-    copies, similarities = plant(table.slice(0, 100_000))
-    corpus = pa.concat_tables([table.slice(0, ROWS - len(copies)), copies]).combine_chunks()
-    ours(table.slice(0, 100))
-    cores = os.sched_getaffinity(0)
-    sides = {
-        "datasketch, a token at a time": (per_token, {min(cores)}, corpus.slice(ROWS - SLOW_ROWS)),
-        "datasketch, bulk": (bulk, {min(cores)}, corpus),
-        "winnow": (ours, {min(cores)}, corpus),
-        f"winnow, {len(cores)} cores": (ours, cores, corpus),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    found: dict[str, Clusters] = {}
-    for _ in range(TURNS):
-        for name, (work, places, rows) in sides.items():
-            os.sched_setaffinity(0, places)
-            spent, found[name] = clock(work, rows)
-            seconds[name].append(spent)
-    median = {name: statistics.median(spans) for name, spans in seconds.items()}
-    print(f"{ROWS:,} rows, {len(similarities):,} planted pairs; a token at a time: {SLOW_ROWS:,}")
-    print(f"{'':30} {'rows/s':>9}   recall .8-.85  -.9    -1     all")
-    for name in sides:
-        known = similarities[-SLOW_ROWS // 2 :] if "token" in name else similarities
-        print(f"{name:30} {1 / median[name]:9,.0f}   {recall(found[name], known)}")
-    print("growth, all cores:")
-    for size in (10_000, 100_000, 1_000_000):
-        spent = statistics.median(clock(ours, table.slice(0, size))[0] for _ in range(TURNS))
-        print(f"{size:9,} rows {spent * size:7.2f} s {spent * 1e6:6.1f} us a row")
-    del table
-    command = [sys.executable, "-m", "benchmarks.dedup", "resident"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    print(f"memory beyond the text: {told.strip()}")
-    for name in ("datasketch, a token at a time", "datasketch, bulk"):
-        one, all_ = (median[name] / median[key] for key in list(sides)[2:])
-        print(f"against {name}: {one:.1f} times as fast on one core, {all_:.1f} on {len(cores)}")
+    """Measure every size."""
+    all_sides, smaller = sides(), dict[str, tuple[int, float]]()
+    line(*HEAD)
+    line(*("---" for _ in HEAD))
+    for rows in sorted(map(int, sys.argv[1:])) or SIZES:
+        compare(rows, all_sides, smaller)
 
 
 if __name__ == "__main__":
-    resident() if sys.argv[1:] == ["resident"] else main()
+    main()
