@@ -152,7 +152,7 @@ def sides() -> dict[str, Side]:
         for tool in deduplicators.TOOLS
     }
     found = {tool: (python, tool, {min(cores)}) for tool, python in pythons.items() if python}
-    return found | {f"winnow, {len(cores)} cores": (sys.executable, "winnow", cores)}
+    return {f"winnow, {len(cores)} cores": (sys.executable, "winnow", cores)} | found
 
 
 def compare(rows: int, all_sides: dict[str, Side], smaller: dict[str, tuple[int, float]]) -> None:
