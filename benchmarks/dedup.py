@@ -27,8 +27,13 @@ from benchmarks.environments import python_of
 DATA = Path(os.environ["WINNOW_DATA"]) / "instructions"
 PARTS = ("instruction", "input", "response")
 SIZES = [20_000, 100_000, 1_000_000]
-MOST_ROWS = {"datasketch_by_token": 20_000, "datatrove": 100_000}
-"""A million rows would take them more than half an hour."""
+MOST_ROWS = {
+    "datasketch_by_token": 20_000,
+    "datatrove": 20_000,
+    "datasketch_bulk": 100_000,
+    "text_dedup": 100_000,
+}
+"""The next size would take them more than five minutes."""
 MOST_PAIRS = 2_000
 TURNS, ENOUGH_SECONDS = 3, 60.0
 """A figure is the median of so many runs, or of those that began in so much time; the first of
