@@ -2,8 +2,10 @@
 
 import json
 import os
+import pickle
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ from tiny import TINY, corpus, make_until, need, write_jsonl, write_params
 
 from winnow.core import mapped, texts
 from winnow.core.records import content_hash
-from winnow.curate import duplicates, numbers
+from winnow.curate import duplicates, numbers, steps
 from winnow.curate.partitions import partitions
 
 VALUES = st.integers(0, 9)
@@ -121,6 +123,54 @@ def test_a_table_in_a_file_is_read_as_it_was_written_and_nobody_finds_it(
     mapped.release()
     assert numbers_in_file.tolist() == list(range(1000))
     assert not any(Path(".winnow").iterdir())
+
+
+def test_another_process_is_sent_where_texts_lie_and_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts_of = {
+        "instruction": [f"{number} é" for number in range(5000)],
+        "input": [""] * 5000,
+        "response": [None, *("words " * number for number in range(4999))],
+    }
+    rows = pa.table({name: pa.array(values, pa.string()) for name, values in texts_of.items()})
+    positions = np.delete(np.arange(10, 4990), 77)
+    with mapped.shared_files("curate"):
+        whole = mapped.shared(rows.schema, rows.to_batches(3000))
+        # A step that gives new responses puts them into a file of their own.
+        others = steps.replaced(
+            whole, "response", np.arange(5000) == 4000, pa.array(["other words"])
+        )
+        assert mapped.within_reach(others) is others
+        assert mapped.within_reach(rows) is not rows and mapped.within_reach(rows).equals(rows)
+        found = list(texts.parts(others, positions))
+        sent = [pickle.dumps(part) for part in found]
+        assert max(map(len, sent)) < 10_000
+        assert [texts.taken(pickle.loads(part)) for part in sent] == [*map(texts.taken, found)]
+        with pytest.raises(ValueError, match="in memory"):
+            pickle.dumps(next(texts.parts(rows, positions)))
+        assert len(list(tmp_path.rglob("*.arrow"))) == 4
+    assert not list(tmp_path.rglob("*.arrow")) and mapped.within_reach(rows) is rows
+
+
+def test_files_with_names_are_removed_on_an_error_and_behind_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = rows_with_copies(30)
+    with pytest.raises(ZeroDivisionError), mapped.shared_files("curate"):
+        mapped.shared(rows.schema, rows.to_batches())
+        raise ZeroDivisionError
+    assert not list(tmp_path.rglob("*.arrow"))
+    if os.fork() == 0:
+        with mapped.shared_files("curate"):
+            mapped.shared(rows.schema, rows.to_batches())
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.wait()
+    assert len(list(tmp_path.rglob("*.arrow"))) == 1
+    with mapped.shared_files("curate"):
+        assert not list(tmp_path.rglob("*.arrow"))
 
 
 def test_rows_at_positions_are_those_of_take() -> None:

@@ -6,8 +6,8 @@ In a project whose earlier stages are done:    python kills.py <stage> <points> 
 
 <points> is how many of the commit points, evenly spread; 0 is all.
 
-Prints a JSON object a kill: where it was, whether the folder was whole or absent then, and whether
-the next run ends in the bytes of an undisturbed one without debris.
+Prints a JSON object a kill: where it was, how many tables it left, whether the folder was whole or
+absent then, and whether the next run ends in the bytes of an undisturbed one without debris.
 Each run is a process of its own, forked after the imports, and killed by SIGKILL.
 """
 
@@ -106,7 +106,13 @@ def debris() -> list[str]:
     """What a finished run must not leave behind."""
     roots = (Path("artifacts"), Path("results"), layout.STATE)
     names = [path for root in roots for path in root.rglob("*")] + list(Path().iterdir())
-    return [str(path) for path in names if path.name.startswith(".") and path != layout.STATE]
+    hidden = [path for path in names if path.name.startswith(".") and path != layout.STATE]
+    return [str(path) for path in [*hidden, *tables()]]
+
+
+def tables() -> list[Path]:
+    """The files by which a stage shows its tables to other machines while it works."""
+    return [path for path in (layout.STATE / "tables").rglob("*") if path.is_file()]
 
 
 def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
@@ -151,12 +157,14 @@ def campaign(stage: str, points: int, moments: int) -> Iterator[dict[str, Any]]:
         fresh()
         ended, _ = attempt(run, point, delay)
         whole = not (folder / cards.CARD).exists() or cards.is_complete(folder)
+        left = len(tables())
         resumed = ended or attempt(run)[0]
         yield {
             "stage": stage,
             "point": point,
             "of": last,
             "killed": not ended,
+            "left": left,
             "whole": whole,
             "resumed": resumed,
             "equal": outputs() == wanted,

@@ -47,5 +47,6 @@ def test_killed_anywhere(project: Path, stage: str, before: str, points: int, mo
     found = [json.loads(line) for line in done.stdout.splitlines()]
     at_points = [kill for kill in found if kill["point"]]
     assert len(at_points) >= 6 and all(kill["killed"] for kill in at_points)
+    assert any(kill["left"] for kill in found) == (stage == "curate")
     for kill in found:
         assert kill["whole"] and kill["resumed"] and kill["equal"] and not kill["debris"], kill

@@ -1,13 +1,13 @@
-"""Where batches are worked on: the cores of this machine, or a Ray cluster.
+"""Where work is done: on the cores of this machine, or on a Ray cluster.
 
-`engine` in params.yaml says which; results and their order are the same. On Ray, work and batches
-go to wherever the cluster has a free core, and what a machine takes down with it is done again.
+`engine` in params.yaml says which; results and their order are the same. On Ray, work goes to
+wherever the cluster has a free core, with the place of its rows, which it reads there; what a
+machine takes down with it is done again.
 """
 
 import contextlib
 import logging
 import os
-import pickle
 import signal
 import sys
 from collections import deque
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 _on_ray = False
 
+IN_FLIGHT = 4
+"""Items of a core that are worked on or wait for it: what waits is in memory."""
 KILLED = "a process of Ray was killed, which ends this one: the same command goes on"
 
 
@@ -31,7 +33,7 @@ def running() -> Iterator[None]:
     """Use the engine of params.yaml for the block.
 
     Ray is what RAY_ADDRESS names, else one that is started here. Its machines need the same winnow,
-    and the project's folder at the same path.
+    and the project's folder, on a file system that all of them share, at the same path.
 
     Raises:
         Refusal: the engine is unknown or not installed, no cluster is where RAY_ADDRESS says, or
@@ -48,7 +50,7 @@ def running() -> Iterator[None]:
         # It listens on all of a machine's addresses where clusters are enabled, else on loopback.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
-        import ray.data
+        import ray
     except ImportError:
         raise Refusal("params.yaml: engine: ray is missing: pip install -e '.[ray]'") from None
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -56,11 +58,6 @@ def running() -> Iterator[None]:
         ray.init(address, include_dashboard=None, **quiet)
     except ConnectionError:
         raise Refusal(f"RAY_ADDRESS: no cluster at {address}: start it, or unset it") from None
-    # What it logs with a traceback it raises too, or it ends this process: see _watched.
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.enable_progress_bars = False
     _on_ray = True
     with _watched():
         try:
@@ -108,7 +105,8 @@ def each(work: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
 
     Args:
         work: a function of a module, or a partial of one, so that another machine finds it.
-        items: they are taken as they are needed here, and all at once by Ray.
+        items: IN_FLIGHT of a core are taken at once. Another machine is sent an item as it is
+            pickled, which should hold where rows lie, and not the rows.
     """
     if _on_ray:
         yield from _each_on_ray(work, items)
@@ -117,31 +115,44 @@ def each(work: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
     with ThreadPoolExecutor(cores) as pool:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) > cores:  # what waits is in memory
+            if len(waiting) > IN_FLIGHT * cores:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
 def _each_on_ray(work: Callable[[I], T], items: Iterable[I]) -> Iterator[T]:
-    import ray.data
+    import ray
 
-    # Put once for all, as arrays that a worker reads where they lie.
-    shared, parts = ray.put(work), [ray.put(item) for item in items]
+    # Without a limit of retries: a machine that is lost is no fault of the work's.
+    remote = ray.remote(max_retries=-1)(_apply)
+    shared, waiting = ray.put(work), deque[Any]()  # put once for all tasks
+    for item in items:
+        waiting.append(remote.remote(shared, item))
+        if len(waiting) > IN_FLIGHT * _cores():
+            yield _result(waiting.popleft())
+    while waiting:
+        yield _result(waiting.popleft())
 
-    def apply(row: dict[str, Any]) -> dict[str, Any]:
-        try:
-            result: Any = ray.get(shared)(ray.get(parts[row["id"]])), None
-        except Refusal as error:  # for the user, who shall not read of Ray
-            result = None, error
-        # Rows of Ray Data hold Arrow's types: anything else crosses as bytes, from a worker of this
-        # same program and of this user, who trusts it as much as itself.
-        return {"result": pickle.dumps(result)}
 
-    if parts:
-        tasks = ray.data.range(len(parts), override_num_blocks=len(parts)).map(apply)
-        for row in tasks.iter_rows():
-            result, error = pickle.loads(row["result"])
-            if error:
-                raise error
-            yield result
+def _cores() -> int:
+    """The cores of the cluster as it is now: machines come and go."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 0)))
+
+
+def _apply(work: Callable[[I], T], item: I) -> tuple[T | None, Refusal | None]:
+    try:
+        return work(item), None
+    except Refusal as error:  # for the user, who shall not read of Ray
+        return None, error
+
+
+def _result(task: Any) -> Any:
+    import ray
+
+    result, error = ray.get(task)
+    if error:
+        raise error
+    return result

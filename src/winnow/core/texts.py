@@ -9,7 +9,8 @@ import functools
 import hashlib
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -76,8 +77,27 @@ def fold(batch: pa.RecordBatch, bare: bool = False) -> Texts:
     return np.append(out[:used], np.frombuffer(b"".join(texts), np.uint8)), starts, ends
 
 
-Part = tuple[pa.RecordBatch, NDArray[np.int64]]
-"""A stretch of a table, and which of its rows are meant."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a table, and which of its rows are meant.
+
+    Another process is sent where the stretch lies, at most five kilobytes, and opens it there; one
+    that lies in no shared file (see `mapped.shared_files`) cannot be sent.
+    """
+
+    stretch: pa.RecordBatch
+    """At most CHUNK_ROWS rows."""
+    inside: NDArray[np.int16]
+    """The places of the meant rows in it, ascending."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        places = [mapped.Place.of(column) for column in self.stretch.columns]
+        return _part_at, (self.stretch.schema.names, places, self.inside)
+
+
+def _part_at(names: list[str], places: list[mapped.Place], inside: NDArray[np.int16]) -> Part:
+    mapped.release()  # what the part before was read from
+    return Part(pa.record_batch([place.texts() for place in places], names), inside)
 
 
 def parts(table: pa.Table, positions: NDArray[np.int64]) -> Iterator[Part]:
@@ -90,7 +110,7 @@ def parts(table: pa.Table, positions: NDArray[np.int64]) -> Iterator[Part]:
     for index, batch in enumerate(table.to_batches(max_chunksize=CHUNK_ROWS)):
         among = slice(*np.searchsorted(positions, (start, start + len(batch))))
         if among.start < among.stop:
-            yield batch, positions[among] - start
+            yield Part(batch, (positions[among] - start).astype(np.int16))
         if index % RELEASED == 0:
             mapped.release()
         start += len(batch)
@@ -98,8 +118,8 @@ def parts(table: pa.Table, positions: NDArray[np.int64]) -> Iterator[Part]:
 
 def taken(part: Part) -> pa.RecordBatch:
     """The rows of a part."""
-    batch, inside = part
-    return batch if len(inside) == len(batch) else batch.take(inside)
+    is_whole = len(part.inside) == len(part.stretch)
+    return part.stretch if is_whole else part.stretch.take(part.inside)
 
 
 def rows_at(table: pa.Table, positions: NDArray[np.int64]) -> pa.Table:
@@ -131,10 +151,15 @@ def each(
 ) -> Iterator[T]:
     """Do some work on the folded texts of the rows at ascending positions, in chunks, by the engine
     (see `engine.each`). The results come in the order of the rows.
+
+    A table in memory is first written to a file where workers are to open it.
     """
-    on_part = functools.partial(_on_part, work, bare)
+    on_part, table = (
+        functools.partial(_on_part, work, bare),
+        mapped.within_reach(table.select(PARTS)),
+    )
     with progress(None, name, "rows", len(positions)) as bar:
-        for rows, result in engine.each(on_part, parts(table.select(PARTS), positions)):
+        for rows, result in engine.each(on_part, parts(table, positions)):
             bar.update(rows)
             yield result
 

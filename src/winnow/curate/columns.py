@@ -34,6 +34,6 @@ def keys_at(table: pa.Table, name: str, rows: Positions, seed: int) -> NDArray[n
     """`keys` of a column at ascending positions; in memory are 8 bytes a row."""
     found, at = np.empty(len(rows), np.uint64), 0
     for part in parts(table.select([name]), rows):
-        size = len(part[1])
+        size = len(part.inside)
         found[at : at + size], at = keys(taken(part)[name], seed), at + size
     return found

@@ -128,7 +128,7 @@ def _named(
     def batches() -> Iterator[pa.RecordBatch]:
         at = used = 0
         for part in parts(table.select(["hash"]), rows):
-            inside = is_changed[at : at + len(part[1])]
+            inside = is_changed[at : at + len(part.inside)]
             new = names.slice(used, inside.sum())
             column = pc.replace_with_mask(taken(part)["hash"], pa.array(inside), new)
             at, used = at + len(inside), used + len(new)

@@ -76,5 +76,5 @@ def pairs(table: pa.Table, rows: Positions, numbers: Pairs) -> Verdict:
             if why:
                 gone.append(place)
                 reasons.append(why)
-        at += len(part[1])
+        at += len(part.inside)
     return Verdict(rows[gone], reasons, pa.nulls(len(gone), pa.string()))

@@ -25,7 +25,7 @@ from winnow.curate.params import CurateConfig
 from winnow.curate.verdict import Positions, Verdict, marks
 
 ROW_GROUP = 20_000
-"""Rows that a reader of train.parquet has to hold at once."""
+"""Rows that a reader of a file has to hold at once."""
 
 
 def _shards(folder: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -38,7 +38,7 @@ def _read() -> tuple[pa.Table, dict[str, Any]]:
     card = cards.read_card(INGESTED, "winnow ingest")
     shards = sorted(name for name in card["files"] if name.endswith(".parquet"))
     schema = pq.read_schema(INGESTED / shards[0])
-    table = mapped.written(schema, _shards(INGESTED, shards))
+    table = mapped.shared(schema, _shards(INGESTED, shards))
     name = pa.schema([("hash", pa.string())])
     batches = (pa.record_batch([chunk], schema=name) for chunk in hash_chunks(table))
     hashes = mapped.written(name, batches)["hash"]
@@ -99,7 +99,7 @@ def run() -> None:
     settings = params.load("curate", CurateConfig)
     settings.check()
     warnings: list[str] = []
-    with cards.lock("curate"), engine.running():
+    with cards.lock("curate"), mapped.shared_files("curate"), engine.running():
         try:
             _curate(settings, warnings)
         finally:  # what a later step failed at may be what an earlier one warned of
@@ -129,7 +129,7 @@ def _curate(settings: CurateConfig, warnings: list[str]) -> None:
                 began = time.perf_counter()
                 given, before = table, rows
                 table, rows, verdict = steps.apply(step, given, before)
-                file.write_table(_dropped(given, number, verdict))
+                file.write_table(_dropped(given, number, verdict), ROW_GROUP)
                 ledger.dropped.update(verdict.reasons)
                 seconds = time.perf_counter() - began
                 costs.append({"step": step["name"], "rows": len(before), "seconds": seconds})

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from winnow.core import extensions
 from winnow.core.errors import Refusal
-from winnow.core.mapped import written
+from winnow.core.mapped import shared
 from winnow.core.texts import content_hashes
 from winnow.curate.columns import codes
 from winnow.curate.params import STEPS
@@ -53,7 +53,7 @@ def replaced(
             start, used = start + len(chunk), used + len(new)
             yield pa.record_batch([column], schema=schema)
 
-    column = written(schema, batches())[name]
+    column = shared(schema, batches())[name]
     return table.set_column(table.column_names.index(name), schema[0], column)
 
 

@@ -104,7 +104,7 @@ def per_row(function: Callable[..., str | None]) -> Step:
                 if reason := function(Row(**row), *given):
                     gone.append(place)
                     reasons.append(reason)
-            at += len(part[1])
+            at += len(part.inside)
         return Verdict(rows[gone], reasons, pa.nulls(len(gone), pa.string()))
 
     return Step(function.__name__, numbers, judge)
