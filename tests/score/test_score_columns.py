@@ -3,6 +3,7 @@
 pytest tests/score/test_score_columns.py
 """
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,20 @@ class _Said(Ready):
     def __call__(self, rows: pa.RecordBatch) -> Scores:
         self.flops = (self.flops or 0.0) + 10 * len(rows)
         return [self.words[int(name)] for name in rows["id"].to_pylist() if name != "left out"]
+
+
+def test_another_process_is_sent_the_place_of_a_row_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pa.table({"response": ["words " * number for number in range(1000)]})
+    pq.write_table(rows, tmp_path / "train.parquet", row_group_size=300)
+    monkeypatch.chdir(tmp_path)
+    sent = [pickle.dumps(group) for group in Corpus(Path(), {}).row_groups("train")]
+    assert len(sent) == 4 and max(map(len, sent)) < 1000
+    monkeypatch.chdir("/")
+    batches = [batch for group in sent for batch in pickle.loads(group).batches(200)]
+    assert pa.Table.from_batches(batches).equals(rows)
+    assert [len(batch) for batch in batches] == [200, 100] * 3 + [100]
 
 
 @pytest.fixture(autouse=True)

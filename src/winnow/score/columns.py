@@ -1,5 +1,6 @@
 """One column of the score table: its numbers, which lie in a file, and what they took."""
 
+import functools
 import itertools
 import math
 import time
@@ -13,7 +14,7 @@ import pyarrow as pa
 from winnow.core import engine, mapped
 from winnow.core.errors import at
 from winnow.core.progress import progress
-from winnow.score.corpus import SPLITS, Corpus
+from winnow.score.corpus import SPLITS, Corpus, RowGroup
 from winnow.score.params import Item
 from winnow.score.scorers import Ready
 
@@ -21,7 +22,6 @@ REASONS = 100
 """Reasons without a score that are counted one by one."""
 REASON_CHARACTERS = 200
 OTHERS = "(other reasons)"
-I = TypeVar("I")  # noqa: E741
 T = TypeVar("T", bound=Sized)
 
 
@@ -37,17 +37,30 @@ class Scored:
         return len(self.numbers)
 
 
-def work_on_each(
-    work: Callable[[pa.RecordBatch], T],
-    batches: Iterable[pa.RecordBatch],
-    name: str,
-    total: int,
-    is_parallel: bool = True,
+def work_on_rows(
+    work: Callable[[pa.RecordBatch], T], corpus: Corpus, splits: Sequence[str], rows: int
 ) -> Iterator[T]:
-    """Do some work on batches, which have `total` rows, and give the results in their order."""
-    each: Callable[[Any, Any], Iterable[T]] = engine.each if is_parallel else map
+    """Do some work on all rows of the splits, by the engine, and give the results in their order.
+
+    Args:
+        work: on a batch, which another machine can be sent.
+        corpus: whose files every machine reads by itself, a row group at a time.
+        splits: the names of the splits.
+        rows: of a batch, at most.
+    """
+    groups = (group for split in splits for group in corpus.row_groups(split))
+    on_group = functools.partial(_on_group, work, rows)
+    return itertools.chain.from_iterable(engine.each(on_group, groups))
+
+
+def _on_group(work: Callable[[pa.RecordBatch], T], rows: int, group: RowGroup) -> list[T]:
+    return [work(batch) for batch in group.batches(rows)]
+
+
+def shown(results: Iterable[T], name: str, total: int) -> Iterator[T]:
+    """Give the results of `total` rows on, and show how many rows have one."""
     with progress(None, f"score: {name}", "rows", total) as bar:
-        for result in each(work, batches):
+        for result in results:
             bar.update(len(result))
             yield result
 
@@ -88,6 +101,14 @@ class _Work:
                 )
             numbers.append(None if isinstance(score, str) else float(score))
         return Scored(pa.array(numbers, pa.float64()), unscored)
+
+
+def _found(work: _Work, corpus: Corpus, splits: Sequence[str], rows: int) -> Iterator[Scored]:
+    """A scorer's work on all rows of the splits, where the scorer says."""
+    if work.ready.is_parallel and not work.ready.reads_scores:
+        return work_on_rows(work, corpus, splits, rows)
+    read = _with_scores if work.ready.reads_scores else Corpus.batches
+    return map(work, (batch for split in splits for batch in read(corpus, split, rows)))
 
 
 def _with_scores(corpus: Corpus, split: str, rows: int) -> Iterator[pa.RecordBatch]:
@@ -136,13 +157,11 @@ def score(
     with at(item.place):
         ready = item.settings.prepare(corpus)
         splits = SPLITS if ready.scores_dropped else SPLITS[:-1]
-        read = _with_scores if ready.reads_scores else Corpus.batches
-        batches = (batch for split in splits for batch in read(corpus, split, rows))
         total = sum(len(corpus.scores[split]) for split in splits)
-        work = _Work(item.name, ready)
+        found = _found(_Work(item.name, ready), corpus, splits, rows)
 
         def numbers() -> Iterator[pa.RecordBatch]:
-            for part in work_on_each(work, batches, item.column, total, ready.is_parallel):
+            for part in shown(found, item.column, total):
                 _add(unscored, part.unscored)
                 yield pa.record_batch([part.numbers], schema)
             yield pa.record_batch([pa.nulls(corpus.num_rows() - total, pa.float64())], schema)

@@ -24,6 +24,24 @@ KEPT_ROWS = 100_000
 """Cells that are read at once: a matter of memory."""
 
 
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """Where some rows lie: what another machine is sent in place of them."""
+
+    file: Path
+    """The absolute path of a split's file."""
+    number: int
+
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """Read the rows, so many at a time."""
+        yield from _open(self.file).iter_batches(rows, [self.number])
+
+
+def _open(file: Path) -> pq.ParquetFile:
+    # With its buffer the reader would hold all that it has read of the file.
+    return pq.ParquetFile(file, pre_buffer=False)
+
+
 @dataclass(frozen=True)
 class Corpus:
     """A finished curation."""
@@ -34,9 +52,13 @@ class Corpus:
 
     def batches(self, split: str, rows: int) -> Iterator[pa.RecordBatch]:
         """The rows of a split, so many at a time."""
-        file = self.folder / f"{split}.parquet"
-        # With its buffer the reader would hold all that it has read of the file.
-        yield from pq.ParquetFile(file, pre_buffer=False).iter_batches(rows)
+        yield from _open(self.folder / f"{split}.parquet").iter_batches(rows)
+
+    def row_groups(self, split: str) -> Iterator[RowGroup]:
+        """The row groups of a split, in the order of the rows."""
+        file = (self.folder / f"{split}.parquet").absolute()
+        for group in range(pq.read_metadata(file).num_row_groups):
+            yield RowGroup(file, group)
 
     def num_rows(self) -> int:
         """Rows of all splits."""
@@ -53,7 +75,7 @@ class Corpus:
         self.check_ingested()
         name = f"{KEPT}{plain_name(column)}"
         for shard in sorted(file for file in card["files"] if file.endswith(".parquet")):
-            file = pq.ParquetFile(INGESTED / shard, pre_buffer=False)
+            file = _open(INGESTED / shard)
             if name not in file.schema_arrow.names:
                 raise Refusal(
                     f"column: ingest kept no column {column!r}: name it in ingest.keep, and run "

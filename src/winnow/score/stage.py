@@ -26,7 +26,7 @@ from winnow.score.params import Item, ScoreConfig
 from winnow.score.scorers.documented import QualityScorer
 
 BATCH_ROWS = 20_000
-"""Rows that a core scores at once, and of a row group: a matter of memory, not of results."""
+"""The most rows that a core scores at once, and of a row group: memory decides, not results."""
 
 
 def _explain(path: Path) -> None:
@@ -96,8 +96,8 @@ def _documented(curation: str) -> tuple[Corpus, dict[str, Any]]:
     began = time.perf_counter()
     bare = Corpus(CURATED, {})
     work = partial(_score, bare.tokenizer, curation)
-    batches = (batch for split in SPLITS for batch in bare.batches(split, BATCH_ROWS))
-    parts = columns.work_on_each(work, batches, DOCUMENTED, sum(sizes.values()))
+    found = columns.work_on_rows(work, bare, SPLITS, BATCH_ROWS)
+    parts = columns.shown(found, DOCUMENTED, sum(sizes.values()))
     corpus = Corpus(CURATED, columns.by_split(mapped.written(SCORE_SCHEMA, parts), sizes))
     return corpus, columns.cost(corpus, time.perf_counter() - began) | {"scorers": {}}
 

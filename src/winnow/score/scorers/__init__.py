@@ -26,7 +26,7 @@ class Ready(abc.ABC):
     """Whether the engine scores its batches, on all cores or a cluster, to which it is sent whole;
     else they are scored here one after the other."""
     reads_scores: ClassVar[bool] = False
-    """Whether a batch is to hold the columns that were scored before."""
+    """Whether a batch is to hold the columns that were scored before, which lie here alone."""
     scores_dropped: ClassVar[bool] = True
     """Whether rows that curation dropped are scored as well; they are not where a row is dear."""
     flops: float | None = None
