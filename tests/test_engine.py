@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 STAGES = ("curate", "score", "select")
 STEPS = [
+    {"name": "extract", "engine": "resiliparse"},
     {"name": "language", "keep": ["en"]},
     {"name": "exact"},
     {"name": "near", "threshold": 0.7},
@@ -44,14 +45,21 @@ def use(project: Path, name: str) -> None:
     write_params(project, TINY | {"engine": name, "curate": curate})
 
 
+def pages(rows: pa.Table, number: int) -> pa.Table:
+    """The last rows, each response as a web page."""
+    last = rows.slice(len(rows) - number)
+    held = [f"<html><body><p>{text}</p></body></html>" for text in last["response"].to_pylist()]
+    return last.set_column(last.schema.names.index("response"), "response", [held])
+
+
 @pytest.fixture(scope="module")
 def local(winnow_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with 30,000 real rows, and what the stages make of them on this machine."""
+    """A project with 30,500 real rows, 500 of them pages, and what the stages make of it here."""
     folder = tmp_path_factory.mktemp("local")
     names = ("alpaca_random_9k", "alpaca_5000", "tldr_pages_i18n", "gsm8k_train", "medquad")
     rows = [pq.read_table(winnow_data / f"instructions/{name}.parquet") for name in names]
     (folder / "data").mkdir()
-    table = pa.concat_tables(part.slice(0, 6000) for part in rows)
+    table = pa.concat_tables([pages(rows[0], 500), *(part.slice(0, 6000) for part in rows)])
     pq.write_table(table, folder / "data/rows.parquet")
     questions = rows[3]["instruction"].slice(0, 50).to_pylist()
     lines = "".join(json.dumps(text) + "\n" for text in questions)
@@ -133,6 +141,19 @@ def test_results_come_in_the_order_of_items() -> None:
     assert list(engine.each(str, range(100))) == [str(number) for number in range(100)]
     with pytest.raises(ZeroDivisionError):
         list(engine.each((1).__truediv__, [1, 0]))
+
+
+def test_ray_takes_few_items_at_once(
+    project: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.add_node(num_cpus=1)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    write_params(project, TINY | {"engine": "ray"})
+    taken = list[int]()
+    with engine.running():
+        results = engine.each(str, (taken.append(number) or number for number in range(99)))  # type: ignore[func-returns-value]
+        assert next(results) == "0" and len(taken) <= engine.IN_FLIGHT + 1
+        assert [*results] == [str(number) for number in taken[1:]] and len(taken) == 99
 
 
 def test_an_engine_that_is_unknown(project: Path, winnow: Winnow) -> None:
