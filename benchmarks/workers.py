@@ -47,9 +47,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
     table(1000, arguments.workers[:1])
+    found = table(arguments.rows, arguments.workers)
     print("".join(f"{title:>12}" for title in ("workers", *STAGES, "both", "efficiency")))
     alone = 0.0  # seconds of one worker
-    for workers, seconds in table(arguments.rows, arguments.workers).items():
+    for workers, seconds in found.items():
         alone = alone or workers * sum(seconds)
         cells = [f"{one:.1f} s" for one in (*seconds, sum(seconds))]
         efficiency = f"{alone / (workers * sum(seconds)):.0%}"
