@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _on_ray = False
 
-IN_FLIGHT = 4
+IN_FLIGHT = 2
 """Items of a core that are worked on or wait for it: what waits is in memory."""
 KILLED = "a process of Ray was killed, which ends this one: the same command goes on"
 
