@@ -20,6 +20,7 @@ from winnow.core import engine, mapped, words
 from winnow.core.progress import progress
 from winnow.core.records import INVISIBLE, JOINERS, normalise, prose
 from winnow.core.shingles import fold_rows
+from winnow.core.threads import once
 from winnow.core.utf8 import Bytes, Places, buffers
 
 PARTS = ("instruction", "input", "response")
@@ -33,7 +34,7 @@ Texts = tuple[Bytes, Places, Places]
 T = TypeVar("T")
 
 
-@functools.cache
+@once
 def _images(bare: bool) -> NDArray[np.int64]:
     """By code point, what it becomes in NFKC and lower case wherever it stands; -1 if that varies.
 

@@ -5,12 +5,13 @@ signs and combining marks stay with what they follow: `ice-cream,冰"x` is cut i
 `冰"` and `x`.
 """
 
-import functools
 import re
 import unicodedata
 
 import numpy as np
 import numpy.typing as npt
+
+from winnow.core.threads import once
 
 SPACE, DIGIT, WORD, ALONE = 1, 2, 4, 8
 r"""Classes of characters: \s, \d, \w, and those that are words of their own."""
@@ -61,7 +62,7 @@ def bare(text: str) -> str:
     return text.translate(_spaces)
 
 
-@functools.cache
+@once
 def classes() -> npt.NDArray[np.uint8]:
     """The classes of every code point, asked of Python's own expressions: they can only agree."""
     everything = "".join(map(chr, range(0x110000)))

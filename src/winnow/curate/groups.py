@@ -9,8 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from winnow.core import cards, files
 from winnow.core.errors import Refusal
@@ -37,6 +35,10 @@ def joined(table: pa.Table, rows: Positions, group: str) -> pa.Table:
     Raises:
         Refusal: ingest kept no such column, or it is empty.
     """
+    # Here, as every other curation would wait for it too.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     name = f"{KEPT}{plain_name(group)}"
     if name not in table.column_names:
         raise Refusal(

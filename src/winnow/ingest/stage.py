@@ -29,6 +29,7 @@ from winnow.core.mapping.fields import PUBLIC, Layout, Unmapped, plain_name
 from winnow.core.mapping.pair import Pair, to_pair
 from winnow.core.progress import progress
 from winnow.core.records import ROW_SCHEMA
+from winnow.core.threads import ahead
 from winnow.ingest.columns import BATCH_ROWS
 from winnow.ingest.kept import kept_texts, schema_of
 from winnow.ingest.params import IngestConfig
@@ -36,7 +37,7 @@ from winnow.ingest.reading import EXCESS, ROW_BYTES, Batch, Record
 from winnow.ingest.sources import Corpus, Source, find
 
 SHARD_BYTES = 2**26
-"""Of a file, before compression, all of which is in memory before it is written: a matter of
+"""Of a file, before compression: while one is written, from memory, the next is read. A matter of
 layout, not of results."""
 
 
@@ -408,7 +409,7 @@ def run(max_samples: int | None = None) -> None:
             sorter = _Sorter(quarantine, ledger, layout, cap=cap, listed=settings.max_quarantined)
             with _within_memory(settings.max_memory_mb, sorter):
                 parts = sorter.sample(corpus.sources, limit)
-                for number, shard in enumerate(_shards(sorter.rows(parts))):
+                for number, shard in enumerate(ahead(_shards(sorter.rows(parts)))):
                     pq.write_table(
                         shard,
                         folder / f"rows-{number:05}.parquet",

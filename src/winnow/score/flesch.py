@@ -4,7 +4,6 @@ textstat walks a text six times with regular expressions; here one pass counts w
 syllables: those of CMU's dictionary, else by the hyphens that pyphen would set.
 """
 
-import functools
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyphen import Pyphen
 
+from winnow.core.threads import once
 from winnow.core.utf8 import Bytes, Places, buffers
 from winnow.core.words import classes
 from winnow.score.kernels import DOTTED, STOP, count_syllables, insert
@@ -32,7 +32,7 @@ def _pronunciations() -> dict[str, list[str]]:
     return {word: phones for word, *phones in entries if not word.endswith(")")}
 
 
-@functools.cache
+@once
 def _tables() -> tuple[Bytes, tuple[npt.NDArray[Any], ...]]:
     """By code point the letter of its lower case; and CMU's words as a table of hashes, with a
     syllable for every phone with a stress, and pyphen's patterns as a tree."""

@@ -8,7 +8,7 @@ artifacts/score_metrics.json with what the scoring cost, by column.
 import json
 import time
 from dataclasses import asdict, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from winnow.core.errors import Refusal
 from winnow.core.experiments import DOCUMENTED
 from winnow.core.layout import CURATED, SCORED, SCORING_METRICS
 from winnow.core.records import SCORE_SCHEMA, WEIGHTS
+from winnow.core.threads import once
 from winnow.score import columns
 from winnow.score.corpus import SPLITS, Corpus
 from winnow.score.params import Item, ScoreConfig
@@ -142,7 +143,7 @@ def _hash(path: Path) -> str:
     )
 
 
-@cache
+@once
 def _scorer(tokenizer: Path, curation: str) -> QualityScorer:
     """One for all batches of a curation, in every process."""
     return QualityScorer(tokenizer)

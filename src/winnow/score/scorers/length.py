@@ -4,11 +4,11 @@ Zhao et al. 2024 (Long is more for alignment, PMLR 235) choose the longest thous
 million rows token length is a stable filter (Xia et al. 2024, arXiv 2410.09335).
 """
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from winnow.core.threads import once
 from winnow.score.scorers import Ready, Scores, Settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class _Length(Ready):
         return lengths
 
 
-@functools.cache
+@once
 def _encoder(tokenizer: Path) -> "Encode":
     """Once in every process."""
     from tokenizers import Tokenizer
