@@ -1,4 +1,4 @@
-"""One thread makes what all of them use, and the next item is made beside the one in use."""
+"""One thread makes what all of them use, and work goes on behind what makes its items."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from winnow.core.threads import ahead, once
+from winnow.core.threads import behind, once
 
 
 def test_threads_that_ask_at_once_get_what_one_of_them_made() -> None:
@@ -26,28 +26,32 @@ def test_threads_that_ask_at_once_get_what_one_of_them_made() -> None:
     assert sorted(made) == [3, 4]
 
 
-def test_the_next_item_is_made_while_one_is_used() -> None:
-    third = threading.Event()
+def test_the_next_item_is_made_while_one_is_worked_on() -> None:
+    made, worked = threading.Event(), list[int]()
 
     def numbers() -> Iterator[int]:
         yield 1
+        made.set()
         yield 2
-        third.set()
-        yield 3
 
-    items = ahead(numbers())
-    assert next(items) == 1 and not third.is_set()
-    assert next(items) == 2 and third.wait(60)
-    assert list(items) == [3]
-    assert list(ahead(iter([]))) == []
+    def work(number: int) -> None:
+        assert made.wait(60)
+        worked.append(number)
+
+    behind(work, numbers())
+    assert worked == [1, 2]
 
 
-def test_what_the_making_raises_is_raised_where_its_item_would_be() -> None:
-    def numbers() -> Iterator[int]:
-        yield 1
-        raise KeyError("two")
+def test_what_the_work_raises_ends_it() -> None:
+    worked = list[int]()
 
-    items = ahead(numbers())
-    assert next(items) == 1
-    with pytest.raises(KeyError, match="two"):
-        next(items)
+    def work(number: int) -> None:
+        worked.append(number)
+        if number == 1:
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        behind(work, range(9))
+    assert worked == [0, 1]
+    with pytest.raises(OSError, match="full"):
+        behind(work, [1])

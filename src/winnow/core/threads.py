@@ -1,9 +1,9 @@
-"""What threads share: a value that one of them makes for all, and items that are made ahead."""
+"""What threads share: a value that one of them makes for all, and work behind what makes items."""
 
 import functools
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -26,22 +26,16 @@ def once(make: Callable[P, T]) -> Callable[P, T]:
     return shared
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
-    """Give the items in their order, while another thread makes the next one.
+def behind(work: Callable[[T], object], items: Iterable[T]) -> None:
+    """Do some work on every item, in their order, in another thread while the next is made here.
 
-    One item more is in memory. What the making raises is raised here, in place of its item; when
-    the caller ends early, it waits for the item that is being made.
+    Two items are in memory: what is worked on, and what is made. What the work raises is raised
+    here, before another item is worked on.
     """
-    made = iter(items)
-    with ThreadPoolExecutor(1) as maker:
-        following = maker.submit(_next, made)
-        while item := following.result():
-            following = maker.submit(_next, made)
-            yield item[0]
-
-
-def _next(made: Iterator[T]) -> tuple[T] | None:
-    """The next item, or nothing at the end."""
-    for item in made:
-        return (item,)
-    return None
+    with ThreadPoolExecutor(1) as worker:
+        working = Future[object]()
+        working.set_result(None)
+        for item in items:
+            working.result()
+            working = worker.submit(work, item)
+        working.result()

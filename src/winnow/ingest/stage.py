@@ -29,7 +29,7 @@ from winnow.core.mapping.fields import PUBLIC, Layout, Unmapped, plain_name
 from winnow.core.mapping.pair import Pair, to_pair
 from winnow.core.progress import progress
 from winnow.core.records import ROW_SCHEMA
-from winnow.core.threads import ahead
+from winnow.core.threads import behind
 from winnow.ingest.columns import BATCH_ROWS
 from winnow.ingest.kept import kept_texts, schema_of
 from winnow.ingest.params import IngestConfig
@@ -108,6 +108,19 @@ def _shards(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
             waiting, size = [], 0
     if waiting:
         yield pa.Table.from_batches(waiting)
+
+
+def _write(folder: Path, ledger: cards.Ledger, numbered: tuple[int, pa.Table]) -> None:
+    """Write a file's rows, and count them."""
+    number, shard = numbered
+    pq.write_table(
+        shard,
+        folder / f"rows-{number:05}.parquet",
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=["source"],
+    )
+    ledger.rows_out += shard.num_rows
 
 
 def _short(columns: Columns, cap: float) -> Columns:
@@ -409,15 +422,8 @@ def run(max_samples: int | None = None) -> None:
             sorter = _Sorter(quarantine, ledger, layout, cap=cap, listed=settings.max_quarantined)
             with _within_memory(settings.max_memory_mb, sorter):
                 parts = sorter.sample(corpus.sources, limit)
-                for number, shard in enumerate(ahead(_shards(sorter.rows(parts)))):
-                    pq.write_table(
-                        shard,
-                        folder / f"rows-{number:05}.parquet",
-                        compression="zstd",
-                        compression_level=3,
-                        use_dictionary=["source"],
-                    )
-                    ledger.rows_out += shard.num_rows
+                shards = enumerate(_shards(sorter.rows(parts)))
+                behind(functools.partial(_write, folder, ledger), shards)
             sorter.close()
         _check_columns(demanded, sorter.seen)
         if not ledger.rows_out:
