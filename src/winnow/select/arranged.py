@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from winnow.core import engine
 from winnow.core.mapped import unnamed
 
-BLOCK_ROWS = 2**14
-"""Rows of a block, and of a part: what a core has in memory at once."""
+PART_ROWS, BLOCK_ROWS = 2**13, 2**15
+"""Rows of a part, of which several wait in memory for each core, once for every order that they are
+in; and of a block, of which a core has one. Of either, fewer cut the other's into shorter segments.
+"""
 Block = tuple[str, int]
 """The name of an order, and the place in it of the first row."""
 

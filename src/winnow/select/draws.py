@@ -17,7 +17,7 @@ from winnow.core.layout import CURATED, SCORED, scores_name
 from winnow.core.progress import progress
 from winnow.core.records import CURATED_SCHEMA, DIMENSIONS, REJECTED
 from winnow.select import saved
-from winnow.select.arranged import BLOCK_ROWS, Arranged, cut
+from winnow.select.arranged import PART_ROWS, Arranged, cut
 
 
 def fingerprint(hashes: Iterable[str]) -> str:
@@ -84,12 +84,12 @@ def _text_names(split: str) -> list[str]:
 
 
 def _parts(columns: Mapping[Path, list[str]]) -> Iterator[pa.Table]:
-    """The rows of several folders' files side by side, BLOCK_ROWS at a time."""
+    """The rows of several folders' files side by side, PART_ROWS at a time."""
     sources = {
         folder: pq.ParquetFile(folder / "train.parquet", pre_buffer=False) for folder in columns
     }
     (number,) = {file.metadata.num_rows for file in sources.values()}
-    sizes = [min(BLOCK_ROWS, number - start) for start in range(0, number, BLOCK_ROWS)]
+    sizes = [min(PART_ROWS, number - start) for start in range(0, number, PART_ROWS)]
     read = [cut(_batches(sources[folder], columns[folder]), sizes) for folder in columns]
     for parts in zip(*read, strict=True):
         # A scorer may be called like a text, so names do not tell the columns apart: places do.
@@ -98,7 +98,7 @@ def _parts(columns: Mapping[Path, list[str]]) -> Iterator[pa.Table]:
 
 
 def _batches(file: pq.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
-    for batch in file.iter_batches(BLOCK_ROWS, columns=names):
+    for batch in file.iter_batches(PART_ROWS, columns=names):
         yield pa.Table.from_batches([batch]).select(names)
 
 

@@ -22,7 +22,7 @@ from winnow.core.experiments import Experiment, Tier, declared_seeds, resolve, s
 from winnow.core.layout import CURATED, SCORED, SELECTED, scores_name
 from winnow.core.records import CUTTING, REJECTED, TierStatistics
 from winnow.select import draws
-from winnow.select.arranged import BLOCK_ROWS
+from winnow.select.arranged import PART_ROWS
 from winnow.select.compact import compact, digits
 from winnow.select.params import SelectConfig
 from winnow.select.tiers import Cuts
@@ -168,7 +168,7 @@ def _are_pairs() -> Any:
     file = pq.ParquetFile(CURATED / "train.parquet", pre_buffer=False)
     if REJECTED not in file.schema_arrow.names:
         return False
-    parts = file.iter_batches(BLOCK_ROWS, columns=[REJECTED])
+    parts = file.iter_batches(PART_ROWS, columns=[REJECTED])
     return np.concatenate([pc.not_equal(part[REJECTED], "").to_numpy(False) for part in parts])
 
 
