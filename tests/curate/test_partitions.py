@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tiny import TINY, corpus, make_until, need, write_jsonl, write_params
 
 from winnow.core import mapped, texts
+from winnow.core.minhash import buckets
 from winnow.core.records import content_hash
 from winnow.curate import duplicates, numbers, steps
 from winnow.curate.partitions import partitions
@@ -47,6 +48,20 @@ def test_partitions_are_of_whole_components(rows: list[Any], budget: int) -> Non
     for part in found:
         assert (np.diff(part) > 0).all()
         assert weights[part].sum() <= budget or len({component[row] for row in part}) == 1
+
+
+HASHES = st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1), st.just(2**64 - 1))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(HASHES, max_size=40))
+def test_buckets_are_of_equal_values(values: list[int]) -> None:
+    members, bounds = buckets(np.array(values, np.uint64))
+    found = [part.tolist() for part in np.split(members, bounds[1:-1])]
+    places = [[at for at, other in enumerate(values) if other == value] for value in set(values)]
+    several = sorted((part for part in places if len(part) > 1), key=lambda part: values[part[0]])
+    assert (found if len(members) else []) == several
+    assert bounds[0] == 0 and bounds[-1] == len(members)
 
 
 def rows_with_copies(size: int) -> pa.Table:

@@ -21,30 +21,20 @@ from numpy.typing import NDArray
 from winnow.core import engine
 from winnow.core.mapped import empty, unnamed
 from winnow.core.progress import progress
-from winnow.core.shingles import NUM_PARTS, bands_of, join, sets_of, unite
+from winnow.core.shingles import NUM_PARTS, bands_of, join, may_share, sets_of, unite
 from winnow.core.texts import Texts, each
 from winnow.core.words import classes
 
 
 def buckets(band: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The indices that share a value with another, value by value, and where each value starts."""
-    order = np.argsort(band, kind="stable")
+    band = np.ascontiguousarray(band)  # one type, so one compiled kernel
+    some = np.flatnonzero(may_share(band, len(band).bit_length() + 4))
+    order = some[np.argsort(band[some], kind="stable")]
     values = band[order]
-    starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
-    sizes = np.diff(np.append(starts, len(band)))
+    starts = np.flatnonzero(values != np.append(~values[:1], values[:-1]))
+    sizes = np.diff(np.append(starts, len(order)))
     return order[np.repeat(sizes > 1, sizes)], np.cumsum(np.append(0, sizes[sizes > 1]))
-
-
-def sharing(bands: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The texts that share a band with another, and a few that do not: a sieve before the sort."""
-    bits = np.uint64(64 - len(bands).bit_length() - 4)
-    shares = np.zeros(len(bands), bool)
-    for band in bands.T:
-        values = np.sort(band)
-        twice = np.zeros(1 << (64 - int(bits)), bool)
-        twice[values[1:][values[1:] == values[:-1]] >> bits] = True
-        shares |= twice[band >> bits]
-    return np.flatnonzero(shares)
 
 
 def shape(threshold: float, permutations: int) -> tuple[int, int]:
@@ -180,7 +170,10 @@ def clusters(
         places, at = order[at : at + len(counts)], at + len(counts)
         bands[places], sizes[places] = found, counts
 
-    chosen = sharing(bands)
+    shares = np.zeros(len(positions), bool)
+    for band in bands.T:
+        shares[buckets(band)[0]] = True
+    chosen = np.flatnonzero(shares)
     bands, order = bands[chosen], np.argsort(positions[chosen])
     shingles, at, end = empty(int(sizes[chosen].sum()), np.uint64, budget), 0, 0
     sizes = np.empty((len(chosen), NUM_PARTS), np.int64)

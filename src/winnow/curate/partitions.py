@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from winnow.core.minhash import buckets, sharing
+from winnow.core.minhash import buckets
 from winnow.core.shingles import pack, unite
 
 ROW_BYTES = 200
@@ -32,10 +32,8 @@ def partitions(
     """
     parent = np.arange(len(weights))
     for values in columns:
-        some = sharing(values[:, None])
-        members, bounds = buckets(values[some])
-        first = np.repeat(members[bounds[:-1]], np.diff(bounds))
-        unite(parent, some[first], some[members])
+        members, bounds = buckets(values)
+        unite(parent, np.repeat(members[bounds[:-1]], np.diff(bounds)), members)
     while (parent != parent[parent]).any():
         parent = parent[parent]
     is_joined = parent != np.arange(len(parent))
