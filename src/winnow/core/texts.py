@@ -155,10 +155,8 @@ def each(
 
     A table in memory is first written to a file where workers are to open it.
     """
-    on_part, table = (
-        functools.partial(_on_part, work, bare),
-        mapped.within_reach(table.select(PARTS)),
-    )
+    on_part = functools.partial(_on_part, work, bare)
+    table = mapped.within_reach(table.select(PARTS))
     with progress(None, name, "rows", len(positions)) as bar:
         for rows, result in engine.each(on_part, parts(table, positions)):
             bar.update(rows)
