@@ -10,7 +10,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from winnow.select import arranged, saved
@@ -30,6 +30,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@example(number=1990, block=100, shard=100_000, repeats=False, seed=0)
 @settings(max_examples=30, deadline=None)
 @given(
     number=st.integers(1, 5000),
@@ -59,9 +60,10 @@ def test_the_bytes_are_the_librarys(
             blocks = [part for _, part in found.blocks("one")]
             assert max(map(len, blocks)) <= block
             size = found.num_bytes["one"]
+        whole = rows.take(pa.array(order)).combine_chunks()
+        assert size == whole.nbytes
         digest = hashlib.sha256(b"").hexdigest()
         saved.save(folder / "ours", rows.column_names, blocks, number, size, digest)
-        whole = rows.take(pa.array(order)).combine_chunks()
         datasets.Dataset(whole, fingerprint=digest[:16]).save_to_disk(folder / "theirs")
     assert files_in(folder / "ours") == files_in(folder / "theirs")
 

@@ -37,6 +37,16 @@ def cut(tables: Iterable[pa.Table], sizes: Iterable[int], ahead: int = 0) -> Ite
         held = held.slice(size)
 
 
+def _num_bytes(texts: pa.Array) -> int:
+    """The bytes of texts and their offsets, without the bits that say which are there."""
+    size: int = texts.nbytes
+    return size if texts.buffers()[0] is None else size - _bitmap(len(texts))
+
+
+def _bitmap(rows: int) -> int:
+    return -(-rows // 8)
+
+
 def _segments(
     blocks: Mapping[Block, NDArray[np.int64]], numbered: tuple[int, pa.Table]
 ) -> list[tuple[Block, int, pa.Buffer]]:
@@ -48,7 +58,7 @@ def _segments(
         low, high = np.searchsorted(places, [first, first + len(part)])
         if low < high:
             rows = batch.take(pa.array(places[low:high] - first))
-            texts = (one.nbytes for one in rows.columns if pa.types.is_string(one.type))
+            texts = (_num_bytes(one) for one in rows.columns if pa.types.is_string(one.type))
             found.append((block, sum(texts), rows.serialize()))
     return found
 
@@ -64,7 +74,7 @@ class Arranged:
             orders: the places of rows among them, by a name; a row may have none, or several.
         """
         self.orders, self.num_bytes = orders, dict.fromkeys(orders, 0)
-        """Of the texts of each order's rows, in memory."""
+        """Of the texts of each order's rows, as a table has that was taken of them at once."""
         self._file = unnamed()
         starts = [(name, at) for name in orders for at in range(0, len(orders[name]), BLOCK_ROWS)]
         blocks = {(name, at): np.sort(orders[name][at : at + BLOCK_ROWS]) for name, at in starts}
@@ -75,6 +85,9 @@ class Arranged:
                 self._segments[block].append((self._file.tell(), segment.size))
                 self._file.write(segment)
         self._file.flush()
+        for name, order in orders.items():
+            kinds = self._schema.types if len(order) else []
+            self.num_bytes[name] += _bitmap(len(order)) * sum(map(pa.types.is_string, kinds))
 
     def __enter__(self) -> Self:
         return self
