@@ -68,6 +68,17 @@ def test_the_bytes_are_the_librarys(
     assert files_in(folder / "ours") == files_in(folder / "theirs")
 
 
+def test_a_part_in_several_pieces_loses_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows, order = table(9, 0), np.array([8, 0, 4, 3])
+    pieces = pa.concat_tables([rows.slice(0, 4), rows.slice(4)])
+    with Arranged([pieces, rows], {"one": np.append(order, order + 9)}) as found:
+        (block,) = [part for _, part in found.blocks("one")]
+    assert block.to_pylist() == 2 * rows.take(pa.array(order)).to_pylist()
+
+
 def peak(number: int) -> int:
     """Bytes that Arrow holds at most, while so many rows are put in an order and written."""
     own = pa.default_memory_pool()

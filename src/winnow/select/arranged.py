@@ -48,16 +48,15 @@ def _bitmap(rows: int) -> int:
 
 
 def _segments(
-    blocks: Mapping[Block, NDArray[np.int64]], numbered: tuple[int, pa.Table]
+    blocks: Mapping[Block, NDArray[np.int64]], numbered: tuple[int, pa.RecordBatch]
 ) -> list[tuple[Block, int, pa.Buffer]]:
     """What of a part goes into each block: the bytes of its texts in memory, and its rows as
     Arrow's bytes."""
     (first, part), found = numbered, []
-    (batch,) = part.to_batches()
     for block, places in blocks.items():
         low, high = np.searchsorted(places, [first, first + len(part)])
         if low < high:
-            rows = batch.take(pa.array(places[low:high] - first))
+            rows = part.take(pa.array(places[low:high] - first))
             texts = (_num_bytes(one) for one in rows.columns if pa.types.is_string(one.type))
             found.append((block, sum(texts), rows.serialize()))
     return found
@@ -95,13 +94,14 @@ class Arranged:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def _numbered(self, parts: Iterable[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
-        """Parts behind the place of their first row."""
+    def _numbered(self, parts: Iterable[pa.Table]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Parts behind the place of their first row; one of more than 2 GiB of text is several."""
         first = 0
         for part in parts:
             self._schema = part.schema
-            yield first, part
-            first += len(part)
+            for batch in part.to_batches():
+                yield first, batch
+                first += len(batch)
 
     def blocks(self, name: str) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
         """The rows of an order, BLOCK_ROWS at a time, behind their places."""
